@@ -1,0 +1,156 @@
+package wire
+
+import "fmt"
+
+// Hello introduces a worker. KernelSet names the kernels that give its bits.
+type Hello struct {
+	Protocol  int    `json:"protocol"`
+	Node      string `json:"node"`
+	Version   string `json:"version"`
+	PID       int    `json:"pid"`
+	Host      string `json:"host"`
+	Device    string `json:"device"`
+	KernelSet string `json:"kernel_set"`
+	Threads   int    `json:"threads"`
+}
+
+// Ref names a blob by content.
+type Ref struct {
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+}
+
+// ModelFile is one file of a diffusers folder.
+type ModelFile struct {
+	Path string `json:"path"` // Slash-separated, relative to the folder.
+	Ref  Ref    `json:"ref"`
+}
+
+// Model is a diffusers pipeline folder as a list of blobs.
+type Model struct {
+	Files []ModelFile `json:"files"`
+}
+
+// With returns the model with the files of other laid over its own: the way a checkpoint's UNet
+// replaces the base's. Whole component folders are replaced, so no stale shard stays behind.
+func (m Model) With(component string, files []ModelFile) Model {
+	var out Model
+	prefix := component + "/"
+	for _, f := range m.Files {
+		if len(f.Path) < len(prefix) || f.Path[:len(prefix)] != prefix {
+			out.Files = append(out.Files, f)
+		}
+	}
+	for _, f := range files {
+		out.Files = append(out.Files, ModelFile{Path: prefix + f.Path, Ref: f.Ref})
+	}
+	return out
+}
+
+// JobKind says what a worker is to do.
+type JobKind string
+
+// The kinds of jobs.
+const (
+	JobEncode JobKind = "encode"
+	JobTrain  JobKind = "train"
+	JobSample JobKind = "sample"
+)
+
+// Job is an order to one worker. Exactly the field of its kind is set.
+type Job struct {
+	ID     string     `json:"id"`
+	Kind   JobKind    `json:"kind"`
+	Encode *EncodeJob `json:"encode,omitempty"`
+	Train  *TrainJob  `json:"train,omitempty"`
+	Sample *SampleJob `json:"sample,omitempty"`
+}
+
+// Validate checks that the job is complete.
+func (j Job) Validate() error {
+	ok := j.ID != "" && (j.Kind == JobEncode && j.Encode != nil || j.Kind == JobTrain && j.Train != nil ||
+		j.Kind == JobSample && j.Sample != nil)
+	if !ok {
+		return fmt.Errorf("%w: job %q of kind %q has no such part", ErrMessage, j.ID, j.Kind)
+	}
+	return nil
+}
+
+// Order is what the coordinator sends to one worker: a job to start, a job to cancel, the wish
+// that training end at the next step boundary, or the order to leave.
+type Order struct {
+	Job    *Job   `json:"job,omitempty"`
+	Cancel string `json:"cancel,omitempty"` // A job's id.
+	Pause  string `json:"pause,omitempty"`  // A train job's id: checkpoint at the next boundary and end.
+	Leave  bool   `json:"leave,omitempty"`
+}
+
+// EncodeJob asks for the VAE moments and text embeddings of a batch of pairs.
+type EncodeJob struct {
+	Model      Model  `json:"model"`
+	Batch      Ref    `json:"batch"` // See WriteBatch.
+	Key        string `json:"key"`   // The shard's content key.
+	Resolution int    `json:"resolution"`
+	CenterCrop bool   `json:"center_crop"`
+	RandomFlip bool   `json:"random_flip"`
+	Seed       uint64 `json:"seed"`
+}
+
+// SampleJob asks for pictures: every prompt with every seed.
+type SampleJob struct {
+	Model             Model    `json:"model"`
+	Prompts           []string `json:"prompts"`
+	NegativePrompt    string   `json:"negative_prompt,omitempty"`
+	Seeds             []uint64 `json:"seeds"`
+	NumInferenceSteps int      `json:"num_inference_steps"`
+	GuidanceScale     float64  `json:"guidance_scale"`
+	Judge             string   `json:"judge,omitempty"` // "palette", or none.
+}
+
+// TrainJob asks a worker to be one rank of a generation.
+type TrainJob struct {
+	Generation uint64      `json:"generation"`
+	Rank       int         `json:"rank"`
+	Nodes      []string    `json:"nodes"`      // By rank.
+	Assignment [][]int     `json:"assignment"` // Micro-batches by rank.
+	Model      Model       `json:"model"`
+	State      *TrainState `json:"state,omitempty"` // Absent: start from the model at step 0.
+	Shards     []Ref       `json:"shards"`          // Latents, in the order of the pairs.
+	Pairs      int         `json:"pairs"`
+	FirstStep  int         `json:"first_step"`
+	LastStep   int         `json:"last_step"` // The step after which training is complete.
+	Hyper      Hyper       `json:"hyper"`
+}
+
+// TrainState names a checkpoint's blobs.
+type TrainState struct {
+	Step    int         `json:"step"`
+	UNet    []ModelFile `json:"unet"`
+	Trainer Ref         `json:"trainer"`
+	SHA256  string      `json:"sha256"` // The checkpoint's digest.
+}
+
+// Hyper holds what decides the result, under diffusers' names. All ranks get the same.
+type Hyper struct {
+	Seed                      uint64  `json:"seed"`
+	TrainBatchSize            int     `json:"train_batch_size"`
+	GradientAccumulationSteps int     `json:"gradient_accumulation_steps"`
+	TimestepsPerPair          int     `json:"timesteps_per_pair"`
+	LearningRate              float64 `json:"learning_rate"`
+	LRScheduler               string  `json:"lr_scheduler"`
+	LRWarmupSteps             int     `json:"lr_warmup_steps"`
+	LRNumCycles               int     `json:"lr_num_cycles"`
+	LRPower                   float64 `json:"lr_power"`
+	AdamBeta1                 float64 `json:"adam_beta1"`
+	AdamBeta2                 float64 `json:"adam_beta2"`
+	AdamWeightDecay           float64 `json:"adam_weight_decay"`
+	AdamEpsilon               float64 `json:"adam_epsilon"`
+	MaxGradNorm               float64 `json:"max_grad_norm"`
+	Form                      string  `json:"form"`
+	BetaMaPO                  float64 `json:"beta_mapo"`
+	SNRValue                  float64 `json:"snr_value"`
+	PredictionType            string  `json:"prediction_type"` // "" = as in the model's scheduler config.
+	RandomFlip                bool    `json:"random_flip"`
+	CheckpointingSteps        int     `json:"checkpointing_steps"`
+	NonFinitePolicy           string  `json:"nonfinite_policy"`
+}

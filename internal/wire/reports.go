@@ -1,0 +1,52 @@
+package wire
+
+// Report is what a worker sends to the coordinator. Exactly one part is set.
+type Report struct {
+	Node       string      `json:"node"`
+	JobID      string      `json:"job_id"`
+	Step       *StepReport `json:"step,omitempty"`
+	Checkpoint *TrainState `json:"checkpoint,omitempty"`
+	Done       *Done       `json:"done,omitempty"`
+}
+
+// StepReport tells of one committed step. Rank 0 sends it; the figures are the same on all ranks.
+type StepReport struct {
+	Generation     uint64  `json:"generation"`
+	Step           int     `json:"step"` // 1 after the first update.
+	Loss           float64 `json:"loss"`
+	LossMSE        float64 `json:"loss_mse"`
+	LossRatio      float64 `json:"loss_ratio"`
+	WinnerMSE      float64 `json:"winner_mse"`
+	LoserMSE       float64 `json:"loser_mse"`
+	LogOdds        float64 `json:"log_odds"`
+	GradNorm       float64 `json:"grad_norm"`
+	LearningRate   float64 `json:"learning_rate"`
+	Items          int     `json:"items"`
+	Recomputed     int     `json:"recomputed"` // Attempts voided by an exponent overflow.
+	Skipped        bool    `json:"skipped"`    // A non-finite gradient, skipped by policy.
+	NonFinite      string  `json:"nonfinite,omitempty"`
+	DurationMS     float64 `json:"duration_ms"`
+	RingMS         float64 `json:"ring_ms"`
+	RingBytes      int64   `json:"ring_bytes"`
+	SumsSHA256     string  `json:"sums_sha256"`
+	ParamsSHA256   string  `json:"params_sha256"`
+	ItemsPerSecond float64 `json:"items_per_second"` // Of the whole ring.
+}
+
+// Done ends a job.
+type Done struct {
+	Error  string        `json:"error,omitempty"`
+	Shard  *Ref          `json:"shard,omitempty"`  // Of an encode job.
+	Images []SampleImage `json:"images,omitempty"` // Of a sample job, prompt by prompt, seed by seed.
+	Step   int           `json:"step,omitempty"`   // Of a train job: the last committed step.
+	Paused bool          `json:"paused,omitempty"` // Of a train job: ended before its last step, as asked.
+	State  *TrainState   `json:"state,omitempty"`  // Of a train job at rank 0: the checkpoint of Step.
+}
+
+// SampleImage is one picture, as PNG, with the judge's score.
+type SampleImage struct {
+	Prompt string   `json:"prompt"`
+	Seed   uint64   `json:"seed"`
+	Ref    Ref      `json:"ref"`
+	Score  *float64 `json:"score,omitempty"`
+}

@@ -1,0 +1,87 @@
+// Package wire defines what coordinator and workers say to each other: subjects, jobs, results
+// and reports, all JSON, all bounded and checked on arrival. Bulk data never travels here: it is
+// named by content (bus blobs) or goes around the ring (allreduce/natsring).
+//
+// The two sides meet only in this package, so neither imports the other.
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Version is the protocol's version. A worker and a coordinator of different versions refuse
+// each other at the first message.
+const Version = 1
+
+// MaxMessageBytes bounds one control message.
+const MaxMessageBytes = 1 << 20
+
+// ErrMessage reports a message that is too large or malformed. The receiver drops it.
+var ErrMessage = errors.New("malformed message")
+
+// Subjects names the subjects of one run.
+type Subjects struct{ RunID string }
+
+// Hello is where a worker introduces itself to the coordinator.
+func (s Subjects) Hello() string { return "yohaku." + s.RunID + ".coordinator.hello" }
+
+// Report is where workers send step reports, checkpoints and results.
+func (s Subjects) Report() string { return "yohaku." + s.RunID + ".coordinator.report" }
+
+// Blobs is the prefix of the coordinator's blob service.
+func (s Subjects) Blobs() string { return "yohaku." + s.RunID + ".blob" }
+
+// Node is where the coordinator gives orders to one worker.
+func (s Subjects) Node(node string) string { return "yohaku." + s.RunID + ".node." + node }
+
+// ValidToken reports whether s may stand in a subject: letters, digits, '-' and '_', 1 to 64 of them.
+func ValidToken(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	return strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+	}) < 0
+}
+
+// Encode writes a message. It panics on a value that JSON cannot hold, which is a bug here.
+func Encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("encode %T: %v", v, err))
+	}
+	return data
+}
+
+// Decode reads a message of at most MaxMessageBytes, refusing unknown fields and trailing data.
+func Decode(data []byte, v any) error {
+	if len(data) > MaxMessageBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrMessage, len(data), MaxMessageBytes)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("%w: %w", ErrMessage, err)
+	}
+	if d.More() {
+		return fmt.Errorf("%w: data after the message", ErrMessage)
+	}
+	return nil
+}
+
+// Reply answers a request: accepted, or refused with a reason for the operator.
+type Reply struct {
+	Error string `json:"error,omitempty"`
+}
+
+// Err is the refusal as an error, or nil.
+func (r Reply) Err() error {
+	if r.Error == "" {
+		return nil
+	}
+	return errors.New(r.Error)
+}
