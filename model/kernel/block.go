@@ -1,0 +1,176 @@
+package kernel
+
+// Block sizes. The panels of one block of k stay in the second-level cache: streamedFloats bounds those of the operand
+// that is packed as it goes, and blockK the length of a panel.
+const (
+	blockK         = 512
+	streamedFloats = 64 << 10
+)
+
+// product is one matrix product in progress. The smaller operand is packed ahead into panels; the larger is packed in
+// blocks of panels, each of which one thread multiplies with all panels of the smaller.
+type product struct {
+	set        *kernelSet
+	m, n, k    int
+	a, b       source
+	c          []float32
+	ldc        int
+	accumulate bool
+	bias       []float32
+
+	kc, blocks     int // Length of a block of k, number of blocks.
+	mPanels        int
+	nPanels        int
+	streamA        bool // A is the larger operand: B is packed ahead.
+	packed         []float32
+	packing        bool // The phase: packing ahead, or multiplying.
+	tasks          int
+	scratch        []*Scratch
+	matrixA        matrix
+	matrixB        matrix
+	packedAhead    source
+	packedWidth    int
+	packedPanels   int
+	streamed       source
+	streamedWidth  int
+	streamedPanels int
+}
+
+// source is an operand of a product, seen as rows (of A, or columns of B) by k.
+type source interface {
+	// pack writes rows [i, i+n) and k in [k0, k0+kc) to dst[k*width+row], with zeros in rows [n, width).
+	pack(set *kernelSet, s *Scratch, dst []float32, width, i, n, k0, kc int)
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+// prepare sets the shapes and the blocking. Accumulation and bias are off.
+func (g *product) prepare(m, n, k int, a, b source, c []float32, ldc int) {
+	g.m, g.n, g.k, g.a, g.b, g.c, g.ldc = m, n, k, a, b, c, ldc
+	g.accumulate, g.bias = false, nil
+	g.blocks = max(1, ceilDiv(k, blockK))
+	g.kc = max(1, ceilDiv(ceilDiv(k, g.blocks), 16)) * 16
+	g.blocks = max(1, ceilDiv(k, g.kc))
+	g.mPanels, g.nPanels = ceilDiv(m, g.set.mr), ceilDiv(n, g.set.nr)
+	g.streamA = m > n
+	g.packedAhead, g.packedWidth, g.packedPanels = a, g.set.mr, g.mPanels
+	g.streamed, g.streamedWidth, g.streamedPanels = b, g.set.nr, g.nPanels
+	if g.streamA {
+		g.packedAhead, g.packedWidth, g.packedPanels, g.streamed, g.streamedWidth, g.streamedPanels =
+			g.streamed, g.streamedWidth, g.streamedPanels, g.packedAhead, g.packedWidth, g.packedPanels
+	}
+}
+
+// compute runs the two phases on the pool, or in this thread when the product is small.
+func (g *product) compute(p *Pool) {
+	if p.threads == 1 || 2*g.m*g.n*g.k < serialFlops {
+		g.computeSerial(p.scratch[0])
+		return
+	}
+	first := p.scratch[0]
+	first.packed = grow(first.packed, g.packedFloats())
+	g.packed, g.scratch = first.packed, p.scratch
+	g.packing = true
+	p.run(g.packedPanels, g)
+	g.packing, g.tasks = false, g.split(p.threads)
+	p.run(g.tasks, g)
+	g.release()
+}
+
+func (g *product) computeSerial(s *Scratch) {
+	s.packed = grow(s.packed, g.packedFloats())
+	s.one[0] = s
+	g.packed, g.scratch = s.packed, s.one[:]
+	g.packing = true
+	runSerial(g.packedPanels, g)
+	g.packing, g.tasks = false, g.split(1)
+	runSerial(g.tasks, g)
+	g.release()
+}
+
+// release drops the references to the caller's memory.
+func (g *product) release() {
+	g.c, g.bias, g.a, g.b, g.packedAhead, g.streamed, g.packed = nil, nil, nil, nil, nil, nil, nil
+	g.matrixA.data, g.matrixB.data = nil, nil
+}
+
+func (g *product) packedFloats() int { return g.packedPanels * g.blocks * g.packedWidth * g.kc }
+
+// split returns the number of blocks of streamed panels: each fits the cache, and there are several for each thread,
+// so that one that is slowed down holds nobody up for long.
+func (g *product) split(threads int) int {
+	perBlock := max(1, streamedFloats/max(1, g.streamedWidth*g.kc))
+	n := ceilDiv(g.streamedPanels, perBlock)
+	if threads > 1 {
+		n = max(n, min(g.streamedPanels, 4*threads))
+	}
+	return n
+}
+
+func (g *product) do(task, thread int) {
+	s := g.scratch[thread]
+	if g.packing {
+		g.packAhead(s, task)
+		return
+	}
+	g.multiply(s, task*g.streamedPanels/g.tasks, (task+1)*g.streamedPanels/g.tasks)
+}
+
+// panel is the place of a panel of the operand packed ahead.
+func (g *product) panel(block, i int) []float32 {
+	size := g.packedWidth * g.kc
+	return g.packed[(block*g.packedPanels+i)*size:][:size]
+}
+
+func (g *product) packAhead(s *Scratch, i int) {
+	w := g.packedWidth
+	rows := min(w, g.packedRows()-i*w)
+	for block := range g.blocks {
+		k0 := block * g.kc
+		g.packedAhead.pack(g.set, s, g.panel(block, i), w, i*w, rows, k0, min(g.kc, g.k-k0))
+	}
+}
+
+func (g *product) packedRows() int {
+	if g.streamA {
+		return g.n
+	}
+	return g.m
+}
+
+// multiply computes the part of C that belongs to the streamed panels [p0, p1).
+func (g *product) multiply(s *Scratch, p0, p1 int) {
+	w := g.streamedWidth
+	size := w * g.kc
+	s.streamed = grow(s.streamed, (p1-p0)*size)
+	total := g.m + g.n - g.packedRows()
+	for block := range g.blocks {
+		k0 := block * g.kc
+		kc := min(g.kc, g.k-k0)
+		for i := p0; i < p1; i++ {
+			g.streamed.pack(g.set, s, s.streamed[(i-p0)*size:][:size], w, i*w, min(w, total-i*w), k0, kc)
+		}
+		for j := range g.packedPanels {
+			fixed := g.panel(block, j)
+			for i := p0; i < p1; i++ {
+				if g.streamA {
+					g.tile(s, block, i, j, s.streamed[(i-p0)*size:], fixed, kc)
+				} else {
+					g.tile(s, block, j, i, fixed, s.streamed[(i-p0)*size:], kc)
+				}
+			}
+		}
+	}
+}
+
+// tile computes one tile of C over one block of k: panel i of A by panel j of B.
+func (g *product) tile(s *Scratch, block, i, j int, a, b []float32, kc int) {
+	mr, nr := g.set.mr, g.set.nr
+	t := &s.tile // In the scratch, since a call through a function value would move it to the heap.
+	*t = tile{rows: min(mr, g.m-i*mr), cols: min(nr, g.n-j*nr), kc: kc, a: a, b: b,
+		c: g.c[i*mr*g.ldc+j*nr:], ldc: g.ldc, load: g.accumulate || block > 0}
+	if g.bias != nil && block == g.blocks-1 {
+		t.bias = g.bias[j*nr:]
+	}
+	g.set.tile(t, s)
+}

@@ -1,0 +1,100 @@
+package kernel
+
+import "fmt"
+
+// ConvArgs describes a convolution of NHWC images by HWIO weights:
+//
+//	Y[b, oh, ow, co] = Bias[co] + Σ_{kh, kw, ci} X[b, oh·Stride+kh−PadTop, ow·Stride+kw−PadLeft, ci] · W[kh, kw, ci, co]
+//
+// where pixels outside the image are 0; the padding at the bottom and right follows from OH and OW.
+// X is [B, H, W, Cin], Y is [B, OH, OW, Cout], Wt is [KH, KW, Cin, Cout], Bias is [Cout] or nil; all float32, dense.
+//
+// Each element is one chain of fused multiply-adds: over (kh, kw, ci) forward, over (kh, kw, co) for the gradient of the
+// image, over (b, oh, ow) for the gradient of the weights.
+type ConvArgs struct {
+	B, H, W, Cin    int
+	OH, OW, Cout    int
+	KH, KW, Stride  int
+	PadTop, PadLeft int
+	X, Wt, Y, Bias  []float32
+	Accumulate      bool // Add to the result instead of replacing it.
+}
+
+// ConvForward computes Y from X, Wt and Bias.
+func (p *Pool) ConvForward(a *ConvArgs) { p.conv.forward(p, a) }
+
+// ConvDataGrad computes X, the gradient of the image, from Y, the gradient of the result, and Wt. Bias is not used.
+func (p *Pool) ConvDataGrad(a *ConvArgs) { p.conv.dataGrad(p, a) }
+
+// ConvWeightGrad computes Wt, the gradient of the weights, from X and Y, the gradient of the result. Bias is not used.
+func (p *Pool) ConvWeightGrad(a *ConvArgs) { p.conv.weightGrad(p, a) }
+
+func (a *ConvArgs) check() {
+	if a.B < 0 || a.H <= 0 || a.W <= 0 || a.Cin <= 0 || a.OH <= 0 || a.OW <= 0 || a.Cout <= 0 || a.KH <= 0 || a.KW <= 0 || a.Stride <= 0 {
+		panic(fmt.Sprintf("kernel: convolution of [%d %d %d %d] to [%d %d %d %d], kernel %d×%d, stride %d: sizes must be positive",
+			a.B, a.H, a.W, a.Cin, a.B, a.OH, a.OW, a.Cout, a.KH, a.KW, a.Stride))
+	}
+	checkLength("X", len(a.X), a.B*a.H*a.W*a.Cin)
+	checkLength("Y", len(a.Y), a.B*a.OH*a.OW*a.Cout)
+	checkLength("Wt", len(a.Wt), a.KH*a.KW*a.Cin*a.Cout)
+	if a.Bias != nil {
+		checkLength("Bias", len(a.Bias), a.Cout)
+	}
+}
+
+func checkLength(name string, got, want int) {
+	if got < want {
+		panic(fmt.Sprintf("kernel: %s has %d elements, its shape needs %d", name, got, want))
+	}
+}
+
+// convolution holds the sources of the convolution being computed.
+type convolution struct {
+	args    ConvArgs
+	pixels  pixelRows
+	taps    tapRows
+	weights turnedWeights
+}
+
+func (c *convolution) forward(p *Pool, a *ConvArgs) {
+	a.check()
+	c.args = *a
+	g := &p.gemm
+	g.set = active
+	c.pixels = pixelRows{args: &c.args}
+	g.matrixB = matrix{data: a.Wt, ld: a.Cout}
+	g.prepare(a.B*a.OH*a.OW, a.Cout, a.KH*a.KW*a.Cin, &c.pixels, &g.matrixB, a.Y, a.Cout)
+	g.accumulate, g.bias = a.Accumulate, a.Bias
+	c.run(p, g)
+}
+
+func (c *convolution) dataGrad(p *Pool, a *ConvArgs) {
+	a.check()
+	c.args = *a
+	g := &p.gemm
+	g.set = active
+	c.pixels = pixelRows{args: &c.args, back: true}
+	c.weights = turnedWeights{args: &c.args}
+	g.prepare(a.B*a.H*a.W, a.Cin, a.KH*a.KW*a.Cout, &c.pixels, &c.weights, a.X, a.Cin)
+	g.accumulate = a.Accumulate
+	c.run(p, g)
+}
+
+func (c *convolution) weightGrad(p *Pool, a *ConvArgs) {
+	a.check()
+	c.args = *a
+	g := &p.gemm
+	g.set = active
+	c.taps = tapRows{args: &c.args}
+	g.matrixB = matrix{data: a.Y, ld: a.Cout}
+	g.prepare(a.KH*a.KW*a.Cin, a.Cout, a.B*a.OH*a.OW, &c.taps, &g.matrixB, a.Wt, a.Cout)
+	g.accumulate = a.Accumulate
+	c.run(p, g)
+}
+
+func (c *convolution) run(p *Pool, g *product) {
+	if g.m > 0 {
+		g.compute(p)
+	}
+	c.args = ConvArgs{}
+}

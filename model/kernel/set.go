@@ -1,0 +1,63 @@
+package kernel
+
+import (
+	"fmt"
+	"os"
+)
+
+// maxWidth bounds mr and nr of every kernel set.
+const maxWidth = 32
+
+// kernelSet is the arithmetic of one instruction set: the names, the shape of a tile and its functions.
+type kernelSet struct {
+	name   string
+	mr, nr int // Rows and columns of a full tile.
+
+	// tile computes one tile. s lends memory for partial tiles.
+	tile func(t *tile, s *Scratch)
+	// packRows writes dst[k*width+i] = rows[i][k] for k < kc, and zeros for i in [len(rows), width).
+	packRows func(dst []float32, width int, rows []*float32, kc int)
+	// packCopy writes dst[k*width+i] = src[k*stride+i] for i < n and k < kc, and zeros for i in [n, fill).
+	packCopy func(dst []float32, width int, src []float32, stride, n, fill, kc int)
+}
+
+// tile is one tile of a product: c[i*ldc+j] (+)= Σ_k a[k*mr+i]·b[k*nr+j] (+ bias[j]), i < rows, j < cols, k < kc.
+// With load the sum starts at c, otherwise at 0.
+type tile struct {
+	rows, cols, kc int
+	a, b, c        []float32
+	ldc            int
+	load           bool
+	bias           []float32 // nil, or at least cols long.
+}
+
+// setVariable names the environment variable that lowers the kernel set: avx512, avx2 or generic.
+const setVariable = "YOHAKU_KERNELS"
+
+// active is the kernel set in use. Only tests change it after the start.
+var active, setErr = choose(os.Getenv(setVariable), available())
+
+// Set is the name of the kernel set in use, "avx512", "avx2" or "generic": the best that the processor has, or a lower
+// one named by the environment variable YOHAKU_KERNELS. Results are comparable bit for bit within a set.
+func Set() string { return active.name }
+
+// CheckSet returns an error when YOHAKU_KERNELS names a set that does not exist or that this processor or build lacks.
+// The best available set is used then. Commands call it at the start.
+func CheckSet() error { return setErr }
+
+// choose picks the set by name from those available, best first; an empty name is the best.
+func choose(name string, sets []*kernelSet) (*kernelSet, error) {
+	if name == "" {
+		return sets[0], nil
+	}
+	for _, s := range sets {
+		if s.name == name {
+			return s, nil
+		}
+	}
+	names := make([]string, len(sets))
+	for i, s := range sets {
+		names[i] = s.name
+	}
+	return sets[0], fmt.Errorf("%s is %q, but this processor and build have %q; unset it or name one of these", setVariable, name, names)
+}

@@ -1,0 +1,6 @@
+package kernel
+
+func available() []*kernelSet { return []*kernelSet{genericSet} }
+
+// pause is a hint to the processor that this thread spins.
+func pause() {}
