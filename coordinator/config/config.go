@@ -1,0 +1,121 @@
+// Package config is the configuration of a run: one struct whose keys are named as the training
+// flags of diffusers are. Every snake_case key of the YAML file is also the kebab-case flag, so
+// there is one list of names, one default and one rule for each.
+//
+// Order of precedence: the default, then the file, then the flag.
+package config
+
+import (
+	"yohaku/internal/wire"
+)
+
+// Config holds all settings of `coordinator up`. The help text is the flag's and the document's.
+type Config struct {
+	Model   string `yaml:"model" help:"diffusers pipeline folder to tune; empty is the small base model that is built in"`
+	Data    string `yaml:"data" help:"preference pairs: a Pick-a-Pic parquet file or folder, a folder with metadata.jsonl, or 'brand' (built in)"`
+	Out     string `yaml:"out" help:"folder that holds the run folders"`
+	RunID   string `yaml:"run_id" help:"name of the run and of its folder; empty makes one from the time"`
+	Resume  string `yaml:"resume" help:"continue a run: a run folder, a run id under --out, or 'latest'"`
+	DryRun  bool   `yaml:"dry_run" help:"check the configuration, the data and the model, print the plan, and stop"`
+	Seed    uint64 `yaml:"seed" help:"seed of every random draw"`
+	Steps   int    `yaml:"steps" help:"optimizer steps"`
+	Threads int    `yaml:"threads" help:"kernel threads of each local worker; 0 shares the cores out"`
+
+	LocalWorkers int    `yaml:"local_workers" help:"workers to start on this machine"`
+	MinWorkers   int    `yaml:"min_workers" help:"workers to wait for before the first step; 0 means the local ones, at least one"`
+	Listen       string `yaml:"listen" help:"HOST:PORT where workers join; beyond loopback only by token and TLS"`
+	Advertise    string `yaml:"advertise" help:"host name or address that other machines reach this one by; empty means the host of --listen"`
+	HTTP         string `yaml:"http" help:"HOST:PORT of the status API; loopback only"`
+	NATSURL      string `yaml:"nats_url" help:"use this NATS cluster instead of the embedded servers"`
+	LogFormat    string `yaml:"log_format" help:"auto, json or console; auto is console on a terminal"`
+
+	Resolution                int     `yaml:"resolution" help:"side of the training pictures in pixels; 0 takes the model's own"`
+	TrainBatchSize            int     `yaml:"train_batch_size" help:"items (pair, timestep, noise) in a micro-batch"`
+	GradientAccumulationSteps int     `yaml:"gradient_accumulation_steps" help:"micro-batches in a step, split across the workers"`
+	TimestepsPerPair          int     `yaml:"timesteps_per_pair" help:"items drawn from each pair, stratified over the timesteps"`
+	LearningRate              float64 `yaml:"learning_rate" help:"peak learning rate"`
+	LRScheduler               string  `yaml:"lr_scheduler" help:"constant, constant_with_warmup, linear, cosine, cosine_with_restarts or polynomial"`
+	LRWarmupSteps             int     `yaml:"lr_warmup_steps" help:"warm-up steps"`
+	LRNumCycles               int     `yaml:"lr_num_cycles" help:"hard restarts of cosine_with_restarts"`
+	LRPower                   float64 `yaml:"lr_power" help:"power of polynomial"`
+	AdamBeta1                 float64 `yaml:"adam_beta1" help:"AdamW's decay of the first moment"`
+	AdamBeta2                 float64 `yaml:"adam_beta2" help:"AdamW's decay of the second moment"`
+	AdamWeightDecay           float64 `yaml:"adam_weight_decay" help:"AdamW's decoupled weight decay"`
+	AdamEpsilon               float64 `yaml:"adam_epsilon" help:"AdamW's epsilon"`
+	MaxGradNorm               float64 `yaml:"max_grad_norm" help:"global gradient norm is clipped to this"`
+	Form                      string  `yaml:"form" help:"written form of the MaPO loss: reference_code or paper"`
+	BetaMaPO                  float64 `yaml:"beta_mapo" help:"weight of the margin term; with form paper the paper's beta (no default there)"`
+	SNRValue                  float64 `yaml:"snr_value" help:"scale s of the bounded link in form reference_code"`
+	PredictionType            string  `yaml:"prediction_type" help:"epsilon or v_prediction; empty takes the model's scheduler_config.json"`
+	NonFinitePolicy           string  `yaml:"nonfinite_policy" help:"on a gradient that is not finite: halt (checkpoint and end) or skip (leave the step out)"`
+
+	RemoveTies       bool    `yaml:"remove_ties" help:"leave pairs without a preference out"`
+	LabelNoiseProb   float64 `yaml:"label_noise_prob" help:"share of labels flipped on purpose, to test robustness"`
+	MaxRejectedRatio float64 `yaml:"max_rejected_ratio" help:"stop when more than this share of the rows is unusable"`
+	CenterCrop       bool    `yaml:"center_crop" help:"crop the centre; otherwise a place drawn for each pair"`
+	RandomFlip       bool    `yaml:"random_flip" help:"mirror pictures at random"`
+
+	CheckpointingSteps    int `yaml:"checkpointing_steps" help:"a checkpoint every so many steps; 0 only at the end"`
+	CheckpointsTotalLimit int `yaml:"checkpoints_total_limit" help:"checkpoints to keep; 0 keeps all"`
+
+	NoEval            bool    `yaml:"no_eval" help:"leave the evaluation at the end out"`
+	EvalPrompts       string  `yaml:"eval_prompts" help:"file of held-out prompts, one a line; empty takes the brand set's, or prompts of the data"`
+	EvalSeeds         int     `yaml:"eval_seeds" help:"pictures per prompt in the evaluation"`
+	NumInferenceSteps int     `yaml:"num_inference_steps" help:"sampler steps in the evaluation"`
+	GuidanceScale     float64 `yaml:"guidance_scale" help:"classifier-free guidance in the evaluation"`
+}
+
+// Defaults are the values of a run on one's own data; diffusers' where diffusers has one.
+func Defaults() Config {
+	return Config{
+		Out: "runs", Steps: 500, LocalWorkers: 2, Listen: "127.0.0.1:0", HTTP: "127.0.0.1:0", LogFormat: "auto",
+		TrainBatchSize: 1, GradientAccumulationSteps: 8, TimestepsPerPair: 1,
+		LearningRate: 1e-5, LRScheduler: "constant", LRNumCycles: 1, LRPower: 1,
+		AdamBeta1: 0.9, AdamBeta2: 0.999, AdamWeightDecay: 1e-2, AdamEpsilon: 1e-8, MaxGradNorm: 1,
+		Form: "reference_code", BetaMaPO: 0.1, SNRValue: 0.5, NonFinitePolicy: "halt",
+		RemoveTies: true, MaxRejectedRatio: 0.1, CenterCrop: true,
+		CheckpointingSteps: 100, EvalSeeds: 2, NumInferenceSteps: 20, GuidanceScale: 5,
+	}
+}
+
+// DemoDefaults are the defaults when neither a model nor data is named: what suits the built-in
+// base model and brand pairs.
+func DemoDefaults() Config {
+	c := Defaults()
+	c.Data = Brand
+	c.Steps = 240
+	c.TrainBatchSize = 2
+	c.GradientAccumulationSteps = 4
+	c.LearningRate = 3e-5
+	c.LRScheduler = "constant_with_warmup"
+	c.LRWarmupSteps = 10
+	c.CheckpointingSteps = 60
+	c.CheckpointsTotalLimit = 2
+	c.GuidanceScale = 3
+	c.NumInferenceSteps = 15
+	return c
+}
+
+// Brand names the built-in data.
+const Brand = "brand"
+
+// Workers is the number of workers that the first step waits for.
+func (c Config) Workers() int {
+	if c.MinWorkers > 0 {
+		return c.MinWorkers
+	}
+	return max(1, c.LocalWorkers)
+}
+
+// Hyper is what the workers need to know of the configuration.
+func (c Config) Hyper() wire.Hyper {
+	return wire.Hyper{
+		Seed: c.Seed, TrainBatchSize: c.TrainBatchSize, GradientAccumulationSteps: c.GradientAccumulationSteps,
+		TimestepsPerPair: c.TimestepsPerPair, LearningRate: c.LearningRate, LRScheduler: c.LRScheduler,
+		LRWarmupSteps: c.LRWarmupSteps, LRNumCycles: c.LRNumCycles, LRPower: c.LRPower,
+		AdamBeta1: c.AdamBeta1, AdamBeta2: c.AdamBeta2, AdamWeightDecay: c.AdamWeightDecay, AdamEpsilon: c.AdamEpsilon,
+		MaxGradNorm: c.MaxGradNorm, Form: c.Form, BetaMaPO: c.BetaMaPO, SNRValue: c.SNRValue,
+		PredictionType: c.PredictionType, RandomFlip: c.RandomFlip, CheckpointingSteps: c.CheckpointingSteps,
+		NonFinitePolicy: c.NonFinitePolicy,
+	}
+}

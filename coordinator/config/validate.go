@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"slices"
+	"strings"
+
+	"yohaku/internal/wire"
+)
+
+// The written forms of the loss.
+const (
+	FormReferenceCode = "reference_code"
+	FormPaper         = "paper"
+)
+
+// maxMicroBatches is the most micro-batches whose int32 sums keep enough bits (design, point 1).
+const maxMicroBatches = 256
+
+// Validate checks the rules that need nothing but the configuration. The error names the flag,
+// the rule and the value.
+func (c Config) Validate() error {
+	return firstError(c.validateRun, c.validateNetwork, c.validateTraining, c.validateOptimizer, c.validateData)
+}
+
+func firstError(checks ...func() error) error {
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c Config) validateRun() error {
+	switch {
+	case c.RunID != "" && !wire.ValidToken(c.RunID):
+		return rule("run_id", "must be 1 to 64 letters, digits, '-' or '_'", c.RunID)
+	case c.RunID != "" && c.Resume != "":
+		return fmt.Errorf("--run-id and --resume exclude each other: --resume names the run already; leave --run-id out")
+	case c.Out == "":
+		return rule("out", "must name a folder", c.Out)
+	}
+	return firstError(
+		atLeast("steps", c.Steps, 1), atLeast("threads", c.Threads, 0), atLeast("local_workers", c.LocalWorkers, 0),
+		atLeast("min_workers", c.MinWorkers, 0), oneOf("log_format", c.LogFormat, "auto", "json", "console"),
+		atLeast("checkpointing_steps", c.CheckpointingSteps, 0), atLeast("checkpoints_total_limit", c.CheckpointsTotalLimit, 0),
+	)
+}
+
+func (c Config) validateNetwork() error {
+	if err := firstError(hostPort("listen", c.Listen), hostPort("http", c.HTTP)); err != nil {
+		return err
+	}
+	if host, _, _ := net.SplitHostPort(c.HTTP); !loopback(host) {
+		return rule("http", "must be on loopback (127.0.0.1, ::1 or localhost): the status API has no sign-in; use an SSH tunnel to reach it from elsewhere", c.HTTP)
+	}
+	host, _, _ := net.SplitHostPort(c.Listen)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		if c.Advertise == "" {
+			return fmt.Errorf("--listen %s is every address of this machine: --advertise must name the one that workers reach it by", c.Listen)
+		}
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (c Config) validateTraining() error {
+	if err := firstError(
+		atLeast("train_batch_size", c.TrainBatchSize, 1), atLeast("gradient_accumulation_steps", c.GradientAccumulationSteps, 1),
+		atLeast("timesteps_per_pair", c.TimestepsPerPair, 1), atLeast("resolution", c.Resolution, 0),
+		oneOf("form", c.Form, FormReferenceCode, FormPaper), oneOf("prediction_type", c.PredictionType, "", "epsilon", "v_prediction"),
+		oneOf("nonfinite_policy", c.NonFinitePolicy, "halt", "skip"), above("snr_value", c.SNRValue, 0),
+		atLeast("eval_seeds", c.EvalSeeds, 1), atLeast("num_inference_steps", c.NumInferenceSteps, 1), atLeastFloat("guidance_scale", c.GuidanceScale, 0),
+	); err != nil {
+		return err
+	}
+	if c.GradientAccumulationSteps > maxMicroBatches {
+		return rule("gradient_accumulation_steps", fmt.Sprintf("must be at most %d, so that exact sums keep enough bits", maxMicroBatches), c.GradientAccumulationSteps)
+	}
+	if items := c.TrainBatchSize * c.GradientAccumulationSteps; items%c.TimestepsPerPair != 0 {
+		return rule("timesteps_per_pair", fmt.Sprintf("must divide the %d items of a step", items), c.TimestepsPerPair)
+	}
+	if c.Form == FormPaper && c.BetaMaPO == 0 {
+		return fmt.Errorf("--beta-mapo has no default with --form paper: give the paper's beta (its table 4: preference 8, culture 32, safety 64, style 64, personalization 1024)")
+	}
+	return above("beta_mapo", c.BetaMaPO, 0)()
+}
+
+func (c Config) validateOptimizer() error {
+	return firstError(
+		above("learning_rate", c.LearningRate, 0),
+		oneOf("lr_scheduler", c.LRScheduler, "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"),
+		atLeast("lr_warmup_steps", c.LRWarmupSteps, 0), atLeast("lr_num_cycles", c.LRNumCycles, 1), above("lr_power", c.LRPower, 0),
+		ratio("adam_beta1", c.AdamBeta1, false), ratio("adam_beta2", c.AdamBeta2, false),
+		atLeastFloat("adam_weight_decay", c.AdamWeightDecay, 0), above("adam_epsilon", c.AdamEpsilon, 0), above("max_grad_norm", c.MaxGradNorm, 0),
+	)
+}
+
+func (c Config) validateData() error {
+	return firstError(ratio("label_noise_prob", c.LabelNoiseProb, true), ratio("max_rejected_ratio", c.MaxRejectedRatio, true))
+}
+
+// rule is the error of every broken rule: the flag, the rule, the value.
+func rule(key, must string, got any) error {
+	return fmt.Errorf("--%s %s, got %v", flagName(key), must, quote(got))
+}
+
+func quote(v any) any {
+	if s, ok := v.(string); ok {
+		return fmt.Sprintf("%q", s)
+	}
+	return v
+}
+
+func atLeast(key string, got, least int) func() error {
+	return func() error {
+		if got < least {
+			return rule(key, fmt.Sprintf("must be at least %d", least), got)
+		}
+		return nil
+	}
+}
+
+func atLeastFloat(key string, got, least float64) func() error {
+	return func() error {
+		if !(got >= least) || math.IsInf(got, 0) {
+			return rule(key, fmt.Sprintf("must be at least %g", least), got)
+		}
+		return nil
+	}
+}
+
+func above(key string, got, least float64) func() error {
+	return func() error {
+		if !(got > least) || math.IsInf(got, 0) {
+			return rule(key, fmt.Sprintf("must be above %g", least), got)
+		}
+		return nil
+	}
+}
+
+func ratio(key string, got float64, closed bool) func() error {
+	return func() error {
+		if !(got >= 0) || got > 1 || got == 1 && !closed {
+			end := "below 1"
+			if closed {
+				end = "at most 1"
+			}
+			return rule(key, "must be at least 0 and "+end, got)
+		}
+		return nil
+	}
+}
+
+func oneOf(key, got string, allowed ...string) func() error {
+	return func() error {
+		if slices.Contains(allowed, got) {
+			return nil
+		}
+		named := slices.DeleteFunc(slices.Clone(allowed), func(s string) bool { return s == "" })
+		return rule(key, "must be one of "+strings.Join(named, ", "), got)
+	}
+}
+
+func hostPort(key, got string) func() error {
+	return func() error {
+		if _, _, err := net.SplitHostPort(got); err != nil {
+			return rule(key, "must be HOST:PORT, port 0 for any free one", got)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,84 @@
+package runstore
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"yohaku/internal/wire"
+)
+
+// Share says which micro-batches of a step a node computed.
+type Share struct {
+	Node         string `json:"node"`
+	MicroBatches []int  `json:"micro_batches"`
+}
+
+// LedgerLine is one committed step. Previous is the SHA-256 of the line before, without its line
+// end, so that a line cannot be changed or taken out unseen; the first line's is empty.
+type LedgerLine struct {
+	Previous     string  `json:"previous"`
+	Step         int     `json:"step"`
+	Generation   uint64  `json:"generation"`
+	Shares       []Share `json:"shares"`
+	Items        int     `json:"items"`
+	Skipped      bool    `json:"skipped,omitempty"`
+	SumsSHA256   string  `json:"sums_sha256"`
+	ParamsSHA256 string  `json:"params_sha256"`
+}
+
+// ledger is the chained file.
+type ledger struct {
+	*appender
+	last string // Digest of the last line.
+}
+
+func openLedger(path string) (*ledger, error) {
+	a, err := openAppender(path)
+	if err != nil {
+		return nil, err
+	}
+	last, err := lastLineDigest(path)
+	if err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return &ledger{a, last}, nil
+}
+
+// lastLineDigest is the SHA-256 of the file's last line, or "" when there is none.
+func lastLineDigest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("open ledger: %w", err)
+	}
+	defer f.Close() // Only read.
+	digest := ""
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, wire.MaxMessageBytes)
+	for s.Scan() {
+		digest = lineDigest(s.Bytes())
+	}
+	return digest, s.Err()
+}
+
+func lineDigest(line []byte) string {
+	sum := sha256.Sum256(line)
+	return hex.EncodeToString(sum[:])
+}
+
+func (l *ledger) append(s wire.StepReport, shares []Share) error {
+	line := LedgerLine{
+		Previous: l.last, Step: s.Step, Generation: s.Generation, Shares: shares, Items: s.Items, Skipped: s.Skipped,
+		SumsSHA256: s.SumsSHA256, ParamsSHA256: s.ParamsSHA256,
+	}
+	data, err := json.Marshal(line)
+	if err != nil {
+		return fmt.Errorf("encode ledger line: %w", err)
+	}
+	l.last = lineDigest(data)
+	return l.Append(line)
+}

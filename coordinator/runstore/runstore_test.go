@@ -1,0 +1,140 @@
+package runstore
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"yohaku/internal/wire"
+)
+
+func newRun(t *testing.T) *Run {
+	t.Helper()
+	r, err := Create(t.TempDir(), Manifest{RunID: "r1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+func lines(t *testing.T, path string) []string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+}
+
+func TestARunIsCreatedOnceAndLocked(t *testing.T) {
+	r := newRun(t)
+	if _, err := Create(filepath.Dir(r.Dir), Manifest{RunID: "r1"}); !errors.Is(err, ErrExists) {
+		t.Errorf("second Create: %v, want ErrExists", err)
+	}
+	if _, err := Open(r.Dir); !errors.Is(err, ErrLocked) {
+		t.Errorf("Open of a run in use: %v, want ErrLocked", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(r.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Manifest.RunID != "r1" {
+		t.Errorf("run id %q", again.Manifest.RunID)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRewindForgetsLaterStepsAndTheChainHolds(t *testing.T) {
+	r := newRun(t)
+	shares := []Share{{Node: "a", MicroBatches: []int{0, 1}}}
+	for step := 1; step <= 3; step++ {
+		if err := r.AppendStep(wire.StepReport{Step: step, ParamsSHA256: "p"}, shares); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := lines(t, r.Path("ledger.jsonl"))
+	f, err := os.OpenFile(r.Path("metrics.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"step":4,"lo`); err != nil { // As a crash leaves it.
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Close(), r.RewindTo(2)); err != nil {
+		t.Fatal(err)
+	}
+	if got := lines(t, r.Path("metrics.jsonl")); len(got) != 2 {
+		t.Errorf("metrics after the rewind: %q, want 2 lines", got)
+	}
+	if err := r.AppendStep(wire.StepReport{Step: 3, ParamsSHA256: "p"}, shares); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, lines(t, r.Path("ledger.jsonl"))); diff != "" {
+		t.Errorf("ledger after doing step 3 again (-want +got):\n%s", diff)
+	}
+}
+
+func TestCheckpointsAreWholePrunedAndVerified(t *testing.T) {
+	r := newRun(t)
+	source := filepath.Join(t.TempDir(), "w")
+	if err := os.WriteFile(source, []byte("weights"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ref, err := HashFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []int{10, 20, 30} {
+		if err := r.SaveCheckpoint(step, "d", []File{{Path: "unet/w", Source: source, SHA256: ref.SHA256}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(r.Path("checkpoints", "step-000040"), 0o755); err != nil { // Unfinished.
+		t.Fatal(err)
+	}
+	if err := r.Prune(2); err != nil {
+		t.Fatal(err)
+	}
+	all, err := r.Checkpoints()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 2 || all[0].Step != 20 || all[1].Step != 30 {
+		t.Fatalf("checkpoints %+v, want steps 20 and 30", all)
+	}
+	if err := all[1].Verify(); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(r.Path("final", "unet", "w")); err != nil || string(got) != "weights" {
+		t.Errorf("final: %q, %v", got, err)
+	}
+	if err := os.WriteFile(filepath.Join(all[1].Dir, "unet", "w"), []byte("weightz"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := all[1].Verify(); err == nil || !strings.Contains(err.Error(), "unet/w") {
+		t.Errorf("a changed file: error %v, want one that names it", err)
+	}
+}
+
+func TestFind(t *testing.T) {
+	r := newRun(t)
+	out := filepath.Dir(r.Dir)
+	for _, run := range []string{"", "latest", "r1", r.Dir} {
+		if got, err := Find(out, run); err != nil || got != r.Dir {
+			t.Errorf("Find(%q) = %q, %v", run, got, err)
+		}
+	}
+	if _, err := Find(out, "r2"); err == nil || !strings.Contains(err.Error(), `"r2"`) {
+		t.Errorf("unknown run: %v", err)
+	}
+}
