@@ -1,0 +1,42 @@
+package evidence
+
+import "yohaku/coordinator/gate"
+
+// Report is report.json. Win rate and its bounds are null when there was no evaluation, with the
+// reason in Notes.
+type Report struct {
+	RunID            string   `json:"run_id"`
+	Version          string   `json:"version"`
+	Complete         bool     `json:"complete"` // False when stopped on request.
+	Steps            int      `json:"steps"`
+	Items            int      `json:"items"`
+	WorldSizes       []int    `json:"world_sizes"`
+	Generations      uint64   `json:"generations"`
+	CheckpointSHA256 string   `json:"checkpoint_sha256"`
+	KernelSet        string   `json:"kernel_set"`
+	Loss             float64  `json:"loss"`
+	LogOdds          float64  `json:"log_odds"`
+	WinnerMSE        float64  `json:"winner_mse"`
+	LoserMSE         float64  `json:"loser_mse"`
+	WinRate          *float64 `json:"win_rate"`
+	WinRateLow       *float64 `json:"win_rate_low"`
+	WinRateHigh      *float64 `json:"win_rate_high"`
+	Comparisons      int      `json:"comparisons"`
+	ComparisonTies   int      `json:"comparison_ties"`
+	Judge            string   `json:"judge,omitempty"`
+	Pairs            int      `json:"pairs"`
+	Ties             int      `json:"ties"`
+	RejectedRows     int      `json:"rejected_rows"`
+	Seconds          float64  `json:"seconds"`
+	TrainingSeconds  float64  `json:"training_seconds"`
+	Checkpoint       string   `json:"checkpoint"`
+	Grid             string   `json:"grid,omitempty"`
+	Notes            []string `json:"notes"`
+}
+
+// SetWinRate fills the comparison of tuned against base, [prompts][seeds] scores each.
+func (r *Report) SetWinRate(judge string, base, tuned [][]float64) {
+	rate, comparisons, ties := gate.WinRate(base, tuned)
+	r.WinRate, r.WinRateLow, r.WinRateHigh = &rate.Value, &rate.Low, &rate.High
+	r.Judge, r.Comparisons, r.ComparisonTies = judge, comparisons, ties
+}
