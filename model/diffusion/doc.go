@@ -1,0 +1,14 @@
+// Package diffusion holds the noise side of a diffusion model: schedules of betas, noisy samples
+// and targets for training, and the samplers that turn noise back into latents. Everything is
+// read from diffusers' scheduler_config.json.
+//
+// Training takes betas, prediction_type and num_train_timesteps from any scheduler class that
+// has them, as diffusers' trainers do by loading the file as a DDPMScheduler. Sampling honours
+// the class; a class without a sampler here is refused by name.
+//
+// Arithmetic is float32, operation by operation in diffusers' order and never fused, and
+// elementwise, so that any layout of a sample will do.
+//
+// Source: Ho et al., arXiv:2006.11239; Song et al., arXiv:2010.02502; Lin et al.,
+// arXiv:2305.08891 (zero terminal SNR); diffusers/schedulers.
+package diffusion
