@@ -1,0 +1,201 @@
+// Package trainstep is one rank's arithmetic of a training step: micro-batches → gradients →
+// exact integer sums → (the ring, elsewhere) → one AdamW update. It knows no network and no
+// clock, and takes the same path at every world size.
+//
+// Invariants: the parameters after a step depend only on the parameters before it, the optimizer
+// state, the exponents and the plan — not on who computed which micro-batch, nor on how often an
+// attempt was voided.
+package trainstep
+
+import (
+	"fmt"
+	"math"
+
+	"yohaku/allreduce/fixedpoint"
+	"yohaku/internal/assert"
+	"yohaku/model/optim"
+)
+
+// Model computes gradients of micro-batches. Its parameters and gradients have one order: that in
+// which the backward pass makes the gradients.
+type Model interface {
+	// Params are the trainable parameters in gradient order. The slices stay the same for good.
+	Params() []Param
+	// Gradients computes micro-batch mb of step at the present parameters, and calls onGrad once
+	// for each parameter i, in order, with the gradient of the sum over the items. The slice is
+	// valid within the call only.
+	Gradients(step, mb int, onGrad func(i int, grad []float32)) (Stats, error)
+}
+
+// Param is a trainable parameter.
+type Param struct {
+	Name string
+	Data []float32
+}
+
+// Hyper is what the update needs.
+type Hyper struct {
+	Optimizer    optim.AdamW
+	LearningRate func(step int) float64
+	MaxGradNorm  float64
+	MicroBatches int
+	ItemsPerStep int
+}
+
+// Trainer holds what a rank carries from step to step.
+type Trainer struct {
+	model   Model
+	hyper   Hyper
+	params  []Param
+	layout  *fixedpoint.Layout
+	grid    *fixedpoint.Grid
+	state   State
+	sums    []int32 // This rank's, of the current attempt.
+	needed  fixedpoint.Exponents
+	scratch []float32
+	bad     []NonFinite
+}
+
+// State is the optimizer's part of a checkpoint; its slabs are in gradient order.
+type State struct {
+	M, V      []float32
+	Exponents fixedpoint.Exponents
+	Updates   int // Updates made: steps less those skipped.
+}
+
+// NonFinite names where a gradient was not finite.
+type NonFinite struct {
+	MicroBatch int
+	Param      string
+}
+
+// New returns a trainer with an optimizer at rest and exponents that the first step calibrates.
+func New(model Model, h Hyper) (*Trainer, error) {
+	params := model.Params()
+	lens := make([]int, len(params))
+	largest := 0
+	for i, p := range params {
+		lens[i] = len(p.Data)
+		largest = max(largest, len(p.Data))
+	}
+	layout := fixedpoint.NewLayout(lens)
+	grid, err := fixedpoint.NewGrid(layout, fixedpoint.Int32, h.MicroBatches)
+	if err != nil {
+		return nil, fmt.Errorf("plan exact sums: %w", err)
+	}
+	n := layout.Elements()
+	return &Trainer{
+		model: model, hyper: h, params: params, layout: layout, grid: grid,
+		state:   State{M: make([]float32, n), V: make([]float32, n), Exponents: fixedpoint.NewNeeded(layout.Blocks())},
+		sums:    make([]int32, n),
+		needed:  fixedpoint.NewNeeded(layout.Blocks()),
+		scratch: make([]float32, largest),
+	}, nil
+}
+
+// Layout is the block table of the sums.
+func (t *Trainer) Layout() *fixedpoint.Layout { return t.layout }
+
+// State is the live optimizer state, to be read between steps or filled before the first.
+func (t *Trainer) State() *State { return &t.state }
+
+// Params are the model's parameters in gradient order.
+func (t *Trainer) Params() []Param { return t.params }
+
+// Compute clears the sums and adds the gradients of the given micro-batches of step.
+func (t *Trainer) Compute(step int, microBatches []int) ([]Stats, error) {
+	clear(t.sums)
+	fixedpoint.ResetNeeded(t.needed)
+	t.bad = t.bad[:0]
+	stats := make([]Stats, 0, len(microBatches))
+	for _, mb := range microBatches {
+		s, err := t.model.Gradients(step, mb, func(i int, grad []float32) { t.add(mb, i, grad) })
+		if err != nil {
+			return nil, fmt.Errorf("compute micro-batch %d of step %d: %w", mb, step, err)
+		}
+		s.MicroBatch = mb
+		stats = append(stats, s)
+	}
+	return stats, nil
+}
+
+// add rounds one gradient tensor of one micro-batch onto the grid.
+func (t *Trainer) add(mb, i int, grad []float32) {
+	at := t.layout.Tensor(i)
+	blocks := span{at.Block, at.Block + at.Blocks}
+	bad := t.grid.Accumulate(t.sums[at.Offset:at.Offset+at.Len], grad, t.state.Exponents[blocks.lo:blocks.hi], t.needed[blocks.lo:blocks.hi])
+	if bad >= 0 {
+		t.bad = append(t.bad, NonFinite{MicroBatch: mb, Param: t.params[i].Name})
+	}
+}
+
+type span struct{ lo, hi int }
+
+// Sums are this rank's integers and the exponents its blocks need, for the ring; they stay
+// untouched until the next Compute.
+func (t *Trainer) Sums() ([]int32, fixedpoint.Exponents) { return t.sums, t.needed }
+
+// Bad names the gradients of the last Compute that were not finite.
+func (t *Trainer) Bad() []NonFinite { return t.bad }
+
+// Overflowed tells whether the attempt is void, given the exponents needed over all ranks.
+func (t *Trainer) Overflowed(needed fixedpoint.Exponents) bool {
+	return fixedpoint.Overflowed(t.state.Exponents, needed)
+}
+
+// Recalibrate raises the exponents for another attempt at the same step.
+func (t *Trainer) Recalibrate(needed fixedpoint.Exponents) {
+	t.grid.Raise(t.state.Exponents, t.state.Exponents, needed)
+}
+
+// Update is what one update did.
+type Update struct {
+	GradNorm     float64 // Before clipping.
+	LearningRate float64
+}
+
+// Apply updates the parameters by the total sums over all ranks, with the exponents needed:
+//
+//	g = 2^E · sums / items,  norm = ‖g‖₂,  p ← AdamW(p, g · min(1, max/(norm + 1e-6)))
+//
+// and moves the exponents on. With skip it only moves the exponents on.
+func (t *Trainer) Apply(step int, total []int32, needed fixedpoint.Exponents, skip bool) Update {
+	assert.That(len(total) == t.layout.Elements(), "sums of %d elements, want %d", len(total), t.layout.Elements())
+	u := Update{LearningRate: t.hyper.LearningRate(step)}
+	if !skip {
+		u.GradNorm = t.norm(total)
+		t.update(total, u.LearningRate, optim.ClipCoefficient(u.GradNorm, t.hyper.MaxGradNorm))
+	}
+	t.grid.Next(t.state.Exponents, t.state.Exponents, needed)
+	return u
+}
+
+// decode gives the mean gradient of tensor i over the items of the step.
+func (t *Trainer) decode(i int, total []int32) []float32 {
+	at := t.layout.Tensor(i)
+	grad := t.scratch[:at.Len]
+	fixedpoint.Decode(grad, total[at.Offset:at.Offset+at.Len], t.state.Exponents[at.Block:at.Block+at.Blocks], 1/float32(t.hyper.ItemsPerStep))
+	return grad
+}
+
+// norm is the global gradient norm, summed in float64 in a fixed order.
+func (t *Trainer) norm(total []int32) float64 {
+	var sum float64
+	for i := range t.params {
+		var part float64
+		for _, g := range t.decode(i, total) {
+			part += float64(g) * float64(g)
+		}
+		sum += part
+	}
+	return math.Sqrt(sum)
+}
+
+func (t *Trainer) update(total []int32, rate, clip float64) {
+	t.state.Updates++
+	for i, p := range t.params {
+		at := t.layout.Tensor(i)
+		m, v := t.state.M[at.Offset:at.Offset+at.Len], t.state.V[at.Offset:at.Offset+at.Len]
+		t.hyper.Optimizer.Step(p.Data, t.decode(i, total), m, v, t.state.Updates, rate, clip)
+	}
+}

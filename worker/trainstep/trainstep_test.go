@@ -1,0 +1,189 @@
+package trainstep
+
+import (
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"yohaku/allreduce/fixedpoint"
+	"yohaku/internal/rng"
+	"yohaku/model/optim"
+)
+
+// toy is a model whose gradient is (parameter − a keyed target) for each item: enough to train,
+// and different in every micro-batch and step.
+type toy struct {
+	params []Param
+	scale  float32
+	poison int // Micro-batch with a NaN, −1 for none.
+}
+
+func newToy() *toy {
+	t := &toy{scale: 1, poison: -1}
+	for i, n := range []int{5, 2500, 1024} {
+		data := make([]float32, n)
+		rng.New(rng.Key{Seed: 7, Item: uint64(i)}).FillNormal(data)
+		t.params = append(t.params, Param{Name: string(rune('a' + i)), Data: data})
+	}
+	return t
+}
+
+func (t *toy) Params() []Param { return t.params }
+
+func (t *toy) Gradients(step, mb int, onGrad func(int, []float32)) (Stats, error) {
+	var loss float64
+	for i, p := range t.params {
+		g := make([]float32, len(p.Data))
+		rng.New(rng.Key{Seed: 1, Step: uint64(step), Item: uint64(8*mb + i)}).FillNormal(g)
+		for j := range g {
+			g[j] = t.scale * (p.Data[j] - g[j])
+			loss += float64(g[j]) * float64(g[j])
+		}
+		if mb == t.poison && i == 1 {
+			g[3] = float32(math.NaN())
+		}
+		onGrad(i, g)
+	}
+	return Stats{Items: 2, Loss: loss}, nil
+}
+
+const microBatches = 6
+
+func hyper() Hyper {
+	return Hyper{
+		Optimizer: optim.DefaultAdamW(), LearningRate: func(int) float64 { return 1e-2 }, MaxGradNorm: 1,
+		MicroBatches: microBatches, ItemsPerStep: 2 * microBatches,
+	}
+}
+
+// train runs steps over ranks with the given shares, the ring replaced by plain addition, and
+// returns the parameters and states of all ranks.
+func train(t *testing.T, steps int, shares [][]int) []*Trainer {
+	t.Helper()
+	ranks := make([]*Trainer, len(shares))
+	for r := range ranks {
+		var err error
+		if ranks[r], err = New(newToy(), hyper()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for step := range steps {
+		for attempt := 0; !trainOnce(t, ranks, step, shares); attempt++ {
+			if attempt > 3 {
+				t.Fatalf("step %d: no attempt fits", step)
+			}
+		}
+	}
+	return ranks
+}
+
+func trainOnce(t *testing.T, ranks []*Trainer, step int, shares [][]int) (committed bool) {
+	t.Helper()
+	total := make([]int32, ranks[0].Layout().Elements())
+	needed := fixedpoint.NewNeeded(ranks[0].Layout().Blocks())
+	for r, rank := range ranks {
+		if _, err := rank.Compute(step, shares[r]); err != nil {
+			t.Fatal(err)
+		}
+		sums, need := rank.Sums()
+		for i, s := range sums {
+			total[i] += s
+		}
+		fixedpoint.Combine(needed, need)
+	}
+	if ranks[0].Overflowed(needed) {
+		for _, rank := range ranks {
+			rank.Recalibrate(needed)
+		}
+		return false
+	}
+	for _, rank := range ranks {
+		rank.Apply(step, total, needed, false)
+	}
+	return true
+}
+
+func TestTheResultDoesNotDependOnTheWorld(t *testing.T) {
+	want := train(t, 5, [][]int{{0, 1, 2, 3, 4, 5}})[0]
+	for _, shares := range [][][]int{{{0, 1, 2}, {3, 4, 5}}, {{5}, {3, 1, 0}, {2, 4}}, {{0, 1, 2, 3, 4, 5}, {}}} {
+		for r, rank := range train(t, 5, shares) {
+			if diff := cmp.Diff(want.Params(), rank.Params()); diff != "" {
+				t.Errorf("shares %v: rank %d has other parameters", shares, r)
+			}
+			if diff := cmp.Diff(want.State(), rank.State()); diff != "" {
+				t.Errorf("shares %v: rank %d has another optimizer state", shares, r)
+			}
+		}
+	}
+}
+
+// TestApplyIsTheMeanGradient compares with the update from float64 gradients, within the bound of
+// the grid: M/2 quanta, a quantum being at most 2^−19 of the largest gradient element.
+func TestApplyIsTheMeanGradient(t *testing.T) {
+	got := train(t, 1, [][]int{{0, 1, 2, 3, 4, 5}})[0]
+	model := newToy()
+	mean := make([][]float64, len(model.params))
+	var largest float64
+	for mb := range microBatches {
+		_, _ = model.Gradients(0, mb, func(i int, g []float32) { // The toy never fails.
+			if mean[i] == nil {
+				mean[i] = make([]float64, len(g))
+			}
+			for j := range g {
+				mean[i][j] += float64(g[j]) / (2 * microBatches)
+				largest = max(largest, math.Abs(float64(g[j])))
+			}
+		})
+	}
+	var norm float64
+	for _, g := range mean {
+		for _, x := range g {
+			norm += x * x
+		}
+	}
+	clip := optim.ClipCoefficient(math.Sqrt(norm), 1)
+	bound := 0.1 * clip * (microBatches / 2 * math.Ldexp(largest, -19)) / (2 * microBatches)
+	at := 0
+	for i := range mean {
+		for j := range mean[i] {
+			want := mean[i][j] * clip * 0.1 // The first moment after one update.
+			if m := float64(got.State().M[at]); math.Abs(m-want) > bound+1e-6*math.Abs(want) {
+				t.Fatalf("moment of %s[%d] is %g, want %g", model.params[i].Name, j, m, want)
+			}
+			at++
+		}
+	}
+}
+
+func TestANonFiniteGradientIsNamedAndSkipped(t *testing.T) {
+	model := newToy()
+	model.poison = 4
+	tr, err := New(model, hyper())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := append([]float32(nil), model.params[1].Data...)
+	if _, err := tr.Compute(0, []int{3, 4}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]NonFinite{{MicroBatch: 4, Param: "b"}}, tr.Bad()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	sums, needed := tr.Sums()
+	if fixedpoint.FirstNonFinite(needed) < 0 {
+		t.Error("the exponents do not tell")
+	}
+	tr.Apply(0, sums, needed, true)
+	if diff := cmp.Diff(before, model.params[1].Data); diff != "" || tr.State().Updates != 0 {
+		t.Error("a skipped step changed the parameters or counted as an update")
+	}
+}
+
+func TestMeanIsInPlanOrder(t *testing.T) {
+	a := Mean([]Stats{{MicroBatch: 1, Items: 2, Loss: 1e-17}, {MicroBatch: 0, Items: 2, Loss: 1}})
+	b := Mean([]Stats{{MicroBatch: 0, Items: 2, Loss: 1}, {MicroBatch: 1, Items: 2, Loss: 1e-17}})
+	if a != b || a.Items != 4 || a.Loss != 0.25 {
+		t.Errorf("means %+v and %+v", a, b)
+	}
+}
