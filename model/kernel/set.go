@@ -15,7 +15,8 @@ type kernelSet struct {
 
 	// tile computes one tile. s lends memory for partial tiles.
 	tile func(t *tile, s *Scratch)
-	// packRows writes dst[k*width+i] = rows[i][k] for k < kc, and zeros for i in [len(rows), width).
+	// packRows writes dst[k*width+i] = rows[i][k] for k < kc, and anything finite that is in rows for i in
+	// [len(rows), width): it enters only sums that are not stored.
 	packRows func(dst []float32, width int, rows []*float32, kc int)
 	// packCopy writes dst[k*width+i] = src[k*stride+i] for i < n and k < kc, and zeros for i in [n, fill).
 	packCopy func(dst []float32, width int, src []float32, stride, n, fill, kc int)

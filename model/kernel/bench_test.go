@@ -1,0 +1,64 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+)
+
+// benchThreads is the number of threads of the benchmarks' pool: YOHAKU_BENCH_THREADS, or 2.
+func benchThreads() int {
+	if n, err := strconv.Atoi(os.Getenv("YOHAKU_BENCH_THREADS")); err == nil {
+		return n
+	}
+	return 2
+}
+
+// report adds the rate to a benchmark of the given floating-point operations a call.
+func report(b *testing.B, flops float64) {
+	b.ReportMetric(flops*float64(b.N)/b.Elapsed().Seconds()*1e-9, "GFLOP/s")
+	b.ReportAllocs()
+}
+
+func BenchmarkGemm(b *testing.B) {
+	pool := NewPool(benchThreads())
+	defer pool.Close()
+	for _, c := range []gemmCase{
+		{m: 1024, n: 1024, k: 1024}, {m: 1024, n: 1024, k: 1024, transB: true}, {m: 1024, n: 1024, k: 1024, transA: true},
+		{m: 4096, n: 1280, k: 320, transB: true}, {m: 64, n: 1280, k: 1280, transB: true}, {m: 256, n: 320, k: 768, transB: true},
+		{m: 77, n: 64, k: 64, transB: true}, {m: 1024, n: 64, k: 64, transB: true}, {m: 64, n: 64, k: 8192, transA: true},
+		{m: 256, n: 256, k: 8, transB: true}, {m: 256, n: 8, k: 256},
+	} {
+		b.Run(c.String(), func(b *testing.B) {
+			a := c.args(1)
+			pool.Gemm(a)
+			for b.Loop() {
+				pool.Gemm(a)
+			}
+			report(b, 2*float64(c.m)*float64(c.n)*float64(c.k))
+		})
+	}
+}
+
+func BenchmarkConv(b *testing.B) {
+	pool := NewPool(benchThreads())
+	defer pool.Close()
+	for _, s := range [][4]int{{8, 32, 64, 64}, {8, 64, 64, 64}, {2, 64, 320, 320}, {8, 16, 128, 128}, {8, 8, 256, 256}, {2, 8, 1280, 1280}, {8, 32, 4, 64}} {
+		a := convCase{s[0], s[1], s[1], s[2], s[3], 3, 1, 1, 1, 1, 1}.args(1)
+		flops := 2 * float64(s[0]*s[1]*s[1]) * float64(9*s[2]*s[3])
+		for name, pass := range map[string]func(*ConvArgs){"forward": pool.ConvForward, "data": pool.ConvDataGrad, "weight": pool.ConvWeightGrad} {
+			b.Run(fmt.Sprintf("b%d_%dx%d_%d_%d/%s", s[0], s[1], s[1], s[2], s[3], name), func(b *testing.B) {
+				pass(a)
+				for b.Loop() {
+					pass(a)
+				}
+				report(b, flops)
+			})
+		}
+	}
+}
+
+// seeded returns n numbers in [-1, 1) from a fixed seed.
+func seeded(n int) []float32 { return random(rand.New(rand.NewPCG(1, 3)), n) }

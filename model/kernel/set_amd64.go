@@ -1,0 +1,17 @@
+//go:build !noasm
+
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+// available lists the kernel sets that this processor has, best first.
+func available() []*kernelSet {
+	var sets []*kernelSet
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL && cpu.X86.HasFMA {
+		sets = append(sets, avx512Set)
+	}
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
+		sets = append(sets, avx2Set)
+	}
+	return append(sets, genericSet)
+}
