@@ -1,0 +1,195 @@
+// Package api is the coordinator's HTTP API under /api/v1: what `coordinator status`, `stop` and
+// `token` talk to. It listens on loopback only, and asks for a bearer token that stands in the
+// run folder, readable by its owner alone, so that other users of the machine are kept out.
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Status is the answer of GET /api/v1/status.
+type Status struct {
+	RunID          string  `json:"run_id"`
+	State          string  `json:"state"`
+	Step           int     `json:"step"`
+	Steps          int     `json:"steps"`
+	Generation     uint64  `json:"generation"`
+	Join           string  `json:"join"` // The address that workers join at; the token is at /api/v1/token.
+	Loss           float64 `json:"loss"`
+	LogOdds        float64 `json:"log_odds"`
+	ItemsPerSecond float64 `json:"items_per_second"`
+	Nodes          []Node  `json:"nodes"`
+}
+
+// Node is a live worker; Rank is −1 while it stands by.
+type Node struct {
+	Name           string  `json:"name"`
+	Rank           int     `json:"rank"`
+	PID            int     `json:"pid"`
+	Host           string  `json:"host"`
+	Device         string  `json:"device"`
+	KernelSet      string  `json:"kernel_set"`
+	ItemsPerSecond float64 `json:"items_per_second"`
+	State          string  `json:"state"`
+}
+
+// Token is the answer of GET /api/v1/token.
+type Token struct {
+	Token string `json:"token"`
+	Join  string `json:"join"` // The ready-to-paste line.
+}
+
+// Run is what the API shows and steers.
+type Run interface {
+	Status() Status
+	Token() Token
+	Stop() // Ends the run at the next step boundary. It may be called more than once.
+}
+
+// Endpoint says where a run's API is; it stands in the run folder as endpoint.json.
+type Endpoint struct {
+	Address string `json:"address"`
+	Bearer  string `json:"bearer"`
+}
+
+const endpointFile = "endpoint.json"
+
+// Server is a running API.
+type Server struct {
+	http     *http.Server
+	endpoint Endpoint
+	file     string
+	done     chan struct{}
+}
+
+// Serve starts the API at address and writes its endpoint into the run folder dir.
+func Serve(address, dir string, run Run) (*Server, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--http %s: %w; name a free port, or port 0 for any", address, err)
+	}
+	secret := make([]byte, 32)
+	if _, err := rand.Read(secret); err != nil {
+		return nil, errors.Join(fmt.Errorf("draw bearer token: %w", err), l.Close())
+	}
+	s := &Server{endpoint: Endpoint{l.Addr().String(), hex.EncodeToString(secret)}, file: filepath.Join(dir, endpointFile), done: make(chan struct{})}
+	data, err := json.Marshal(s.endpoint)
+	if err == nil {
+		err = os.WriteFile(s.file, append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("write endpoint: %w", err), l.Close())
+	}
+	s.http = &http.Server{Handler: s.routes(run), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+	go func() {
+		defer close(s.done)
+		_ = s.http.Serve(l) // Ends with ErrServerClosed at Close; its other errors end the status only, not the run.
+	}()
+	return s, nil
+}
+
+// Address is the host and port that the API listens on.
+func (s *Server) Address() string { return s.endpoint.Address }
+
+// Close stops the API and removes the endpoint file.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	<-s.done
+	return errors.Join(err, os.Remove(s.file))
+}
+
+func (s *Server) routes(run Run) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, run.Status()) })
+	mux.HandleFunc("GET /api/v1/token", func(w http.ResponseWriter, _ *http.Request) { answer(w, run.Token()) })
+	mux.HandleFunc("POST /api/v1/stop", func(w http.ResponseWriter, _ *http.Request) { run.Stop(); answer(w, run.Status()) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if subtle.ConstantTimeCompare([]byte(bearer), []byte(s.endpoint.Bearer)) != 1 {
+			http.Error(w, "the bearer token of the run folder's endpoint.json is needed", http.StatusUnauthorized)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // The client went away; nothing to do.
+}
+
+// Client talks to a run's API.
+type Client struct{ endpoint Endpoint }
+
+// Find returns the client of the run in the folder dir. It fails when the run is not going on.
+func Find(dir string) (Client, error) {
+	data, err := os.ReadFile(filepath.Join(dir, endpointFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return Client{}, fmt.Errorf("run %s is not going on: it has no %s; continue it with `coordinator up --resume %s`", dir, endpointFile, filepath.Base(dir))
+	}
+	if err != nil {
+		return Client{}, fmt.Errorf("read endpoint: %w", err)
+	}
+	var e Endpoint
+	if err := json.Unmarshal(data, &e); err != nil {
+		return Client{}, fmt.Errorf("read %s: %w", filepath.Join(dir, endpointFile), err)
+	}
+	return Client{e}, nil
+}
+
+// maxAnswerBytes bounds an answer.
+const maxAnswerBytes = 4 << 20
+
+// Do makes one request and decodes the answer into v.
+func (c Client) Do(ctx context.Context, method, path string, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.endpoint.Address+"/api/v1/"+path, nil)
+	if err != nil {
+		return fmt.Errorf("make request: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.endpoint.Bearer)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("coordinator at %s does not answer: %w; it may have been killed, continue its run with `coordinator up --resume`", c.endpoint.Address, err)
+	}
+	defer resp.Body.Close() // Only read.
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
+	if err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("coordinator at %s: %s: %s", c.endpoint.Address, resp.Status, strings.TrimSpace(string(body)))
+	}
+	return json.Unmarshal(body, v)
+}
+
+// FindByAddress returns the client for the API at address, with the bearer token of the run
+// folder under out that names this address.
+func FindByAddress(out, address string) (Client, error) {
+	files, err := filepath.Glob(filepath.Join(out, "*", endpointFile))
+	if err != nil {
+		return Client{}, fmt.Errorf("list runs: %w", err)
+	}
+	for _, file := range files {
+		if c, err := Find(filepath.Dir(file)); err == nil && c.endpoint.Address == address {
+			return c, nil
+		}
+	}
+	return Client{}, fmt.Errorf("--http %s: no run under %s listens there; name the folder of its runs with --out", address, out)
+}
