@@ -28,7 +28,16 @@ func tileAVX512(t *tile, _ *Scratch) {
 	if t.load {
 		load = 1
 	}
-	switch t.rows {
+	if t.cols > 16 {
+		tileWide(t.rows, kc, a, b, c, ldc, load, bias, mask)
+	} else {
+		tileNarrow(t.rows, kc, a, b, c, ldc, load, bias, mask)
+	}
+}
+
+// tileWide computes up to 32 columns.
+func tileWide(rows, kc int, a, b, c *float32, ldc, load int, bias *float32, mask uint64) {
+	switch rows {
 	case 1:
 		tile1x32(kc, a, b, c, ldc, load, bias, mask)
 	case 2:
@@ -57,6 +66,40 @@ func tileAVX512(t *tile, _ *Scratch) {
 		tile13x32(kc, a, b, c, ldc, load, bias, mask)
 	case 14:
 		tile14x32(kc, a, b, c, ldc, load, bias, mask)
+	}
+}
+
+// tileNarrow computes up to 16 columns, at twice the speed.
+func tileNarrow(rows, kc int, a, b, c *float32, ldc, load int, bias *float32, mask uint64) {
+	switch rows {
+	case 1:
+		tile1x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 2:
+		tile2x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 3:
+		tile3x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 4:
+		tile4x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 5:
+		tile5x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 6:
+		tile6x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 7:
+		tile7x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 8:
+		tile8x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 9:
+		tile9x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 10:
+		tile10x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 11:
+		tile11x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 12:
+		tile12x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 13:
+		tile13x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	case 14:
+		tile14x32narrow(kc, a, b, c, ldc, load, bias, mask)
 	}
 }
 

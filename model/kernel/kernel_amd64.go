@@ -11,12 +11,26 @@ package kernel
 //go:noescape
 func tile1x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
+// tile1x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile1x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
 // tile2x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile2x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
+// tile2x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile2x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
 // tile3x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
@@ -25,12 +39,26 @@ func tile2x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bia
 //go:noescape
 func tile3x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
+// tile3x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile3x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
 // tile4x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile4x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
+// tile4x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile4x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
 // tile5x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
@@ -39,12 +67,26 @@ func tile4x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bia
 //go:noescape
 func tile5x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
+// tile5x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile5x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
 // tile6x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile6x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
+// tile6x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile6x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
 // tile7x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
@@ -53,12 +95,26 @@ func tile6x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bia
 //go:noescape
 func tile7x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
+// tile7x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile7x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
 // tile8x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile8x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
+// tile8x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile8x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
 // tile9x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
@@ -67,12 +123,26 @@ func tile8x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bia
 //go:noescape
 func tile9x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
+// tile9x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile9x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
 // tile10x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile10x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
+// tile10x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile10x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
 // tile11x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
@@ -81,12 +151,26 @@ func tile10x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bi
 //go:noescape
 func tile11x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
+// tile11x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile11x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
 // tile12x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile12x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
+// tile12x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile12x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
 // tile13x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
@@ -95,12 +179,26 @@ func tile12x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bi
 //go:noescape
 func tile13x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
+// tile13x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile13x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
 // tile14x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile14x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+
+// tile14x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile14x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
 
 // tile1x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.

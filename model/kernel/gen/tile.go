@@ -11,9 +11,11 @@ import (
 const tileDoc = "computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.\n" +
 	"ldc is in bytes; the sum starts at c when load is not 0; bias may be nil."
 
-// tileShape is one micro-kernel: rows by two vectors, on panels of A that are panel rows wide.
+// tileShape is one micro-kernel: rows by one or two vectors, on panels of A that are panel rows wide and panels of B
+// that are two vectors wide.
 type tileShape struct {
 	rows, panel int
+	vectors     int
 	vec         []reg.VecPhysical
 	bytes       int  // Of a vector.
 	masked      bool // Columns past the masks are left alone.
@@ -27,14 +29,16 @@ var (
 
 func tiles512() {
 	for rows := 1; rows <= 14; rows++ {
-		s := tileShape{rows: rows, panel: 14, vec: zs, bytes: 64, masked: true}
+		s := tileShape{rows: rows, panel: 14, vectors: 2, vec: zs, bytes: 64, masked: true}
 		s.emit(fmt.Sprintf("tile%dx32", rows))
+		s.vectors = 1
+		s.emit(fmt.Sprintf("tile%dx32narrow", rows))
 	}
 }
 
 func tiles256() {
 	for rows := 1; rows <= 6; rows++ {
-		s := tileShape{rows: rows, panel: 6, vec: ys, bytes: 32}
+		s := tileShape{rows: rows, panel: 6, vectors: 2, vec: ys, bytes: 32}
 		s.emit(fmt.Sprintf("tile%dx16", rows))
 	}
 }
@@ -57,12 +61,12 @@ func (s tileShape) emit(name string) {
 	RET()
 }
 
-func (s tileShape) sum(i, j int) Op { return s.vec[2*i+j] }
+func (s tileShape) sum(i, j int) Op { return s.vec[s.vectors*i+j] }
 
 // b is the register of vector j of a row of B; factor is one for a broadcast element of A.
-func (s tileShape) b(j int) Op { return s.vec[2*s.rows+j] }
+func (s tileShape) b(j int) Op { return s.vec[s.vectors*s.rows+j] }
 func (s tileShape) factor(i int) Op {
-	first := 2*s.rows + 2
+	first := s.vectors * (s.rows + 1)
 	return s.vec[first+i%(len(s.vec)-first)]
 }
 
@@ -97,21 +101,21 @@ func (s tileShape) write(src Op, j int, m Mem) {
 func (s tileShape) start() {
 	s.eachRow(func(i int, row func(int) Mem) {
 		PREFETCHT0(row(0))
-		if s.bytes == 64 {
+		if s.bytes == 64 && s.vectors == 2 {
 			PREFETCHT0(row(1))
 		}
 	})
 	TESTQ(tileLoad, tileLoad)
 	JZ(LabelRef("zero"))
 	s.eachRow(func(i int, row func(int) Mem) {
-		for j := range 2 {
+		for j := range s.vectors {
 			s.read(row(j), j, s.sum(i, j))
 		}
 	})
 	JMP(LabelRef("begin"))
 	Label("zero")
 	for i := range s.rows {
-		for j := range 2 {
+		for j := range s.vectors {
 			s.clear(s.sum(i, j))
 		}
 	}
@@ -128,12 +132,12 @@ func (s tileShape) clear(r Op) {
 
 // step adds the products of row k+u of the panels.
 func (s tileShape) step(u int, prefetch bool) {
-	for j := range 2 {
+	for j := range s.vectors {
 		VMOVUPS(Mem{Base: tileB, Disp: (2*u + j) * s.bytes}, s.b(j))
 	}
 	if prefetch {
 		PREFETCHT0(Mem{Base: tileB, Disp: 1024 + 2*u*s.bytes})
-		if s.bytes == 64 {
+		if s.bytes == 64 && s.vectors == 2 {
 			PREFETCHT0(Mem{Base: tileB, Disp: 1024 + (2*u+1)*s.bytes})
 		}
 		if s.bytes == 64 || u%2 == 0 {
@@ -142,7 +146,7 @@ func (s tileShape) step(u int, prefetch bool) {
 	}
 	for i := range s.rows {
 		VBROADCASTSS(Mem{Base: tileA, Disp: (u*s.panel + i) * 4}, s.factor(i))
-		for j := range 2 {
+		for j := range s.vectors {
 			VFMADD231PS(s.b(j), s.factor(i), s.sum(i, j))
 		}
 	}
@@ -180,17 +184,17 @@ func (s tileShape) loop() {
 func (s tileShape) finish() {
 	TESTQ(tileBias, tileBias)
 	JZ(LabelRef("store"))
-	for j := range 2 {
+	for j := range s.vectors {
 		s.read(Mem{Base: tileBias, Disp: j * s.bytes}, j, s.b(j))
 	}
 	for i := range s.rows {
-		for j := range 2 {
+		for j := range s.vectors {
 			VADDPS(s.b(j), s.sum(i, j), s.sum(i, j))
 		}
 	}
 	Label("store")
 	s.eachRow(func(i int, row func(int) Mem) {
-		for j := range 2 {
+		for j := range s.vectors {
 			s.write(s.sum(i, j), j, row(j))
 		}
 	})
