@@ -3,6 +3,7 @@ package brand
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -47,24 +48,28 @@ func articles(s string) string {
 }
 
 // TrainPrompts are the prompts of the pairs: no colour and no background, every product in most templates.
-func TrainPrompts() []string { train, _ := split(); return train }
+func TrainPrompts() []string { return slices.Clone(trainPrompts) }
 
 // HeldOutPrompts are prompts that no pair uses, for scoring: every product in the templates that no pair
 // uses at all, and in two more that pairs use with other products.
-func HeldOutPrompts() []string { _, heldOut := split(); return heldOut }
+func HeldOutPrompts() []string { return slices.Clone(heldOutPrompts) }
 
-// split deals every product × template to one of two lists.
-func split() (train, heldOut []string) {
+// trainProducts[i] is the product of trainPrompts[i].
+var trainPrompts, trainProducts, heldOutPrompts = deal()
+
+// deal gives every product × template to one of two lists. Templates go round the products, so that
+// the first prompts of a list show all products.
+func deal() (train, products, heldOut []string) {
 	seen := len(templates) - unseenTemplates
-	for i, product := range Products {
-		for j, template := range templates {
+	for j, template := range templates {
+		for i, product := range Products {
 			prompt := articles(fmt.Sprintf(template, product))
 			if j >= seen || j == i%seen || j == (i+5)%seen {
 				heldOut = append(heldOut, prompt)
 				continue
 			}
-			train = append(train, prompt)
+			train, products = append(train, prompt), append(products, product)
 		}
 	}
-	return train, heldOut
+	return train, products, heldOut
 }

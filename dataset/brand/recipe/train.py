@@ -1,0 +1,377 @@
+"""Trains the demo's base model: a complete StableDiffusionPipeline folder for 64x64 product pictures.
+
+  go run ./dataset/brand/recipe/draw -out DATA
+  python train.py tokenizer DATA BASE
+  python train.py vae DATA BASE --minutes 15
+  python train.py unet DATA BASE --minutes 45 [--resume]
+  python train.py sample BASE sheet.png
+
+Needs torch, diffusers and transformers (see README.md for the versions). Every part is written to BASE
+as fp16 safetensors, also in the middle of the training.
+"""
+import argparse, collections, json, math, os, time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+LENGTH = 32  # tokens of a prompt, padded
+
+
+def pictures(data):
+    flat = np.memmap(data / "pictures.u8", np.uint8, "r")
+    return torch.from_numpy(flat.reshape(-1, 64, 64, 3))
+
+
+def captions(data):
+    return [json.loads(line) for line in open(data / "captions.jsonl")]
+
+
+def to_model(batch):
+    """uint8 NHWC to float NCHW in [-1, 1]."""
+    return batch.permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
+
+
+# --- tokenizer: byte-pair merges until every word of the captions is one token
+
+def byte_letters():
+    """The 256 printable stand-ins for bytes, in CLIP's order."""
+    keep = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [b for b in range(256) if b not in keep]
+    return [chr(b) for b in keep] + [chr(256 + i) for i in range(len(rest))]
+
+
+def merge(word, pair):
+    out, i = [], 0
+    while i < len(word):
+        if tuple(word[i:i + 2]) == pair:
+            out.append(word[i] + word[i + 1])
+            i += 2
+        else:
+            out.append(word[i])
+            i += 1
+    return out
+
+
+def learn_merges(words):
+    split = {w: list(w[:-1]) + [w[-1] + "</w>"] for w in words}
+    merges = []
+    while True:
+        pairs = collections.Counter(p for s in split.values() for p in zip(s, s[1:]))
+        if not pairs:
+            return merges
+        best = min(pairs, key=lambda p: (-pairs[p], p))
+        merges.append(best)
+        split = {w: merge(s, best) for w, s in split.items()}
+
+
+def tokenizer(data, base):
+    words = sorted({w for line in captions(data) for text in line for w in text.split()})
+    merges = learn_merges(words)
+    letters = byte_letters()
+    tokens = letters + [c + "</w>" for c in letters] + [a + b for a, b in merges]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    folder = base / "tokenizer"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}, ensure_ascii=False))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>",
+               "pad_token": "<|endoftext|>"}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2))
+    (folder / "tokenizer_config.json").write_text(json.dumps(
+        {"tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH, "do_lower_case": True,
+         "add_prefix_space": False, "errors": "replace", **special}, indent=2))
+    t = CLIPTokenizer.from_pretrained(folder)
+    assert all(len(t(w)["input_ids"]) == 3 for w in words), [(w, t.tokenize(w)) for w in words]
+    print(len(words), "words,", len(merges), "merges,", len(tokens), "tokens")
+
+
+# --- training helpers: one process of one thread for each core, gradients averaged (torchrun)
+
+def start_ranks():
+    if "RANK" in os.environ:
+        dist.init_process_group("gloo")
+
+
+def rank():
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def share_gradients(parameters):
+    if not dist.is_initialized():
+        return
+    grads = [p.grad for p in parameters]
+    flat = torch.cat([g.flatten() for g in grads])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for g, v in zip(grads, flat.split([g.numel() for g in grads])):
+        g.copy_(v.view_as(g))
+
+
+def passed_time(start, spent, minutes):
+    """The used share of the time budget, by rank 0's clock."""
+    t = torch.tensor([(spent + time.time() - start) / 60 / minutes])
+    if dist.is_initialized():
+        dist.broadcast(t, 0)
+    return t.item()
+
+
+class Average:
+    """Exponential moving average of parameters."""
+
+    def __init__(self, parameters, decay):
+        self.live, self.decay, self.n = list(parameters), decay, 0
+        self.mean = [p.detach().clone() for p in self.live]
+
+    @torch.no_grad()
+    def update(self):
+        self.n += 1
+        d = min(self.decay, (1 + self.n) / (10 + self.n))
+        torch._foreach_lerp_(self.mean, [p.detach() for p in self.live], 1 - d)
+
+    @torch.no_grad()
+    def swap(self):
+        for p, m in zip(self.live, self.mean):
+            keep = p.detach().clone()
+            p.copy_(m)
+            m.copy_(keep)
+
+
+def learning_rate(peak, step, passed, warmup=100):
+    """Linear warm-up in steps, then half a cosine over the time budget, down to 2 %."""
+    return peak * min(1, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1, passed))))
+
+
+def save_half(model, folder):
+    """Writes fp16 weights without changing the live model."""
+    temporary = folder.with_name(folder.name + ".new")
+    model.half().save_pretrained(temporary, safe_serialization=True)
+    model.float()
+    folder.mkdir(parents=True, exist_ok=True)
+    for f in temporary.iterdir():
+        os.replace(f, folder / f.name)
+    temporary.rmdir()
+
+
+# --- autoencoder
+
+def vae(data, base, minutes, batch=6, kl_weight=2e-4):
+    torch.manual_seed(1)
+    images = pictures(data)
+    model = AutoencoderKL(
+        sample_size=64, block_out_channels=[24, 48, 48], layers_per_block=1, latent_channels=4, norm_num_groups=8,
+        down_block_types=["DownEncoderBlock2D"] * 3, up_block_types=["UpDecoderBlock2D"] * 3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+    average = Average(model.parameters(), 0.998)
+    torch.manual_seed(100 + rank())
+    start, saved, step = time.time(), 0, 0
+    while (passed := passed_time(start, 0, minutes)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(1.5e-3, step, passed)
+        x = to_model(images[torch.randint(len(images) - 256, (batch,))])
+        with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
+            posterior = model.encode(x).latent_dist
+            y = model.decode(posterior.mean + torch.exp(0.5 * posterior.logvar) * torch.randn_like(posterior.mean)).sample
+        y = y.float()
+        edges = sum((y.diff(dim=d) - x.diff(dim=d)).abs().mean() for d in (2, 3))
+        kl = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
+        loss = (y - x).abs().mean() + edges + ((y - x) ** 2).mean() + kl_weight * kl
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        share_gradients(model.parameters())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1)
+        optimizer.step()
+        average.update()
+        if step % 50 == 0 and rank() == 0:
+            print(f"vae {step} {time.time() - start:.0f}s loss {loss:.4f} l1 {(y - x).abs().mean():.4f} kl {kl:.2f}", flush=True)
+        step += 1
+        if rank() == 0 and time.time() - start - saved > 240:
+            saved = time.time() - start
+            average.swap(); finish_vae(model, images, base); average.swap()
+    average.swap()
+    if rank() == 0:
+        finish_vae(model, images, base)
+
+
+@torch.no_grad()
+def finish_vae(model, images, base):
+    """Measures the latents' scale and the held-back reconstruction error, and saves."""
+    x = to_model(images[-256:])
+    posterior = model.encode(x).latent_dist
+    y = model.decode(posterior.mean).sample.clamp(-1, 1)
+    model.register_to_config(scaling_factor=round(1 / posterior.sample().std().item(), 5))
+    psnr = -10 * math.log10(((y - x) / 2).pow(2).mean())
+    print(f"vae psnr {psnr:.2f} dB, scaling factor {model.config.scaling_factor}", flush=True)
+    save_half(model, base / "vae")
+    sheet(torch.cat([x[:20], y[:20]]), base.with_name("vae.png"), 10)
+
+
+def sheet(images, path, columns):
+    from PIL import Image
+    a = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    rows = len(a) // columns
+    a = a[:rows * columns].reshape(rows, columns, 64, 64, 3).transpose(0, 2, 1, 3, 4).reshape(rows * 64, columns * 64, 3)
+    im = Image.fromarray(a)
+    im.resize((im.width * 2, im.height * 2), Image.NEAREST).save(path)
+
+
+# --- UNet and text encoder, trained together
+
+def make_unet():
+    return UNet2DConditionModel(
+        sample_size=16, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=[64, 128],
+        down_block_types=["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+        cross_attention_dim=128, attention_head_dim=4, norm_num_groups=16)
+
+
+def make_text_encoder(tokenizer):
+    return CLIPTextModel(CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=512, projection_dim=128, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=LENGTH, hidden_act="quick_gelu",
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+
+
+def make_scheduler():
+    # The last alpha_bar is 2.4e-4: pure noise says almost nothing of the picture's mean colour, so
+    # sampling from pure noise gives all colours their share.
+    return DDIMScheduler(num_train_timesteps=1000, beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.02,
+                         clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="epsilon")
+
+
+@torch.no_grad()
+def encode_all(data, base):
+    """Mean and standard deviation of every picture's latent, scaled to unit variance."""
+    model = AutoencoderKL.from_pretrained(base / "vae").eval()
+    images, out = pictures(data), []
+    for i in range(0, len(images), 200):
+        with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
+            d = model.encode(to_model(images[i:i + 200])).latent_dist
+        out.append((torch.stack([d.mean, d.std], 1).float() * model.config.scaling_factor).half())
+    return torch.cat(out)
+
+
+def token_ids(tokenizer, texts):
+    return tokenizer(texts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt").input_ids
+
+
+def unet(data, base, minutes, batch=24, resume=False):
+    torch.manual_seed(2)
+    tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
+    ids = token_ids(tokenizer, [t for line in captions(data) for t in line]).view(-1, 4, LENGTH)
+    empty = token_ids(tokenizer, [""])
+    latents = encode_all(data, base)
+    print("latents", latents.shape, "std", (latents[:, 0].float().std()).item(), flush=True)
+    model, text, noises = make_unet(), make_text_encoder(tokenizer), make_scheduler()
+    parameters = [*model.parameters(), *text.parameters()]
+    print("unet", sum(p.numel() for p in model.parameters()), "text", sum(p.numel() for p in text.parameters()))
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
+    average = Average(parameters, 0.999)
+    start, step, spent = time.time(), 0, 0.0
+    state_file = base.with_name("unet_state.pt")
+    if resume:
+        s = torch.load(state_file)
+        model.load_state_dict(s["unet"]); text.load_state_dict(s["text"]); optimizer.load_state_dict(s["optimizer"])
+        average.mean, average.n, step, spent = s["mean"], s["n"], s["step"], s["spent"]
+    kinds = torch.tensor([0.4, 0.2, 0.15, 0.25])  # caption with colour and background, colour, background, neither
+    torch.manual_seed(1000 * step + rank())
+    order, saved, losses = torch.empty(0, dtype=torch.long), time.time(), []
+    while (passed := passed_time(start, spent, minutes)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(PEAK, step, passed, 200)
+        if len(order) < batch:
+            order = torch.randperm(len(latents))
+        pick, order = order[:batch], order[batch:]
+        moments = latents[pick].float()
+        x = moments[:, 0] + moments[:, 1] * torch.randn_like(moments[:, 0])
+        prompt = ids[pick, torch.multinomial(kinds, batch, replacement=True)]
+        prompt = torch.where(torch.rand(batch, 1) < 0.1, empty, prompt)
+        t = ((torch.arange(batch) + torch.rand(batch)) * 1000 / batch).long().clamp(max=999)  # stratified
+        noise = torch.randn_like(x)
+        with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
+            context = text(prompt).last_hidden_state
+            predicted = model(noises.add_noise(x, noise, t), t, context).sample
+        loss = F.mse_loss(predicted.float(), noise)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        share_gradients(parameters)
+        torch.nn.utils.clip_grad_norm_(parameters, 1)
+        optimizer.step()
+        average.update()
+        losses.append(loss.item())
+        step += 1
+        if step % 50 == 0 and rank() == 0:
+            print(f"unet {step} {spent + time.time() - start:.0f}s loss {np.mean(losses[-200:]):.4f}", flush=True)
+        if rank() == 0 and time.time() - saved > 180:
+            saved = time.time()
+            torch.save({"unet": model.state_dict(), "text": text.state_dict(), "optimizer": optimizer.state_dict(),
+                        "mean": average.mean, "n": average.n, "step": step, "spent": spent + saved - start}, state_file)
+            average.swap(); finish_unet(model, text, base); average.swap()
+    average.swap()
+    if rank() == 0:
+        finish_unet(model, text, base)
+
+
+def finish_unet(model, text, base):
+    """Writes the UNet, the text encoder, the scheduler and model_index.json, and a sheet of samples."""
+    keep = {k: v.clone() for k, v in [*model.state_dict().items(), *(("text." + k, v) for k, v in text.state_dict().items())]}
+    save_half(model, base / "unet")
+    save_half(text, base / "text_encoder")
+    with torch.no_grad():
+        for k, v in [*model.state_dict().items(), *(("text." + k, v) for k, v in text.state_dict().items())]:
+            v.copy_(keep[k])
+    make_scheduler().save_pretrained(base / "scheduler")
+    (base / "model_index.json").write_text(json.dumps({
+        "_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.31.0",
+        "feature_extractor": [None, None], "image_encoder": [None, None], "requires_safety_checker": False,
+        "safety_checker": [None, None], "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]}, indent=2) + "\n")
+    sample(base, base.with_name("samples.png"))
+
+
+PRODUCTS = "mug bottle bag lamp chair shoe umbrella shirt".split()
+COLOURS = "red yellow green teal blue purple pink brown black white".split()
+BACKGROUNDS = "orange cream sky mint lilac rose grey lemon sand slate".split()
+
+
+def sample(base, path, steps=20, guidance=3.0):
+    """A row for each product: five prompts with colours, five without."""
+    pipe = StableDiffusionPipeline.from_pretrained(base)
+    pipe.set_progress_bar_config(disable=True)
+    prompts = []
+    for i, p in enumerate(PRODUCTS):
+        prompts += [f"a photo of a {COLOURS[(i + j) % 10]} {p} on a {BACKGROUNDS[(2 * i + j) % 10]} background" for j in range(5)]
+        prompts += [f"a photo of a {p}"] * 5
+    out = pipe(prompts, num_inference_steps=steps, guidance_scale=guidance, height=64, width=64, output_type="pt",
+               generator=torch.Generator().manual_seed(0)).images
+    sheet(out * 2 - 1, path, 10)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["tokenizer", "vae", "unet", "sample"])
+    parser.add_argument("paths", nargs=2, type=Path)
+    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--float32", action="store_true")
+    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--peak", type=float, default=1e-3)
+    parser.add_argument("--resume", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    BF16 = not args.float32
+    start_ranks()
+    if args.part == "tokenizer":
+        tokenizer(*args.paths)
+    elif args.part == "vae":
+        vae(*args.paths, args.minutes)
+    elif args.part == "unet":
+        PEAK = args.peak
+        unet(*args.paths, args.minutes, args.batch, args.resume)
+    else:
+        sample(*args.paths)
