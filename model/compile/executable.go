@@ -1,0 +1,276 @@
+package compile
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"yohaku/model/backend"
+	"yohaku/model/op"
+)
+
+// Options of a compilation.
+type Options struct {
+	Debug    bool // Fill memory with NaN as it dies, so that a use after that shows.
+	Profile  bool // Measure each instruction; see Executable.Profile.
+	Unshared bool // No result overwrites an operand. For tests: the bits must not change.
+	Unfused  bool // No fusion. For tests and profiles.
+}
+
+// ParamInfo is a parameter, or a gradient under its parameter's name.
+type ParamInfo struct {
+	Name   string
+	Shape  op.Shape
+	Offset int // First element in the parameter slab; −1 for the gradient of an input.
+	Len    int // Elements.
+}
+
+// Executable is a program bound to memory. It belongs to one goroutine.
+type Executable struct {
+	program   *program
+	memory    *memory
+	kernels   []backend.Kernel
+	options   Options
+	slab      []float32
+	params    []ParamInfo
+	paramAt   map[op.Node]int // Offset in the parameter slab.
+	paramSlab []float32
+	inputs    map[op.Node][]float32
+	inputName map[string]op.Node
+	owned     [][]float32 // Memory of outputs and constants, by storage.
+	gradOrder []ParamInfo
+	steps     []step
+	early     []emission // Gradients that are leaves: ready before the first instruction.
+	profile   []time.Duration
+	runs      int
+}
+
+// step is an instruction ready to run.
+type step struct {
+	run   func() error
+	grads []emission
+	dying [][]float32 // With Debug: what to poison after it.
+}
+
+// emission is a gradient that is final after its step.
+type emission struct {
+	index int // In gradOrder.
+	data  []float32
+}
+
+// Compile lowers the nodes that outputs and grads need to a program for be, plans its memory and
+// binds it. grads are nodes that b.Grad returned; nil compiles a forward program. It returns an
+// error when a node is of another graph, or be cannot run an operator on its shapes.
+func Compile(b *op.Builder, be backend.Backend, outputs, grads []op.Node, o Options) (*Executable, error) {
+	p, err := lower(b, outputs, grads)
+	if err != nil {
+		return nil, err
+	}
+	if !o.Unfused {
+		fuse(p)
+	}
+	e := &Executable{program: p, options: o, paramAt: map[op.Node]int{}, inputs: map[op.Node][]float32{}, inputName: map[string]op.Node{}}
+	for _, c := range p.code {
+		k, err := be.Choose(c.def, p.operandShapes(c), p.resultShapes(c))
+		if err != nil {
+			return nil, fmt.Errorf("compile %s in %q: %w", c.def.Name(), c.scope, err)
+		}
+		e.kernels = append(e.kernels, k)
+	}
+	e.memory = planMemory(p, e.kernels, !o.Unshared)
+	e.layout(b, be)
+	e.bind()
+	return e, nil
+}
+
+// layout allocates all memory.
+func (e *Executable) layout(b *op.Builder, be backend.Backend) {
+	end := 0
+	for _, n := range b.Params() {
+		size := n.Shape().TotalSize()
+		e.params = append(e.params, ParamInfo{Name: n.Name(), Shape: n.Shape(), Offset: end, Len: size})
+		e.paramAt[n] = end
+		end += align(size)
+	}
+	e.paramSlab = be.Alloc(end)
+	for _, n := range b.Inputs() {
+		e.inputs[n] = be.Alloc(n.Shape().TotalSize())
+		e.inputName[n.Name()] = n
+	}
+	e.slab = be.Alloc(e.memory.slab)
+	e.owned = make([][]float32, len(e.program.storages))
+	for i, s := range e.program.storages {
+		switch s.kind {
+		case output:
+			e.owned[i] = be.Alloc(s.size)
+		case constant:
+			e.owned[i] = be.Alloc(1)
+			e.owned[i][0] = s.constant
+		}
+	}
+	e.profile = make([]time.Duration, len(e.program.code))
+}
+
+// data is the memory of a value.
+func (e *Executable) data(v int) []float32 {
+	id := e.program.values[v].storage
+	s := &e.program.storages[id]
+	switch s.kind {
+	case input:
+		return e.inputs[s.node]
+	case parameter:
+		at := e.paramAt[s.node]
+		return e.paramSlab[at : at+s.size : at+s.size]
+	case temporary:
+		at := e.memory.buffers[s.buffer].offset
+		return e.slab[at : at+s.size : at+s.size]
+	}
+	return e.owned[id]
+}
+
+// bind fixes the memory of each instruction and the order of the gradients.
+func (e *Executable) bind() {
+	p := e.program
+	e.steps, e.early, e.gradOrder = make([]step, len(p.code)), nil, nil
+	made := map[int]int{} // Storage → instruction.
+	for i, c := range p.code {
+		e.steps[i].run = e.kernels[i].Bind(e.args(i, c))
+		for _, v := range c.results {
+			if v >= 0 {
+				made[p.values[v].storage] = i
+			}
+		}
+	}
+	e.order(made)
+	if e.options.Debug {
+		for _, b := range e.memory.buffers {
+			e.steps[b.last].dying = append(e.steps[b.last].dying, e.slab[b.offset:b.offset+b.size])
+		}
+	}
+}
+
+func (e *Executable) args(i int, c *instruction) backend.Args {
+	a := backend.Args{In: make([][]float32, len(c.operands)), Out: make([][]float32, len(c.results))}
+	for j, v := range c.operands {
+		a.In[j] = e.data(v)
+	}
+	for j, v := range c.results {
+		if v >= 0 {
+			a.Out[j] = e.data(v)
+		}
+	}
+	if s := e.memory.scratch[i]; s >= 0 {
+		b := e.memory.buffers[s]
+		a.Scratch = e.slab[b.offset : b.offset+e.kernels[i].Scratch : b.offset+e.kernels[i].Scratch]
+	}
+	return a
+}
+
+// order lists the gradients as the instructions make them.
+func (e *Executable) order(made map[int]int) {
+	byStep := make([][]gradient, len(e.steps)+1) // Entry 0: leaves.
+	for _, g := range e.program.grads {
+		at := 0
+		if i, ok := made[e.program.values[g.value].storage]; ok {
+			at = i + 1
+		}
+		byStep[at] = append(byStep[at], g)
+	}
+	for at, list := range byStep {
+		for _, g := range list {
+			offset, ok := e.paramAt[g.of]
+			if !ok {
+				offset = -1
+			}
+			em := emission{index: len(e.gradOrder), data: e.data(g.value)}
+			e.gradOrder = append(e.gradOrder, ParamInfo{Name: g.of.Name(), Shape: g.of.Shape(), Offset: offset, Len: g.of.Shape().TotalSize()})
+			if at == 0 {
+				e.early = append(e.early, em)
+			} else {
+				e.steps[at-1].grads = append(e.steps[at-1].grads, em)
+			}
+		}
+	}
+}
+
+// Params lists the parameters in the order the network made them, whether the program uses them or not.
+func (e *Executable) Params() []ParamInfo { return e.params }
+
+// ParamSlab is the memory of all parameters. The gaps between them are zero.
+func (e *Executable) ParamSlab() []float32 { return e.paramSlab }
+
+// BindParams makes the program use slab, of another program with the same parameters in the same
+// order. It panics when the length differs.
+func (e *Executable) BindParams(slab []float32) {
+	if len(slab) != len(e.paramSlab) {
+		panic(fmt.Sprintf("invariant broken: parameter slab of %d values bound to a program with %d", len(slab), len(e.paramSlab)))
+	}
+	e.paramSlab = slab
+	e.bind()
+}
+
+// Input is the memory of an input, to be written before Run. It panics when there is none of that name.
+func (e *Executable) Input(name string) []float32 {
+	n, ok := e.inputName[name]
+	if !ok {
+		panic(fmt.Sprintf("invariant broken: the program has no input %q", name))
+	}
+	return e.inputs[n]
+}
+
+// Output is the memory of output i, valid until the next Run.
+func (e *Executable) Output(i int) []float32 { return e.data(e.program.outputs[i]) }
+
+// OutputShape is the shape of output i.
+func (e *Executable) OutputShape(i int) op.Shape { return e.program.values[e.program.outputs[i]].shape }
+
+// GradOrder lists the gradients in the order the backward pass finishes them.
+func (e *Executable) GradOrder() []ParamInfo { return e.gradOrder }
+
+// Run computes the program. As soon as gradient i of GradOrder is final, onGrad, which may be nil,
+// is called with it; the slice is valid within the call only and must not be written.
+// It returns the first error of an instruction: an index operand outside its table.
+func (e *Executable) Run(onGrad func(i int, grad []float32)) error {
+	if e.options.Debug {
+		fillNaN(e.slab)
+	}
+	emit(e.early, onGrad)
+	for i := range e.steps {
+		s := &e.steps[i]
+		if err := e.runStep(i, s); err != nil {
+			return fmt.Errorf("run %s in %q: %w", e.program.code[i].def.Name(), e.program.code[i].scope, err)
+		}
+		emit(s.grads, onGrad)
+		for _, d := range s.dying {
+			fillNaN(d)
+		}
+	}
+	e.runs++
+	return nil
+}
+
+func (e *Executable) runStep(i int, s *step) error {
+	if !e.options.Profile {
+		return s.run()
+	}
+	start := time.Now()
+	err := s.run()
+	e.profile[i] += time.Since(start)
+	return err
+}
+
+func emit(list []emission, onGrad func(int, []float32)) {
+	if onGrad == nil {
+		return
+	}
+	for _, g := range list {
+		onGrad(g.index, g.data)
+	}
+}
+
+func fillNaN(x []float32) {
+	nan := float32(math.NaN())
+	for i := range x {
+		x[i] = nan
+	}
+}
