@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 
 	"yohaku/model/config"
 )
@@ -81,15 +83,15 @@ func ParseConfig(data []byte) (Config, error) {
 	return c, nil
 }
 
-// ReadConfig reads dir/config.json.
-func ReadConfig(dir string) (Config, error) {
-	data, err := config.ReadFile(dir)
+// ReadConfig reads config.json in the folder dir of fsys.
+func ReadConfig(fsys fs.FS, dir string) (Config, error) {
+	data, err := config.ReadFile(fsys, dir)
 	if err != nil {
 		return Config{}, err
 	}
 	c, err := ParseConfig(data)
 	if err != nil {
-		return Config{}, fmt.Errorf("%s: %w", dir, err)
+		return Config{}, fmt.Errorf("read %s: %w", path.Join(dir, config.FileName), err)
 	}
 	return c, nil
 }

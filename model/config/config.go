@@ -12,8 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"io/fs"
+	"path"
 	"reflect"
 	"sort"
 	"strings"
@@ -40,20 +40,20 @@ func (e *KeyError) Error() string {
 	return fmt.Sprintf("%s config: key %q: value %s: %s", e.Class, e.Key, e.Value, e.Rule)
 }
 
-// ReadFile returns the bytes of dir's config.json, at most 1 MiB.
-func ReadFile(dir string) ([]byte, error) {
-	path := filepath.Join(dir, FileName)
-	f, err := os.Open(path)
+// ReadFile returns the bytes of config.json in the folder dir of fsys, at most 1 MiB.
+func ReadFile(fsys fs.FS, dir string) ([]byte, error) {
+	name := path.Join(dir, FileName)
+	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("open model config: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if len(data) > maxBytes {
-		return nil, fmt.Errorf("read %s: larger than %d bytes: not a model config", path, maxBytes)
+		return nil, fmt.Errorf("read %s: larger than %d bytes: not a model config", name, maxBytes)
 	}
 	return data, nil
 }

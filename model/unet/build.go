@@ -12,8 +12,8 @@ import (
 	"yohaku/model/op"
 )
 
-// timeIDs is the number of SDXL's time ids: original size, crop corner, target size, two each.
-const timeIDs = 6
+// TimeIDs is the number of SDXL's time ids: original size, crop corner, target size, two each.
+const TimeIDs = 6
 
 // timePeriod is the longest period of the sinusoids.
 const timePeriod = 10000
@@ -71,8 +71,8 @@ func (in Inputs) check(c Config) error {
 	if p := in.Pooled.Shape(); len(p) != 2 || p[0] != s[0] || p[1] != c.PooledDim() {
 		return fmt.Errorf("unet input pooled: shape %v, want [%d,%d]", p, s[0], c.PooledDim())
 	}
-	if ids := in.TimeIDs.Shape(); len(ids) != 2 || ids[0] != s[0] || ids[1] != timeIDs {
-		return fmt.Errorf("unet input time ids: shape %v, want [%d,%d]", ids, s[0], timeIDs)
+	if ids := in.TimeIDs.Shape(); len(ids) != 2 || ids[0] != s[0] || ids[1] != TimeIDs {
+		return fmt.Errorf("unet input time ids: shape %v, want [%d,%d]", ids, s[0], TimeIDs)
 	}
 	return nil
 }
@@ -122,9 +122,9 @@ func (n *network) timeEmbedding(in Inputs) op.Node {
 // textTime embeds SDXL's pooled text and time ids: add_embedding([pooled ‖ sinusoids of the six ids]).
 func (n *network) textTime(in Inputs) op.Node {
 	batch, dim := in.TimeIDs.Shape()[0], *n.config.AdditionTimeEmbedDim
-	ids := n.Reshape(in.TimeIDs, batch*timeIDs)
+	ids := n.Reshape(in.TimeIDs, batch*TimeIDs)
 	e := n.sinusoids("add_time_proj", ids, dim)
-	e = n.Reshape(e, batch, timeIDs*dim)
+	e = n.Reshape(e, batch, TimeIDs*dim)
 	return n.embeddingMLP("add_embedding", n.Apply(op.Concat{}, in.Pooled, e))
 }
 

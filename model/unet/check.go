@@ -133,7 +133,7 @@ func (c Config) checkEmbeddings(k *config.Checker) {
 		"projection_class_embeddings_input_dim", c.ProjectionClassEmbeddingsInputDim, "text_time needs the width of its input")
 	if k.Err() == nil {
 		k.That(c.PooledDim() >= 1, "projection_class_embeddings_input_dim", c.ProjectionClassEmbeddingsInputDim,
-			"must be above %d × addition_time_embed_dim = %d", timeIDs, timeIDs**c.AdditionTimeEmbedDim)
+			"must be above %d × addition_time_embed_dim = %d", TimeIDs, TimeIDs**c.AdditionTimeEmbedDim)
 	}
 }
 

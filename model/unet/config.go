@@ -2,6 +2,8 @@ package unet
 
 import (
 	"fmt"
+	"io/fs"
+	"path"
 
 	"yohaku/model/config"
 )
@@ -101,15 +103,15 @@ func ParseConfig(data []byte) (Config, error) {
 	return c, nil
 }
 
-// ReadConfig reads dir/config.json.
-func ReadConfig(dir string) (Config, error) {
-	data, err := config.ReadFile(dir)
+// ReadConfig reads config.json in the folder dir of fsys.
+func ReadConfig(fsys fs.FS, dir string) (Config, error) {
+	data, err := config.ReadFile(fsys, dir)
 	if err != nil {
 		return Config{}, err
 	}
 	c, err := ParseConfig(data)
 	if err != nil {
-		return Config{}, fmt.Errorf("%s: %w", dir, err)
+		return Config{}, fmt.Errorf("read %s: %w", path.Join(dir, config.FileName), err)
 	}
 	return c, nil
 }
@@ -147,7 +149,7 @@ func (c Config) HasTextTime() bool {
 // PooledDim is the width of the pooled text embedding of a text_time model: what is left of the projection's input
 // beside six embedded time ids.
 func (c Config) PooledDim() int {
-	return *c.ProjectionClassEmbeddingsInputDim - timeIDs**c.AdditionTimeEmbedDim
+	return *c.ProjectionClassEmbeddingsInputDim - TimeIDs**c.AdditionTimeEmbedDim
 }
 
 // upLayers returns the transformer layers of up block j, in the up path's order.

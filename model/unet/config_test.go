@@ -122,13 +122,16 @@ func TestBuildRefusesInputs(t *testing.T) {
 
 func TestReadConfigNamesTheFile(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := ReadConfig(dir); err == nil || !strings.Contains(err.Error(), "config.json") {
+	if _, err := ReadConfig(os.DirFS(dir), "unet"); err == nil || !strings.Contains(err.Error(), "config.json") {
 		t.Errorf("missing file: got %v", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"act_fn":"relu"}`), 0o600); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, "unet"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadConfig(dir); err == nil || !strings.Contains(err.Error(), dir) {
-		t.Errorf("got %v, want it to name %s", err, dir)
+	if err := os.WriteFile(filepath.Join(dir, "unet", "config.json"), []byte(`{"act_fn":"relu"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadConfig(os.DirFS(dir), "unet"); err == nil || !strings.Contains(err.Error(), "unet/config.json") {
+		t.Errorf("got %v, want it to name unet/config.json", err)
 	}
 }

@@ -2,6 +2,8 @@ package vae
 
 import (
 	"fmt"
+	"io/fs"
+	"path"
 	"strings"
 
 	"yohaku/model/config"
@@ -24,8 +26,8 @@ type Config struct {
 	SampleSize           config.Size `json:"sample_size"`    // Only diffusers' tiling reads it.
 	ScalingFactor        float64     `json:"scaling_factor"` // Latents = (z − shift) · scale.
 	ShiftFactor          *float64    `json:"shift_factor"`
-	LatentsMean          []float64   `json:"latents_mean"`
-	LatentsStd           []float64   `json:"latents_std"`
+	LatentsMean          *[]float64  `json:"latents_mean"`
+	LatentsStd           *[]float64  `json:"latents_std"`
 	ForceUpcast          bool        `json:"force_upcast"` // No effect in float32.
 	UseQuantConv         bool        `json:"use_quant_conv"`
 	UsePostQuantConv     bool        `json:"use_post_quant_conv"`
@@ -56,15 +58,15 @@ func ParseConfig(data []byte) (Config, error) {
 	return c, nil
 }
 
-// ReadConfig reads dir/config.json.
-func ReadConfig(dir string) (Config, error) {
-	data, err := config.ReadFile(dir)
+// ReadConfig reads config.json in the folder dir of fsys.
+func ReadConfig(fsys fs.FS, dir string) (Config, error) {
+	data, err := config.ReadFile(fsys, dir)
 	if err != nil {
 		return Config{}, err
 	}
 	c, err := ParseConfig(data)
 	if err != nil {
-		return Config{}, fmt.Errorf("%s: %w", dir, err)
+		return Config{}, fmt.Errorf("read %s: %w", path.Join(dir, config.FileName), err)
 	}
 	return c, nil
 }
