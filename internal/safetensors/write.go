@@ -147,9 +147,7 @@ func writeData(w io.Writer, t Entry) error {
 	case func(io.Writer) error:
 		return data(w)
 	case []float32:
-		if t.DType.IsFloat() {
-			return encode(w, data, t.DType.Size(), floatEncoder(t.DType))
-		}
+		return Encode(w, data, t.DType)
 	case []float64:
 		if t.DType == F64 {
 			return encode(w, data, 8, func(b []byte, v float64) { binary.LittleEndian.PutUint64(b, math.Float64bits(v)) })
@@ -164,6 +162,14 @@ func writeData(w io.Writer, t Entry) error {
 		}
 	}
 	return fmt.Errorf("data of type %T cannot be written as %s", t.Data, t.DType)
+}
+
+// Encode writes data as little-endian elements of the floating-point type d, as Write does.
+func Encode(w io.Writer, data []float32, d DType) error {
+	if !d.IsFloat() {
+		return fmt.Errorf("data of type %T cannot be written as %s", data, d)
+	}
+	return encode(w, data, d.Size(), floatEncoder(d))
 }
 
 func floatEncoder(d DType) func([]byte, float32) {
