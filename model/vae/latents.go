@@ -56,8 +56,3 @@ func Rename(name string) string {
 	}
 	return oldNames.Replace(name)
 }
-
-// InEncoder says whether a parameter belongs to the encoder; the others are the decoder's.
-func InEncoder(name string) bool {
-	return strings.HasPrefix(name, "encoder.") || strings.HasPrefix(name, "quant_conv.")
-}
