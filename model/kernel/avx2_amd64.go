@@ -7,6 +7,7 @@ var avx2Set = &kernelSet{
 	tile:     tileAVX2,
 	packRows: packRowsAVX2,
 	packCopy: packCopyAVX2,
+	vectors:  &avx2Vectors,
 }
 
 // tileAVX2 computes partial columns in a full tile of scratch: AVX2 has no cheap masks.

@@ -7,6 +7,7 @@ var avx512Set = &kernelSet{
 	tile:     tileAVX512,
 	packRows: packRowsAVX512,
 	packCopy: packCopyAVX512,
+	vectors:  &avx512Vectors,
 }
 
 // lanes has the lowest n bits set.

@@ -7,6 +7,7 @@ var genericSet = &kernelSet{
 	tile:     tileGeneric,
 	packRows: packRowsGeneric,
 	packCopy: packCopyGeneric,
+	vectors:  &genericVectors,
 }
 
 func tileGeneric(t *tile, s *Scratch) {

@@ -261,5 +261,235 @@ func copyRows6(dst *float32, src *float32, k int, dstStep int, srcStep int)
 //go:noescape
 func transpose8(dst *float32, rows **float32, blocks int, dstStep int)
 
+// add512 computes dst = a + b.
+//
+//go:noescape
+func add512(dst *float32, a *float32, b *float32, n int)
+
+// mul512 computes dst = a·b.
+//
+//go:noescape
+func mul512(dst *float32, a *float32, b *float32, n int)
+
+// axpy512 computes y += alpha·x.
+//
+//go:noescape
+func axpy512(y *float32, x *float32, n int, alpha float32)
+
+// scale512 computes dst = alpha·x.
+//
+//go:noescape
+func scale512(dst *float32, x *float32, n int, alpha float32)
+
+// sum512 sums x in 16 lanes.
+//
+//go:noescape
+func sum512(x *float32, n int) float32
+
+// dot512 sums a·b in 16 lanes.
+//
+//go:noescape
+func dot512(a *float32, b *float32, n int) float32
+
+// largest512 returns the maximum of x and the lowest float32.
+//
+//go:noescape
+func largest512(x *float32, n int) float32
+
+// exp512 computes dst = exp(x).
+//
+//go:noescape
+func exp512(dst *float32, x *float32, n int)
+
+// silu512 computes dst = x/(1+exp(−x)).
+//
+//go:noescape
+func silu512(dst *float32, x *float32, n int)
+
+// siluGrad512 computes dx = dy·silu′(x).
+//
+//go:noescape
+func siluGrad512(dx *float32, x *float32, dy *float32, n int)
+
+// gelu512 computes dst = x·Φ(x).
+//
+//go:noescape
+func gelu512(dst *float32, x *float32, n int)
+
+// geluGrad512 computes dx = dy·gelu′(x).
+//
+//go:noescape
+func geluGrad512(dx *float32, x *float32, dy *float32, n int)
+
+// expSum512 computes dst = exp(scale·x − shift) and its sum in 16 lanes.
+//
+//go:noescape
+func expSum512(dst *float32, x *float32, n int, scale float32, shift float32) float32
+
+// softmaxGrad512 computes dx = (dp − dot)·p·scale.
+//
+//go:noescape
+func softmaxGrad512(dx *float32, p *float32, dp *float32, n int, dot float32, scale float32)
+
+// affine512 computes dst = x·scale + shift, scale and shift by column.
+//
+//go:noescape
+func affine512(dst *float32, x *float32, scale *float32, shift *float32, rows int, n int)
+
+// affineSiLU512 computes dst = silu(x·scale + shift), scale and shift by column.
+//
+//go:noescape
+func affineSiLU512(dst *float32, x *float32, scale *float32, shift *float32, rows int, n int)
+
+// affineGrad512 computes dx = dy·a + x·b + c, by column.
+//
+//go:noescape
+func affineGrad512(dx *float32, x *float32, dy *float32, a *float32, b *float32, c *float32, rows int, n int)
+
+// affineSiLUGrad512 computes dx = dh·a + x·b + c, by column, for dh = dy·silu′(x·scale + shift).
+//
+//go:noescape
+func affineSiLUGrad512(dx *float32, x *float32, dy *float32, scale *float32, shift *float32, a *float32, b *float32, c *float32, rows int, n int)
+
+// normRow512 computes dst = (x − mean)·rstd·gamma + beta.
+//
+//go:noescape
+func normRow512(dst *float32, x *float32, gamma *float32, beta *float32, n int, mean float32, rstd float32)
+
+// columnSums512 computes first = Σ x and second = Σ x², by column, rows in ascending order.
+//
+//go:noescape
+func columnSums512(x *float32, first *float32, second *float32, rows int, n int, stride int)
+
+// columnGrads512 computes first = Σ dy and second = Σ dy·x, by column, rows in ascending order.
+//
+//go:noescape
+func columnGrads512(x *float32, dy *float32, first *float32, second *float32, rows int, n int, stride int)
+
+// columnSiLUGrads512 computes first = Σ dh and second = Σ dh·x, by column, rows in ascending order, for dh = dy·silu′(x·scale + shift).
+//
+//go:noescape
+func columnSiLUGrads512(x *float32, dy *float32, scale *float32, shift *float32, first *float32, second *float32, rows int, n int, stride int)
+
+// adamW512 does one step of AdamW; see adamWGeneric.
+//
+//go:noescape
+func adamW512(p *float32, grad *float32, m *float32, v *float32, factors *float32, n int)
+
+// add256 computes dst = a + b.
+//
+//go:noescape
+func add256(dst *float32, a *float32, b *float32, n int)
+
+// mul256 computes dst = a·b.
+//
+//go:noescape
+func mul256(dst *float32, a *float32, b *float32, n int)
+
+// axpy256 computes y += alpha·x.
+//
+//go:noescape
+func axpy256(y *float32, x *float32, n int, alpha float32)
+
+// scale256 computes dst = alpha·x.
+//
+//go:noescape
+func scale256(dst *float32, x *float32, n int, alpha float32)
+
+// sum256 sums x in 16 lanes.
+//
+//go:noescape
+func sum256(x *float32, n int) float32
+
+// dot256 sums a·b in 16 lanes.
+//
+//go:noescape
+func dot256(a *float32, b *float32, n int) float32
+
+// largest256 returns the maximum of x and the lowest float32.
+//
+//go:noescape
+func largest256(x *float32, n int) float32
+
+// exp256 computes dst = exp(x).
+//
+//go:noescape
+func exp256(dst *float32, x *float32, n int)
+
+// silu256 computes dst = x/(1+exp(−x)).
+//
+//go:noescape
+func silu256(dst *float32, x *float32, n int)
+
+// siluGrad256 computes dx = dy·silu′(x).
+//
+//go:noescape
+func siluGrad256(dx *float32, x *float32, dy *float32, n int)
+
+// gelu256 computes dst = x·Φ(x).
+//
+//go:noescape
+func gelu256(dst *float32, x *float32, n int)
+
+// geluGrad256 computes dx = dy·gelu′(x).
+//
+//go:noescape
+func geluGrad256(dx *float32, x *float32, dy *float32, n int)
+
+// expSum256 computes dst = exp(scale·x − shift) and its sum in 16 lanes.
+//
+//go:noescape
+func expSum256(dst *float32, x *float32, n int, scale float32, shift float32) float32
+
+// softmaxGrad256 computes dx = (dp − dot)·p·scale.
+//
+//go:noescape
+func softmaxGrad256(dx *float32, p *float32, dp *float32, n int, dot float32, scale float32)
+
+// affine256 computes dst = x·scale + shift, scale and shift by column.
+//
+//go:noescape
+func affine256(dst *float32, x *float32, scale *float32, shift *float32, rows int, n int)
+
+// affineSiLU256 computes dst = silu(x·scale + shift), scale and shift by column.
+//
+//go:noescape
+func affineSiLU256(dst *float32, x *float32, scale *float32, shift *float32, rows int, n int)
+
+// affineGrad256 computes dx = dy·a + x·b + c, by column.
+//
+//go:noescape
+func affineGrad256(dx *float32, x *float32, dy *float32, a *float32, b *float32, c *float32, rows int, n int)
+
+// affineSiLUGrad256 computes dx = dh·a + x·b + c, by column, for dh = dy·silu′(x·scale + shift).
+//
+//go:noescape
+func affineSiLUGrad256(dx *float32, x *float32, dy *float32, scale *float32, shift *float32, a *float32, b *float32, c *float32, rows int, n int)
+
+// normRow256 computes dst = (x − mean)·rstd·gamma + beta.
+//
+//go:noescape
+func normRow256(dst *float32, x *float32, gamma *float32, beta *float32, n int, mean float32, rstd float32)
+
+// columnSums256 computes first = Σ x and second = Σ x², by column, rows in ascending order.
+//
+//go:noescape
+func columnSums256(x *float32, first *float32, second *float32, rows int, n int, stride int)
+
+// columnGrads256 computes first = Σ dy and second = Σ dy·x, by column, rows in ascending order.
+//
+//go:noescape
+func columnGrads256(x *float32, dy *float32, first *float32, second *float32, rows int, n int, stride int)
+
+// columnSiLUGrads256 computes first = Σ dh and second = Σ dh·x, by column, rows in ascending order, for dh = dy·silu′(x·scale + shift).
+//
+//go:noescape
+func columnSiLUGrads256(x *float32, dy *float32, scale *float32, shift *float32, first *float32, second *float32, rows int, n int, stride int)
+
+// adamW256 does one step of AdamW; see adamWGeneric.
+//
+//go:noescape
+func adamW256(p *float32, grad *float32, m *float32, v *float32, factors *float32, n int)
+
 // pause tells the processor that this thread spins.
 func pause()

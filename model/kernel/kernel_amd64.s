@@ -8098,6 +8098,5492 @@ loop:
 	VZEROUPPER
 	RET
 
+DATA maskTable<>+0(SB)/4, $0xffffffff
+DATA maskTable<>+4(SB)/4, $0xffffffff
+DATA maskTable<>+8(SB)/4, $0xffffffff
+DATA maskTable<>+12(SB)/4, $0xffffffff
+DATA maskTable<>+16(SB)/4, $0xffffffff
+DATA maskTable<>+20(SB)/4, $0xffffffff
+DATA maskTable<>+24(SB)/4, $0xffffffff
+DATA maskTable<>+28(SB)/4, $0xffffffff
+DATA maskTable<>+32(SB)/4, $0xffffffff
+DATA maskTable<>+36(SB)/4, $0xffffffff
+DATA maskTable<>+40(SB)/4, $0xffffffff
+DATA maskTable<>+44(SB)/4, $0xffffffff
+DATA maskTable<>+48(SB)/4, $0xffffffff
+DATA maskTable<>+52(SB)/4, $0xffffffff
+DATA maskTable<>+56(SB)/4, $0xffffffff
+DATA maskTable<>+60(SB)/4, $0xffffffff
+DATA maskTable<>+64(SB)/4, $0x00000000
+DATA maskTable<>+68(SB)/4, $0x00000000
+DATA maskTable<>+72(SB)/4, $0x00000000
+DATA maskTable<>+76(SB)/4, $0x00000000
+DATA maskTable<>+80(SB)/4, $0x00000000
+DATA maskTable<>+84(SB)/4, $0x00000000
+DATA maskTable<>+88(SB)/4, $0x00000000
+DATA maskTable<>+92(SB)/4, $0x00000000
+DATA maskTable<>+96(SB)/4, $0x00000000
+DATA maskTable<>+100(SB)/4, $0x00000000
+DATA maskTable<>+104(SB)/4, $0x00000000
+DATA maskTable<>+108(SB)/4, $0x00000000
+DATA maskTable<>+112(SB)/4, $0x00000000
+DATA maskTable<>+116(SB)/4, $0x00000000
+DATA maskTable<>+120(SB)/4, $0x00000000
+DATA maskTable<>+124(SB)/4, $0x00000000
+GLOBL maskTable<>(SB), RODATA|NOPTR, $128
+
+// func add512(dst *float32, a *float32, b *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·add512(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), DI
+	MOVQ    a+8(FP), SI
+	MOVQ    b+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMOVUPS (BX)(AX*1), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMOVUPS.Z (BX)(AX*1), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mul512(dst *float32, a *float32, b *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·mul512(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), DI
+	MOVQ    a+8(FP), SI
+	MOVQ    b+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMOVUPS (BX)(AX*1), Z1
+	VMULPS  Z1, Z0, Z0
+	VMOVUPS Z0, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMOVUPS.Z (BX)(AX*1), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func axpy512(y *float32, x *float32, n int, alpha float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·axpy512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVSS        alpha+24(FP), X0
+	VBROADCASTSS X0, Z10
+	MOVQ         n+16(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	MOVL         $0x00000001, AX
+	SHLL         CL, AX
+	DECL         AX
+	KMOVW        AX, K1
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMOVUPS (DI)(AX*1), Z1
+	VMULPS  Z10, Z0, Z0
+	VADDPS  Z0, Z1, Z0
+	VMOVUPS Z0, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMOVUPS.Z (DI)(AX*1), K1, Z1
+	VMULPS    Z10, Z0, Z0
+	VADDPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func scale512(dst *float32, x *float32, n int, alpha float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·scale512(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVSS        alpha+24(FP), X0
+	VBROADCASTSS X0, Z10
+	MOVQ         n+16(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	MOVL         $0x00000001, AX
+	SHLL         CL, AX
+	DECL         AX
+	KMOVW        AX, K1
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMULPS  Z10, Z0, Z0
+	VMOVUPS Z0, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMULPS    Z10, Z0, Z0
+	VMOVUPS   Z0, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func sum512(x *float32, n int) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·sum512(SB), NOSPLIT, $0-20
+	MOVQ    x+0(FP), DI
+	MOVQ    n+8(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VPXORD  Z8, Z8, Z8
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (DI)(AX*1), Z0
+	VADDPS  Z0, Z8, Z8
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (DI)(AX*1), K1, Z0
+	VADDPS    Z0, Z8, Z8
+
+done:
+	VEXTRACTF64X4 $0x01, Z8, Y1
+	VADDPS        Y1, Y8, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x01, X0, X0, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func dot512(a *float32, b *float32, n int) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·dot512(SB), NOSPLIT, $0-28
+	MOVQ    a+0(FP), DI
+	MOVQ    b+8(FP), SI
+	MOVQ    n+16(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VPXORD  Z8, Z8, Z8
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (DI)(AX*1), Z0
+	VMOVUPS (SI)(AX*1), Z1
+	VMULPS  Z1, Z0, Z0
+	VADDPS  Z0, Z8, Z8
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (DI)(AX*1), K1, Z0
+	VMOVUPS.Z (SI)(AX*1), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VADDPS    Z0, Z8, Z8
+
+done:
+	VEXTRACTF64X4 $0x01, Z8, Y1
+	VADDPS        Y1, Y8, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x01, X0, X0, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func largest512(x *float32, n int) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·largest512(SB), NOSPLIT, $0-20
+	MOVQ    x+0(FP), DI
+	MOVQ    n+8(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constantff7fffff<>+0(SB), Z31
+	VMOVUPS Z31, Z8
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (DI)(AX*1), Z0
+	VMAXPS  Z0, Z8, Z8
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ    AX, CX
+	JGE     done
+	VMOVAPS Z8, Z0
+	VMOVUPS (DI)(AX*1), K1, Z0
+	VMAXPS  Z0, Z8, Z8
+
+done:
+	VEXTRACTF64X4 $0x01, Z8, Y1
+	VMAXPS        Y1, Y8, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VMAXPS        X1, X0, X0
+	VSHUFPS       $0x01, X0, X0, X1
+	VMAXPS        X1, X0, X0
+	MOVSS         X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+DATA constantff7fffff<>+0(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+4(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+8(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+12(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+16(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+20(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+24(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+28(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+32(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+36(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+40(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+44(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+48(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+52(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+56(SB)/4, $0xff7fffff
+DATA constantff7fffff<>+60(SB)/4, $0xff7fffff
+GLOBL constantff7fffff<>(SB), RODATA|NOPTR, $64
+
+// func exp512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·exp512(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    n+16(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constant42b00000<>+0(SB), Z31
+	VMOVUPS constantc2b00000<>+0(SB), Z30
+	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
+	VMOVUPS constant4b400000<>+0(SB), Z28
+	VMOVUPS constant3f318000<>+0(SB), Z27
+	VMOVUPS constantb95e8083<>+0(SB), Z26
+	VMOVUPS constant3f800000<>+0(SB), Z25
+	VMOVUPS constant39506967<>+0(SB), Z24
+	VMOVUPS constant3ab743ce<>+0(SB), Z23
+	VMOVUPS constant3c088908<>+0(SB), Z22
+	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
+	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
+	VMOVUPS constant3f000000<>+0(SB), Z19
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMOVUPS Z31, Z2
+	VMINPS  Z0, Z2, Z0
+	VMOVUPS Z30, Z2
+	VMAXPS  Z0, Z2, Z0
+	VMULPS  Z29, Z0, Z2
+	VADDPS  Z28, Z2, Z2
+	VSUBPS  Z28, Z2, Z1
+	VPSLLD  $0x17, Z2, Z2
+	VPADDD  Z25, Z2, Z2
+	VMULPS  Z27, Z1, Z13
+	VSUBPS  Z13, Z0, Z0
+	VMULPS  Z26, Z1, Z13
+	VSUBPS  Z13, Z0, Z0
+	VMULPS  Z24, Z0, Z1
+	VADDPS  Z23, Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VADDPS  Z22, Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VADDPS  Z21, Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VADDPS  Z20, Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VADDPS  Z19, Z1, Z1
+	VMULPS  Z0, Z0, Z13
+	VMULPS  Z13, Z1, Z1
+	VADDPS  Z0, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMOVUPS   Z31, Z2
+	VMINPS    Z0, Z2, Z0
+	VMOVUPS   Z30, Z2
+	VMAXPS    Z0, Z2, Z0
+	VMULPS    Z29, Z0, Z2
+	VADDPS    Z28, Z2, Z2
+	VSUBPS    Z28, Z2, Z1
+	VPSLLD    $0x17, Z2, Z2
+	VPADDD    Z25, Z2, Z2
+	VMULPS    Z27, Z1, Z13
+	VSUBPS    Z13, Z0, Z0
+	VMULPS    Z26, Z1, Z13
+	VSUBPS    Z13, Z0, Z0
+	VMULPS    Z24, Z0, Z1
+	VADDPS    Z23, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VADDPS    Z22, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VADDPS    Z21, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VADDPS    Z20, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VADDPS    Z19, Z1, Z1
+	VMULPS    Z0, Z0, Z13
+	VMULPS    Z13, Z1, Z1
+	VADDPS    Z0, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA constant42b00000<>+0(SB)/4, $0x42b00000
+DATA constant42b00000<>+4(SB)/4, $0x42b00000
+DATA constant42b00000<>+8(SB)/4, $0x42b00000
+DATA constant42b00000<>+12(SB)/4, $0x42b00000
+DATA constant42b00000<>+16(SB)/4, $0x42b00000
+DATA constant42b00000<>+20(SB)/4, $0x42b00000
+DATA constant42b00000<>+24(SB)/4, $0x42b00000
+DATA constant42b00000<>+28(SB)/4, $0x42b00000
+DATA constant42b00000<>+32(SB)/4, $0x42b00000
+DATA constant42b00000<>+36(SB)/4, $0x42b00000
+DATA constant42b00000<>+40(SB)/4, $0x42b00000
+DATA constant42b00000<>+44(SB)/4, $0x42b00000
+DATA constant42b00000<>+48(SB)/4, $0x42b00000
+DATA constant42b00000<>+52(SB)/4, $0x42b00000
+DATA constant42b00000<>+56(SB)/4, $0x42b00000
+DATA constant42b00000<>+60(SB)/4, $0x42b00000
+GLOBL constant42b00000<>(SB), RODATA|NOPTR, $64
+
+DATA constantc2b00000<>+0(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+4(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+8(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+12(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+16(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+20(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+24(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+28(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+32(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+36(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+40(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+44(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+48(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+52(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+56(SB)/4, $0xc2b00000
+DATA constantc2b00000<>+60(SB)/4, $0xc2b00000
+GLOBL constantc2b00000<>(SB), RODATA|NOPTR, $64
+
+DATA constant3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA constant3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL constant3fb8aa3b<>(SB), RODATA|NOPTR, $64
+
+DATA constant4b400000<>+0(SB)/4, $0x4b400000
+DATA constant4b400000<>+4(SB)/4, $0x4b400000
+DATA constant4b400000<>+8(SB)/4, $0x4b400000
+DATA constant4b400000<>+12(SB)/4, $0x4b400000
+DATA constant4b400000<>+16(SB)/4, $0x4b400000
+DATA constant4b400000<>+20(SB)/4, $0x4b400000
+DATA constant4b400000<>+24(SB)/4, $0x4b400000
+DATA constant4b400000<>+28(SB)/4, $0x4b400000
+DATA constant4b400000<>+32(SB)/4, $0x4b400000
+DATA constant4b400000<>+36(SB)/4, $0x4b400000
+DATA constant4b400000<>+40(SB)/4, $0x4b400000
+DATA constant4b400000<>+44(SB)/4, $0x4b400000
+DATA constant4b400000<>+48(SB)/4, $0x4b400000
+DATA constant4b400000<>+52(SB)/4, $0x4b400000
+DATA constant4b400000<>+56(SB)/4, $0x4b400000
+DATA constant4b400000<>+60(SB)/4, $0x4b400000
+GLOBL constant4b400000<>(SB), RODATA|NOPTR, $64
+
+DATA constant3f318000<>+0(SB)/4, $0x3f318000
+DATA constant3f318000<>+4(SB)/4, $0x3f318000
+DATA constant3f318000<>+8(SB)/4, $0x3f318000
+DATA constant3f318000<>+12(SB)/4, $0x3f318000
+DATA constant3f318000<>+16(SB)/4, $0x3f318000
+DATA constant3f318000<>+20(SB)/4, $0x3f318000
+DATA constant3f318000<>+24(SB)/4, $0x3f318000
+DATA constant3f318000<>+28(SB)/4, $0x3f318000
+DATA constant3f318000<>+32(SB)/4, $0x3f318000
+DATA constant3f318000<>+36(SB)/4, $0x3f318000
+DATA constant3f318000<>+40(SB)/4, $0x3f318000
+DATA constant3f318000<>+44(SB)/4, $0x3f318000
+DATA constant3f318000<>+48(SB)/4, $0x3f318000
+DATA constant3f318000<>+52(SB)/4, $0x3f318000
+DATA constant3f318000<>+56(SB)/4, $0x3f318000
+DATA constant3f318000<>+60(SB)/4, $0x3f318000
+GLOBL constant3f318000<>(SB), RODATA|NOPTR, $64
+
+DATA constantb95e8083<>+0(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+4(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+8(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+12(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+16(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+20(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+24(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+28(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+32(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+36(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+40(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+44(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+48(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+52(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+56(SB)/4, $0xb95e8083
+DATA constantb95e8083<>+60(SB)/4, $0xb95e8083
+GLOBL constantb95e8083<>(SB), RODATA|NOPTR, $64
+
+DATA constant3f800000<>+0(SB)/4, $0x3f800000
+DATA constant3f800000<>+4(SB)/4, $0x3f800000
+DATA constant3f800000<>+8(SB)/4, $0x3f800000
+DATA constant3f800000<>+12(SB)/4, $0x3f800000
+DATA constant3f800000<>+16(SB)/4, $0x3f800000
+DATA constant3f800000<>+20(SB)/4, $0x3f800000
+DATA constant3f800000<>+24(SB)/4, $0x3f800000
+DATA constant3f800000<>+28(SB)/4, $0x3f800000
+DATA constant3f800000<>+32(SB)/4, $0x3f800000
+DATA constant3f800000<>+36(SB)/4, $0x3f800000
+DATA constant3f800000<>+40(SB)/4, $0x3f800000
+DATA constant3f800000<>+44(SB)/4, $0x3f800000
+DATA constant3f800000<>+48(SB)/4, $0x3f800000
+DATA constant3f800000<>+52(SB)/4, $0x3f800000
+DATA constant3f800000<>+56(SB)/4, $0x3f800000
+DATA constant3f800000<>+60(SB)/4, $0x3f800000
+GLOBL constant3f800000<>(SB), RODATA|NOPTR, $64
+
+DATA constant39506967<>+0(SB)/4, $0x39506967
+DATA constant39506967<>+4(SB)/4, $0x39506967
+DATA constant39506967<>+8(SB)/4, $0x39506967
+DATA constant39506967<>+12(SB)/4, $0x39506967
+DATA constant39506967<>+16(SB)/4, $0x39506967
+DATA constant39506967<>+20(SB)/4, $0x39506967
+DATA constant39506967<>+24(SB)/4, $0x39506967
+DATA constant39506967<>+28(SB)/4, $0x39506967
+DATA constant39506967<>+32(SB)/4, $0x39506967
+DATA constant39506967<>+36(SB)/4, $0x39506967
+DATA constant39506967<>+40(SB)/4, $0x39506967
+DATA constant39506967<>+44(SB)/4, $0x39506967
+DATA constant39506967<>+48(SB)/4, $0x39506967
+DATA constant39506967<>+52(SB)/4, $0x39506967
+DATA constant39506967<>+56(SB)/4, $0x39506967
+DATA constant39506967<>+60(SB)/4, $0x39506967
+GLOBL constant39506967<>(SB), RODATA|NOPTR, $64
+
+DATA constant3ab743ce<>+0(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+4(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+8(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+12(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+16(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+20(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+24(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+28(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+32(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+36(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+40(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+44(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+48(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+52(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+56(SB)/4, $0x3ab743ce
+DATA constant3ab743ce<>+60(SB)/4, $0x3ab743ce
+GLOBL constant3ab743ce<>(SB), RODATA|NOPTR, $64
+
+DATA constant3c088908<>+0(SB)/4, $0x3c088908
+DATA constant3c088908<>+4(SB)/4, $0x3c088908
+DATA constant3c088908<>+8(SB)/4, $0x3c088908
+DATA constant3c088908<>+12(SB)/4, $0x3c088908
+DATA constant3c088908<>+16(SB)/4, $0x3c088908
+DATA constant3c088908<>+20(SB)/4, $0x3c088908
+DATA constant3c088908<>+24(SB)/4, $0x3c088908
+DATA constant3c088908<>+28(SB)/4, $0x3c088908
+DATA constant3c088908<>+32(SB)/4, $0x3c088908
+DATA constant3c088908<>+36(SB)/4, $0x3c088908
+DATA constant3c088908<>+40(SB)/4, $0x3c088908
+DATA constant3c088908<>+44(SB)/4, $0x3c088908
+DATA constant3c088908<>+48(SB)/4, $0x3c088908
+DATA constant3c088908<>+52(SB)/4, $0x3c088908
+DATA constant3c088908<>+56(SB)/4, $0x3c088908
+DATA constant3c088908<>+60(SB)/4, $0x3c088908
+GLOBL constant3c088908<>(SB), RODATA|NOPTR, $64
+
+DATA constant3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+8(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+12(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+32(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+36(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+40(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+44(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+48(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+52(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+56(SB)/4, $0x3d2aa9c1
+DATA constant3d2aa9c1<>+60(SB)/4, $0x3d2aa9c1
+GLOBL constant3d2aa9c1<>(SB), RODATA|NOPTR, $64
+
+DATA constant3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+8(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+12(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+32(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+36(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+40(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+44(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+48(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+52(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
+DATA constant3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
+GLOBL constant3e2aaaaa<>(SB), RODATA|NOPTR, $64
+
+DATA constant3f000000<>+0(SB)/4, $0x3f000000
+DATA constant3f000000<>+4(SB)/4, $0x3f000000
+DATA constant3f000000<>+8(SB)/4, $0x3f000000
+DATA constant3f000000<>+12(SB)/4, $0x3f000000
+DATA constant3f000000<>+16(SB)/4, $0x3f000000
+DATA constant3f000000<>+20(SB)/4, $0x3f000000
+DATA constant3f000000<>+24(SB)/4, $0x3f000000
+DATA constant3f000000<>+28(SB)/4, $0x3f000000
+DATA constant3f000000<>+32(SB)/4, $0x3f000000
+DATA constant3f000000<>+36(SB)/4, $0x3f000000
+DATA constant3f000000<>+40(SB)/4, $0x3f000000
+DATA constant3f000000<>+44(SB)/4, $0x3f000000
+DATA constant3f000000<>+48(SB)/4, $0x3f000000
+DATA constant3f000000<>+52(SB)/4, $0x3f000000
+DATA constant3f000000<>+56(SB)/4, $0x3f000000
+DATA constant3f000000<>+60(SB)/4, $0x3f000000
+GLOBL constant3f000000<>(SB), RODATA|NOPTR, $64
+
+// func silu512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·silu512(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    n+16(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constant42b00000<>+0(SB), Z31
+	VMOVUPS constantc2b00000<>+0(SB), Z30
+	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
+	VMOVUPS constant4b400000<>+0(SB), Z28
+	VMOVUPS constant3f318000<>+0(SB), Z27
+	VMOVUPS constantb95e8083<>+0(SB), Z26
+	VMOVUPS constant3f800000<>+0(SB), Z25
+	VMOVUPS constant39506967<>+0(SB), Z24
+	VMOVUPS constant3ab743ce<>+0(SB), Z23
+	VMOVUPS constant3c088908<>+0(SB), Z22
+	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
+	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
+	VMOVUPS constant3f000000<>+0(SB), Z19
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VPXORD  Z3, Z3, Z3
+	VSUBPS  Z0, Z3, Z3
+	VMOVUPS Z31, Z2
+	VMINPS  Z3, Z2, Z3
+	VMOVUPS Z30, Z2
+	VMAXPS  Z3, Z2, Z3
+	VMULPS  Z29, Z3, Z2
+	VADDPS  Z28, Z2, Z2
+	VSUBPS  Z28, Z2, Z1
+	VPSLLD  $0x17, Z2, Z2
+	VPADDD  Z25, Z2, Z2
+	VMULPS  Z27, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z26, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z24, Z3, Z1
+	VADDPS  Z23, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z22, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z21, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z20, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z19, Z1, Z1
+	VMULPS  Z3, Z3, Z13
+	VMULPS  Z13, Z1, Z1
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VDIVPS  Z1, Z0, Z1
+	VMOVUPS Z1, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VPXORD    Z3, Z3, Z3
+	VSUBPS    Z0, Z3, Z3
+	VMOVUPS   Z31, Z2
+	VMINPS    Z3, Z2, Z3
+	VMOVUPS   Z30, Z2
+	VMAXPS    Z3, Z2, Z3
+	VMULPS    Z29, Z3, Z2
+	VADDPS    Z28, Z2, Z2
+	VSUBPS    Z28, Z2, Z1
+	VPSLLD    $0x17, Z2, Z2
+	VPADDD    Z25, Z2, Z2
+	VMULPS    Z27, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z26, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z24, Z3, Z1
+	VADDPS    Z23, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z22, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z21, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z20, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z19, Z1, Z1
+	VMULPS    Z3, Z3, Z13
+	VMULPS    Z13, Z1, Z1
+	VADDPS    Z3, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VDIVPS    Z1, Z0, Z1
+	VMOVUPS   Z1, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func siluGrad512(dx *float32, x *float32, dy *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·siluGrad512(SB), NOSPLIT, $0-32
+	MOVQ    dx+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    dy+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constant42b00000<>+0(SB), Z31
+	VMOVUPS constantc2b00000<>+0(SB), Z30
+	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
+	VMOVUPS constant4b400000<>+0(SB), Z28
+	VMOVUPS constant3f318000<>+0(SB), Z27
+	VMOVUPS constantb95e8083<>+0(SB), Z26
+	VMOVUPS constant3f800000<>+0(SB), Z25
+	VMOVUPS constant39506967<>+0(SB), Z24
+	VMOVUPS constant3ab743ce<>+0(SB), Z23
+	VMOVUPS constant3c088908<>+0(SB), Z22
+	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
+	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
+	VMOVUPS constant3f000000<>+0(SB), Z19
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMOVUPS (BX)(AX*1), Z4
+	VPXORD  Z3, Z3, Z3
+	VSUBPS  Z0, Z3, Z3
+	VMOVUPS Z31, Z2
+	VMINPS  Z3, Z2, Z3
+	VMOVUPS Z30, Z2
+	VMAXPS  Z3, Z2, Z3
+	VMULPS  Z29, Z3, Z2
+	VADDPS  Z28, Z2, Z2
+	VSUBPS  Z28, Z2, Z1
+	VPSLLD  $0x17, Z2, Z2
+	VPADDD  Z25, Z2, Z2
+	VMULPS  Z27, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z26, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z24, Z3, Z1
+	VADDPS  Z23, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z22, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z21, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z20, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z19, Z1, Z1
+	VMULPS  Z3, Z3, Z13
+	VMULPS  Z13, Z1, Z1
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMOVUPS Z25, Z2
+	VDIVPS  Z1, Z2, Z1
+	VSUBPS  Z1, Z2, Z3
+	VMULPS  Z0, Z3, Z3
+	VADDPS  Z2, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMULPS  Z3, Z4, Z4
+	VMOVUPS Z4, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMOVUPS.Z (BX)(AX*1), K1, Z4
+	VPXORD    Z3, Z3, Z3
+	VSUBPS    Z0, Z3, Z3
+	VMOVUPS   Z31, Z2
+	VMINPS    Z3, Z2, Z3
+	VMOVUPS   Z30, Z2
+	VMAXPS    Z3, Z2, Z3
+	VMULPS    Z29, Z3, Z2
+	VADDPS    Z28, Z2, Z2
+	VSUBPS    Z28, Z2, Z1
+	VPSLLD    $0x17, Z2, Z2
+	VPADDD    Z25, Z2, Z2
+	VMULPS    Z27, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z26, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z24, Z3, Z1
+	VADDPS    Z23, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z22, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z21, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z20, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z19, Z1, Z1
+	VMULPS    Z3, Z3, Z13
+	VMULPS    Z13, Z1, Z1
+	VADDPS    Z3, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMOVUPS   Z25, Z2
+	VDIVPS    Z1, Z2, Z1
+	VSUBPS    Z1, Z2, Z3
+	VMULPS    Z0, Z3, Z3
+	VADDPS    Z2, Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VMULPS    Z3, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gelu512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·gelu512(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    n+16(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constant40800000<>+0(SB), Z31
+	VMOVUPS constantc0800000<>+0(SB), Z30
+	VMOVUPS constant3f3504f3<>+0(SB), Z29
+	VMOVUPS constant3f000000<>+0(SB), Z28
+	VMOVUPS constantaf95df0b<>+0(SB), Z27
+	VMOVUPS constant32edffee<>+0(SB), Z26
+	VMOVUPS constantb60cff51<>+0(SB), Z25
+	VMOVUPS constantb86ec2d2<>+0(SB), Z24
+	VMOVUPS constantba40ac63<>+0(SB), Z23
+	VMOVUPS constantbb41a1f6<>+0(SB), Z22
+	VMOVUPS constantbc83dbd4<>+0(SB), Z21
+	VMOVUPS constantb77460cd<>+0(SB), Z20
+	VMOVUPS constantb95fbd29<>+0(SB), Z19
+	VMOVUPS constantbadc924e<>+0(SB), Z18
+	VMOVUPS constantbbf19bf8<>+0(SB), Z17
+	VMOVUPS constantbc69b6a7<>+0(SB), Z16
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMULPS  Z29, Z0, Z2
+	VMOVUPS Z31, Z3
+	VMINPS  Z2, Z3, Z2
+	VMOVUPS Z30, Z3
+	VMAXPS  Z2, Z3, Z2
+	VMULPS  Z2, Z2, Z3
+	VMULPS  Z27, Z3, Z1
+	VADDPS  Z26, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z24, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z23, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z22, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z21, Z1, Z1
+	VMULPS  Z20, Z3, Z13
+	VADDPS  Z19, Z13, Z13
+	VMULPS  Z3, Z13, Z13
+	VADDPS  Z18, Z13, Z13
+	VMULPS  Z3, Z13, Z13
+	VADDPS  Z17, Z13, Z13
+	VMULPS  Z3, Z13, Z13
+	VADDPS  Z16, Z13, Z13
+	VMULPS  Z2, Z1, Z1
+	VDIVPS  Z13, Z1, Z1
+	VMULPS  Z28, Z1, Z1
+	VADDPS  Z28, Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMULPS    Z29, Z0, Z2
+	VMOVUPS   Z31, Z3
+	VMINPS    Z2, Z3, Z2
+	VMOVUPS   Z30, Z3
+	VMAXPS    Z2, Z3, Z2
+	VMULPS    Z2, Z2, Z3
+	VMULPS    Z27, Z3, Z1
+	VADDPS    Z26, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z24, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z23, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z22, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z21, Z1, Z1
+	VMULPS    Z20, Z3, Z13
+	VADDPS    Z19, Z13, Z13
+	VMULPS    Z3, Z13, Z13
+	VADDPS    Z18, Z13, Z13
+	VMULPS    Z3, Z13, Z13
+	VADDPS    Z17, Z13, Z13
+	VMULPS    Z3, Z13, Z13
+	VADDPS    Z16, Z13, Z13
+	VMULPS    Z2, Z1, Z1
+	VDIVPS    Z13, Z1, Z1
+	VMULPS    Z28, Z1, Z1
+	VADDPS    Z28, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA constant40800000<>+0(SB)/4, $0x40800000
+DATA constant40800000<>+4(SB)/4, $0x40800000
+DATA constant40800000<>+8(SB)/4, $0x40800000
+DATA constant40800000<>+12(SB)/4, $0x40800000
+DATA constant40800000<>+16(SB)/4, $0x40800000
+DATA constant40800000<>+20(SB)/4, $0x40800000
+DATA constant40800000<>+24(SB)/4, $0x40800000
+DATA constant40800000<>+28(SB)/4, $0x40800000
+DATA constant40800000<>+32(SB)/4, $0x40800000
+DATA constant40800000<>+36(SB)/4, $0x40800000
+DATA constant40800000<>+40(SB)/4, $0x40800000
+DATA constant40800000<>+44(SB)/4, $0x40800000
+DATA constant40800000<>+48(SB)/4, $0x40800000
+DATA constant40800000<>+52(SB)/4, $0x40800000
+DATA constant40800000<>+56(SB)/4, $0x40800000
+DATA constant40800000<>+60(SB)/4, $0x40800000
+GLOBL constant40800000<>(SB), RODATA|NOPTR, $64
+
+DATA constantc0800000<>+0(SB)/4, $0xc0800000
+DATA constantc0800000<>+4(SB)/4, $0xc0800000
+DATA constantc0800000<>+8(SB)/4, $0xc0800000
+DATA constantc0800000<>+12(SB)/4, $0xc0800000
+DATA constantc0800000<>+16(SB)/4, $0xc0800000
+DATA constantc0800000<>+20(SB)/4, $0xc0800000
+DATA constantc0800000<>+24(SB)/4, $0xc0800000
+DATA constantc0800000<>+28(SB)/4, $0xc0800000
+DATA constantc0800000<>+32(SB)/4, $0xc0800000
+DATA constantc0800000<>+36(SB)/4, $0xc0800000
+DATA constantc0800000<>+40(SB)/4, $0xc0800000
+DATA constantc0800000<>+44(SB)/4, $0xc0800000
+DATA constantc0800000<>+48(SB)/4, $0xc0800000
+DATA constantc0800000<>+52(SB)/4, $0xc0800000
+DATA constantc0800000<>+56(SB)/4, $0xc0800000
+DATA constantc0800000<>+60(SB)/4, $0xc0800000
+GLOBL constantc0800000<>(SB), RODATA|NOPTR, $64
+
+DATA constant3f3504f3<>+0(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+4(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+8(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+12(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+16(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+20(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+24(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+28(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+32(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+36(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+40(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+44(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+48(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+52(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+56(SB)/4, $0x3f3504f3
+DATA constant3f3504f3<>+60(SB)/4, $0x3f3504f3
+GLOBL constant3f3504f3<>(SB), RODATA|NOPTR, $64
+
+DATA constantaf95df0b<>+0(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+4(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+8(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+12(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+16(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+20(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+24(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+28(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+32(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+36(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+40(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+44(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+48(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+52(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+56(SB)/4, $0xaf95df0b
+DATA constantaf95df0b<>+60(SB)/4, $0xaf95df0b
+GLOBL constantaf95df0b<>(SB), RODATA|NOPTR, $64
+
+DATA constant32edffee<>+0(SB)/4, $0x32edffee
+DATA constant32edffee<>+4(SB)/4, $0x32edffee
+DATA constant32edffee<>+8(SB)/4, $0x32edffee
+DATA constant32edffee<>+12(SB)/4, $0x32edffee
+DATA constant32edffee<>+16(SB)/4, $0x32edffee
+DATA constant32edffee<>+20(SB)/4, $0x32edffee
+DATA constant32edffee<>+24(SB)/4, $0x32edffee
+DATA constant32edffee<>+28(SB)/4, $0x32edffee
+DATA constant32edffee<>+32(SB)/4, $0x32edffee
+DATA constant32edffee<>+36(SB)/4, $0x32edffee
+DATA constant32edffee<>+40(SB)/4, $0x32edffee
+DATA constant32edffee<>+44(SB)/4, $0x32edffee
+DATA constant32edffee<>+48(SB)/4, $0x32edffee
+DATA constant32edffee<>+52(SB)/4, $0x32edffee
+DATA constant32edffee<>+56(SB)/4, $0x32edffee
+DATA constant32edffee<>+60(SB)/4, $0x32edffee
+GLOBL constant32edffee<>(SB), RODATA|NOPTR, $64
+
+DATA constantb60cff51<>+0(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+4(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+8(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+12(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+16(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+20(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+24(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+28(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+32(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+36(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+40(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+44(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+48(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+52(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+56(SB)/4, $0xb60cff51
+DATA constantb60cff51<>+60(SB)/4, $0xb60cff51
+GLOBL constantb60cff51<>(SB), RODATA|NOPTR, $64
+
+DATA constantb86ec2d2<>+0(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+4(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+8(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+12(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+16(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+20(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+24(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+28(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+32(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+36(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+40(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+44(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+48(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+52(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+56(SB)/4, $0xb86ec2d2
+DATA constantb86ec2d2<>+60(SB)/4, $0xb86ec2d2
+GLOBL constantb86ec2d2<>(SB), RODATA|NOPTR, $64
+
+DATA constantba40ac63<>+0(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+4(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+8(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+12(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+16(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+20(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+24(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+28(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+32(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+36(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+40(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+44(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+48(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+52(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+56(SB)/4, $0xba40ac63
+DATA constantba40ac63<>+60(SB)/4, $0xba40ac63
+GLOBL constantba40ac63<>(SB), RODATA|NOPTR, $64
+
+DATA constantbb41a1f6<>+0(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+4(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+8(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+12(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+16(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+20(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+24(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+28(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+32(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+36(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+40(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+44(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+48(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+52(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+56(SB)/4, $0xbb41a1f6
+DATA constantbb41a1f6<>+60(SB)/4, $0xbb41a1f6
+GLOBL constantbb41a1f6<>(SB), RODATA|NOPTR, $64
+
+DATA constantbc83dbd4<>+0(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+4(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+8(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+12(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+16(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+20(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+24(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+28(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+32(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+36(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+40(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+44(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+48(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+52(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+56(SB)/4, $0xbc83dbd4
+DATA constantbc83dbd4<>+60(SB)/4, $0xbc83dbd4
+GLOBL constantbc83dbd4<>(SB), RODATA|NOPTR, $64
+
+DATA constantb77460cd<>+0(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+4(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+8(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+12(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+16(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+20(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+24(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+28(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+32(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+36(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+40(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+44(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+48(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+52(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+56(SB)/4, $0xb77460cd
+DATA constantb77460cd<>+60(SB)/4, $0xb77460cd
+GLOBL constantb77460cd<>(SB), RODATA|NOPTR, $64
+
+DATA constantb95fbd29<>+0(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+4(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+8(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+12(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+16(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+20(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+24(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+28(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+32(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+36(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+40(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+44(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+48(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+52(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+56(SB)/4, $0xb95fbd29
+DATA constantb95fbd29<>+60(SB)/4, $0xb95fbd29
+GLOBL constantb95fbd29<>(SB), RODATA|NOPTR, $64
+
+DATA constantbadc924e<>+0(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+4(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+8(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+12(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+16(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+20(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+24(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+28(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+32(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+36(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+40(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+44(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+48(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+52(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+56(SB)/4, $0xbadc924e
+DATA constantbadc924e<>+60(SB)/4, $0xbadc924e
+GLOBL constantbadc924e<>(SB), RODATA|NOPTR, $64
+
+DATA constantbbf19bf8<>+0(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+4(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+8(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+12(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+16(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+20(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+24(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+28(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+32(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+36(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+40(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+44(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+48(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+52(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+56(SB)/4, $0xbbf19bf8
+DATA constantbbf19bf8<>+60(SB)/4, $0xbbf19bf8
+GLOBL constantbbf19bf8<>(SB), RODATA|NOPTR, $64
+
+DATA constantbc69b6a7<>+0(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+4(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+8(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+12(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+16(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+20(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+24(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+28(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+32(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+36(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+40(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+44(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+48(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+52(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+56(SB)/4, $0xbc69b6a7
+DATA constantbc69b6a7<>+60(SB)/4, $0xbc69b6a7
+GLOBL constantbc69b6a7<>(SB), RODATA|NOPTR, $64
+
+// func geluGrad512(dx *float32, x *float32, dy *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·geluGrad512(SB), NOSPLIT, $0-32
+	MOVQ    dx+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    dy+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constant42b00000<>+0(SB), Z31
+	VMOVUPS constantc2b00000<>+0(SB), Z30
+	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
+	VMOVUPS constant4b400000<>+0(SB), Z28
+	VMOVUPS constant3f318000<>+0(SB), Z27
+	VMOVUPS constantb95e8083<>+0(SB), Z26
+	VMOVUPS constant3f800000<>+0(SB), Z25
+	VMOVUPS constant39506967<>+0(SB), Z24
+	VMOVUPS constant3ab743ce<>+0(SB), Z23
+	VMOVUPS constant3c088908<>+0(SB), Z22
+	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
+	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
+	VMOVUPS constant3f000000<>+0(SB), Z19
+	VMOVUPS constant3ecc422a<>+0(SB), Z18
+	VMOVUPS constant40800000<>+0(SB), Z17
+	VMOVUPS constantc0800000<>+0(SB), Z16
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMOVUPS (BX)(AX*1), Z4
+	VMULPS  constant3f3504f3<>+0(SB), Z0, Z1
+	VMOVUPS Z17, Z2
+	VMINPS  Z1, Z2, Z1
+	VMOVUPS Z16, Z2
+	VMAXPS  Z1, Z2, Z1
+	VMULPS  Z1, Z1, Z2
+	VMULPS  constantaf95df0b<>+0(SB), Z2, Z5
+	VADDPS  constant32edffee<>+0(SB), Z5, Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  constantb60cff51<>+0(SB), Z5, Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  constantb86ec2d2<>+0(SB), Z5, Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  constantba40ac63<>+0(SB), Z5, Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  constantbb41a1f6<>+0(SB), Z5, Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  constantbc83dbd4<>+0(SB), Z5, Z5
+	VMULPS  constantb77460cd<>+0(SB), Z2, Z13
+	VADDPS  constantb95fbd29<>+0(SB), Z13, Z13
+	VMULPS  Z2, Z13, Z13
+	VADDPS  constantbadc924e<>+0(SB), Z13, Z13
+	VMULPS  Z2, Z13, Z13
+	VADDPS  constantbbf19bf8<>+0(SB), Z13, Z13
+	VMULPS  Z2, Z13, Z13
+	VADDPS  constantbc69b6a7<>+0(SB), Z13, Z13
+	VMULPS  Z1, Z5, Z5
+	VDIVPS  Z13, Z5, Z5
+	VMULPS  constant3f000000<>+0(SB), Z5, Z5
+	VADDPS  constant3f000000<>+0(SB), Z5, Z5
+	VMULPS  Z0, Z0, Z1
+	VMULPS  constant3f000000<>+0(SB), Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VSUBPS  Z1, Z2, Z1
+	VMOVUPS Z31, Z3
+	VMINPS  Z1, Z3, Z1
+	VMOVUPS Z30, Z3
+	VMAXPS  Z1, Z3, Z1
+	VMULPS  Z29, Z1, Z3
+	VADDPS  Z28, Z3, Z3
+	VSUBPS  Z28, Z3, Z2
+	VPSLLD  $0x17, Z3, Z3
+	VPADDD  Z25, Z3, Z3
+	VMULPS  Z27, Z2, Z13
+	VSUBPS  Z13, Z1, Z1
+	VMULPS  Z26, Z2, Z13
+	VSUBPS  Z13, Z1, Z1
+	VMULPS  Z24, Z1, Z2
+	VADDPS  Z23, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  Z22, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  Z21, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  Z20, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  constant3f000000<>+0(SB), Z2, Z2
+	VMULPS  Z1, Z1, Z13
+	VMULPS  Z13, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VADDPS  Z25, Z2, Z2
+	VMULPS  Z3, Z2, Z2
+	VMULPS  Z18, Z2, Z2
+	VMULPS  Z0, Z2, Z2
+	VADDPS  Z2, Z5, Z5
+	VMULPS  Z5, Z4, Z4
+	VMOVUPS Z4, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMOVUPS.Z (BX)(AX*1), K1, Z4
+	VMULPS    constant3f3504f3<>+0(SB), Z0, Z1
+	VMOVUPS   Z17, Z2
+	VMINPS    Z1, Z2, Z1
+	VMOVUPS   Z16, Z2
+	VMAXPS    Z1, Z2, Z1
+	VMULPS    Z1, Z1, Z2
+	VMULPS    constantaf95df0b<>+0(SB), Z2, Z5
+	VADDPS    constant32edffee<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    constantb60cff51<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    constantb86ec2d2<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    constantba40ac63<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    constantbb41a1f6<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    constantbc83dbd4<>+0(SB), Z5, Z5
+	VMULPS    constantb77460cd<>+0(SB), Z2, Z13
+	VADDPS    constantb95fbd29<>+0(SB), Z13, Z13
+	VMULPS    Z2, Z13, Z13
+	VADDPS    constantbadc924e<>+0(SB), Z13, Z13
+	VMULPS    Z2, Z13, Z13
+	VADDPS    constantbbf19bf8<>+0(SB), Z13, Z13
+	VMULPS    Z2, Z13, Z13
+	VADDPS    constantbc69b6a7<>+0(SB), Z13, Z13
+	VMULPS    Z1, Z5, Z5
+	VDIVPS    Z13, Z5, Z5
+	VMULPS    constant3f000000<>+0(SB), Z5, Z5
+	VADDPS    constant3f000000<>+0(SB), Z5, Z5
+	VMULPS    Z0, Z0, Z1
+	VMULPS    constant3f000000<>+0(SB), Z1, Z1
+	VPXORD    Z2, Z2, Z2
+	VSUBPS    Z1, Z2, Z1
+	VMOVUPS   Z31, Z3
+	VMINPS    Z1, Z3, Z1
+	VMOVUPS   Z30, Z3
+	VMAXPS    Z1, Z3, Z1
+	VMULPS    Z29, Z1, Z3
+	VADDPS    Z28, Z3, Z3
+	VSUBPS    Z28, Z3, Z2
+	VPSLLD    $0x17, Z3, Z3
+	VPADDD    Z25, Z3, Z3
+	VMULPS    Z27, Z2, Z13
+	VSUBPS    Z13, Z1, Z1
+	VMULPS    Z26, Z2, Z13
+	VSUBPS    Z13, Z1, Z1
+	VMULPS    Z24, Z1, Z2
+	VADDPS    Z23, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    Z22, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    Z21, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    Z20, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    constant3f000000<>+0(SB), Z2, Z2
+	VMULPS    Z1, Z1, Z13
+	VMULPS    Z13, Z2, Z2
+	VADDPS    Z1, Z2, Z2
+	VADDPS    Z25, Z2, Z2
+	VMULPS    Z3, Z2, Z2
+	VMULPS    Z18, Z2, Z2
+	VMULPS    Z0, Z2, Z2
+	VADDPS    Z2, Z5, Z5
+	VMULPS    Z5, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA constant3ecc422a<>+0(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+4(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+8(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+12(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+16(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+20(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+24(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+28(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+32(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+36(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+40(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+44(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+48(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+52(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+56(SB)/4, $0x3ecc422a
+DATA constant3ecc422a<>+60(SB)/4, $0x3ecc422a
+GLOBL constant3ecc422a<>(SB), RODATA|NOPTR, $64
+
+// func expSum512(dst *float32, x *float32, n int, scale float32, shift float32) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·expSum512(SB), NOSPLIT, $0-36
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVSS        scale+24(FP), X0
+	VBROADCASTSS X0, Z10
+	MOVSS        shift+28(FP), X0
+	VBROADCASTSS X0, Z11
+	MOVQ         n+16(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	MOVL         $0x00000001, AX
+	SHLL         CL, AX
+	DECL         AX
+	KMOVW        AX, K1
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	VMOVUPS      constant42b00000<>+0(SB), Z31
+	VMOVUPS      constantc2b00000<>+0(SB), Z30
+	VMOVUPS      constant3fb8aa3b<>+0(SB), Z29
+	VMOVUPS      constant4b400000<>+0(SB), Z28
+	VMOVUPS      constant3f318000<>+0(SB), Z27
+	VMOVUPS      constantb95e8083<>+0(SB), Z26
+	VMOVUPS      constant3f800000<>+0(SB), Z25
+	VMOVUPS      constant39506967<>+0(SB), Z24
+	VMOVUPS      constant3ab743ce<>+0(SB), Z23
+	VMOVUPS      constant3c088908<>+0(SB), Z22
+	VMOVUPS      constant3d2aa9c1<>+0(SB), Z21
+	VMOVUPS      constant3e2aaaaa<>+0(SB), Z20
+	VMOVUPS      constant3f000000<>+0(SB), Z19
+	VPXORD       Z8, Z8, Z8
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMULPS  Z10, Z0, Z0
+	VSUBPS  Z11, Z0, Z0
+	VMOVUPS Z31, Z2
+	VMINPS  Z0, Z2, Z0
+	VMOVUPS Z30, Z2
+	VMAXPS  Z0, Z2, Z0
+	VMULPS  Z29, Z0, Z2
+	VADDPS  Z28, Z2, Z2
+	VSUBPS  Z28, Z2, Z1
+	VPSLLD  $0x17, Z2, Z2
+	VPADDD  Z25, Z2, Z2
+	VMULPS  Z27, Z1, Z13
+	VSUBPS  Z13, Z0, Z0
+	VMULPS  Z26, Z1, Z13
+	VSUBPS  Z13, Z0, Z0
+	VMULPS  Z24, Z0, Z1
+	VADDPS  Z23, Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VADDPS  Z22, Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VADDPS  Z21, Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VADDPS  Z20, Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VADDPS  Z19, Z1, Z1
+	VMULPS  Z0, Z0, Z13
+	VMULPS  Z13, Z1, Z1
+	VADDPS  Z0, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VADDPS  Z1, Z8, Z8
+	VMOVUPS Z1, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMULPS    Z10, Z0, Z0
+	VSUBPS    Z11, Z0, Z0
+	VMOVUPS   Z31, Z2
+	VMINPS    Z0, Z2, Z0
+	VMOVUPS   Z30, Z2
+	VMAXPS    Z0, Z2, Z0
+	VMULPS    Z29, Z0, Z2
+	VADDPS    Z28, Z2, Z2
+	VSUBPS    Z28, Z2, Z1
+	VPSLLD    $0x17, Z2, Z2
+	VPADDD    Z25, Z2, Z2
+	VMULPS    Z27, Z1, Z13
+	VSUBPS    Z13, Z0, Z0
+	VMULPS    Z26, Z1, Z13
+	VSUBPS    Z13, Z0, Z0
+	VMULPS    Z24, Z0, Z1
+	VADDPS    Z23, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VADDPS    Z22, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VADDPS    Z21, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VADDPS    Z20, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VADDPS    Z19, Z1, Z1
+	VMULPS    Z0, Z0, Z13
+	VMULPS    Z13, Z1, Z1
+	VADDPS    Z0, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VMOVAPS.Z Z1, K1, Z1
+	VADDPS    Z1, Z8, Z8
+	VMOVUPS   Z1, K1, (DI)(AX*1)
+
+done:
+	VEXTRACTF64X4 $0x01, Z8, Y1
+	VADDPS        Y1, Y8, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x01, X0, X0, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func softmaxGrad512(dx *float32, p *float32, dp *float32, n int, dot float32, scale float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·softmaxGrad512(SB), NOSPLIT, $0-40
+	MOVQ         dx+0(FP), DI
+	MOVQ         p+8(FP), SI
+	MOVQ         dp+16(FP), BX
+	MOVSS        dot+32(FP), X0
+	VBROADCASTSS X0, Z10
+	MOVSS        scale+36(FP), X0
+	VBROADCASTSS X0, Z11
+	MOVQ         n+24(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	MOVL         $0x00000001, AX
+	SHLL         CL, AX
+	DECL         AX
+	KMOVW        AX, K1
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMOVUPS (BX)(AX*1), Z1
+	VSUBPS  Z10, Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VMULPS  Z11, Z1, Z1
+	VMOVUPS Z1, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMOVUPS.Z (BX)(AX*1), K1, Z1
+	VSUBPS    Z10, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMULPS    Z11, Z1, Z1
+	VMOVUPS   Z1, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func affine512(dst *float32, x *float32, scale *float32, shift *float32, rows int, n int)
+// Requires: AVX, AVX512F
+TEXT ·affine512(SB), NOSPLIT, $0-48
+	MOVQ  dst+0(FP), DI
+	MOVQ  x+8(FP), SI
+	MOVQ  scale+16(FP), BX
+	MOVQ  shift+24(FP), R8
+	MOVQ  n+40(FP), DX
+	MOVQ  DX, CX
+	ANDQ  $0x0f, CX
+	MOVL  $0x00000001, AX
+	SHLL  CL, AX
+	DECL  AX
+	KMOVW AX, K1
+	MOVQ  DX, CX
+	SHLQ  $0x02, CX
+	MOVQ  CX, R13
+	ANDQ  $-64, R13
+	MOVQ  rows+32(FP), DX
+
+row:
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z1
+	VMOVUPS (BX)(AX*1), Z2
+	VMULPS  Z2, Z1, Z0
+	VMOVUPS (R8)(AX*1), Z2
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS Z0, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z1
+	VMOVUPS.Z (BX)(AX*1), K1, Z2
+	VMULPS    Z2, Z1, Z0
+	VMOVUPS.Z (R8)(AX*1), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	VMOVUPS   Z0, K1, (DI)(AX*1)
+
+done:
+	ADDQ CX, DI
+	ADDQ CX, SI
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func affineSiLU512(dst *float32, x *float32, scale *float32, shift *float32, rows int, n int)
+// Requires: AVX, AVX512F
+TEXT ·affineSiLU512(SB), NOSPLIT, $0-48
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    scale+16(FP), BX
+	MOVQ    shift+24(FP), R8
+	MOVQ    n+40(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constant42b00000<>+0(SB), Z31
+	VMOVUPS constantc2b00000<>+0(SB), Z30
+	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
+	VMOVUPS constant4b400000<>+0(SB), Z28
+	VMOVUPS constant3f318000<>+0(SB), Z27
+	VMOVUPS constantb95e8083<>+0(SB), Z26
+	VMOVUPS constant3f800000<>+0(SB), Z25
+	VMOVUPS constant39506967<>+0(SB), Z24
+	VMOVUPS constant3ab743ce<>+0(SB), Z23
+	VMOVUPS constant3c088908<>+0(SB), Z22
+	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
+	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
+	VMOVUPS constant3f000000<>+0(SB), Z19
+	MOVQ    rows+32(FP), DX
+
+row:
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z1
+	VMOVUPS (BX)(AX*1), Z2
+	VMULPS  Z2, Z1, Z0
+	VMOVUPS (R8)(AX*1), Z2
+	VADDPS  Z2, Z0, Z0
+	VPXORD  Z3, Z3, Z3
+	VSUBPS  Z0, Z3, Z3
+	VMOVUPS Z31, Z2
+	VMINPS  Z3, Z2, Z3
+	VMOVUPS Z30, Z2
+	VMAXPS  Z3, Z2, Z3
+	VMULPS  Z29, Z3, Z2
+	VADDPS  Z28, Z2, Z2
+	VSUBPS  Z28, Z2, Z1
+	VPSLLD  $0x17, Z2, Z2
+	VPADDD  Z25, Z2, Z2
+	VMULPS  Z27, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z26, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z24, Z3, Z1
+	VADDPS  Z23, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z22, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z21, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z20, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z19, Z1, Z1
+	VMULPS  Z3, Z3, Z13
+	VMULPS  Z13, Z1, Z1
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VDIVPS  Z1, Z0, Z1
+	VMOVUPS Z1, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z1
+	VMOVUPS.Z (BX)(AX*1), K1, Z2
+	VMULPS    Z2, Z1, Z0
+	VMOVUPS.Z (R8)(AX*1), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	VPXORD    Z3, Z3, Z3
+	VSUBPS    Z0, Z3, Z3
+	VMOVUPS   Z31, Z2
+	VMINPS    Z3, Z2, Z3
+	VMOVUPS   Z30, Z2
+	VMAXPS    Z3, Z2, Z3
+	VMULPS    Z29, Z3, Z2
+	VADDPS    Z28, Z2, Z2
+	VSUBPS    Z28, Z2, Z1
+	VPSLLD    $0x17, Z2, Z2
+	VPADDD    Z25, Z2, Z2
+	VMULPS    Z27, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z26, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z24, Z3, Z1
+	VADDPS    Z23, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z22, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z21, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z20, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z19, Z1, Z1
+	VMULPS    Z3, Z3, Z13
+	VMULPS    Z13, Z1, Z1
+	VADDPS    Z3, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VDIVPS    Z1, Z0, Z1
+	VMOVUPS   Z1, K1, (DI)(AX*1)
+
+done:
+	ADDQ CX, DI
+	ADDQ CX, SI
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func affineGrad512(dx *float32, x *float32, dy *float32, a *float32, b *float32, c *float32, rows int, n int)
+// Requires: AVX, AVX512F
+TEXT ·affineGrad512(SB), NOSPLIT, $0-64
+	MOVQ  dx+0(FP), DI
+	MOVQ  x+8(FP), SI
+	MOVQ  dy+16(FP), BX
+	MOVQ  a+24(FP), R8
+	MOVQ  b+32(FP), R9
+	MOVQ  c+40(FP), R10
+	MOVQ  n+56(FP), DX
+	MOVQ  DX, CX
+	ANDQ  $0x0f, CX
+	MOVL  $0x00000001, AX
+	SHLL  CL, AX
+	DECL  AX
+	KMOVW AX, K1
+	MOVQ  DX, CX
+	SHLQ  $0x02, CX
+	MOVQ  CX, R13
+	ANDQ  $-64, R13
+	MOVQ  rows+48(FP), DX
+
+row:
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (BX)(AX*1), Z4
+	VMOVUPS (SI)(AX*1), Z5
+	VMOVUPS (R8)(AX*1), Z6
+	VMULPS  Z6, Z4, Z4
+	VMOVUPS (R9)(AX*1), Z6
+	VMULPS  Z6, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS (R10)(AX*1), Z6
+	VADDPS  Z6, Z4, Z4
+	VMOVUPS Z4, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (BX)(AX*1), K1, Z4
+	VMOVUPS.Z (SI)(AX*1), K1, Z5
+	VMOVUPS.Z (R8)(AX*1), K1, Z6
+	VMULPS    Z6, Z4, Z4
+	VMOVUPS.Z (R9)(AX*1), K1, Z6
+	VMULPS    Z6, Z5, Z5
+	VADDPS    Z5, Z4, Z4
+	VMOVUPS.Z (R10)(AX*1), K1, Z6
+	VADDPS    Z6, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)(AX*1)
+
+done:
+	ADDQ CX, DI
+	ADDQ CX, SI
+	ADDQ CX, BX
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func affineSiLUGrad512(dx *float32, x *float32, dy *float32, scale *float32, shift *float32, a *float32, b *float32, c *float32, rows int, n int)
+// Requires: AVX, AVX512F
+TEXT ·affineSiLUGrad512(SB), NOSPLIT, $0-80
+	MOVQ    dx+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    dy+16(FP), BX
+	MOVQ    scale+24(FP), R8
+	MOVQ    shift+32(FP), R9
+	MOVQ    a+40(FP), R10
+	MOVQ    b+48(FP), R11
+	MOVQ    c+56(FP), R12
+	MOVQ    n+72(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constant42b00000<>+0(SB), Z31
+	VMOVUPS constantc2b00000<>+0(SB), Z30
+	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
+	VMOVUPS constant4b400000<>+0(SB), Z28
+	VMOVUPS constant3f318000<>+0(SB), Z27
+	VMOVUPS constantb95e8083<>+0(SB), Z26
+	VMOVUPS constant3f800000<>+0(SB), Z25
+	VMOVUPS constant39506967<>+0(SB), Z24
+	VMOVUPS constant3ab743ce<>+0(SB), Z23
+	VMOVUPS constant3c088908<>+0(SB), Z22
+	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
+	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
+	VMOVUPS constant3f000000<>+0(SB), Z19
+	MOVQ    rows+64(FP), DX
+
+row:
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z5
+	VMOVUPS (R8)(AX*1), Z2
+	VMULPS  Z2, Z5, Z0
+	VMOVUPS (R9)(AX*1), Z2
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS (BX)(AX*1), Z4
+	VPXORD  Z3, Z3, Z3
+	VSUBPS  Z0, Z3, Z3
+	VMOVUPS Z31, Z2
+	VMINPS  Z3, Z2, Z3
+	VMOVUPS Z30, Z2
+	VMAXPS  Z3, Z2, Z3
+	VMULPS  Z29, Z3, Z2
+	VADDPS  Z28, Z2, Z2
+	VSUBPS  Z28, Z2, Z1
+	VPSLLD  $0x17, Z2, Z2
+	VPADDD  Z25, Z2, Z2
+	VMULPS  Z27, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z26, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z24, Z3, Z1
+	VADDPS  Z23, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z22, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z21, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z20, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z19, Z1, Z1
+	VMULPS  Z3, Z3, Z13
+	VMULPS  Z13, Z1, Z1
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMOVUPS Z25, Z2
+	VDIVPS  Z1, Z2, Z1
+	VSUBPS  Z1, Z2, Z3
+	VMULPS  Z0, Z3, Z3
+	VADDPS  Z2, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMULPS  Z3, Z4, Z4
+	VMOVUPS (R10)(AX*1), Z6
+	VMULPS  Z6, Z4, Z4
+	VMOVUPS (R11)(AX*1), Z6
+	VMULPS  Z6, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS (R12)(AX*1), Z6
+	VADDPS  Z6, Z4, Z4
+	VMOVUPS Z4, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z5
+	VMOVUPS.Z (R8)(AX*1), K1, Z2
+	VMULPS    Z2, Z5, Z0
+	VMOVUPS.Z (R9)(AX*1), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	VMOVUPS.Z (BX)(AX*1), K1, Z4
+	VPXORD    Z3, Z3, Z3
+	VSUBPS    Z0, Z3, Z3
+	VMOVUPS   Z31, Z2
+	VMINPS    Z3, Z2, Z3
+	VMOVUPS   Z30, Z2
+	VMAXPS    Z3, Z2, Z3
+	VMULPS    Z29, Z3, Z2
+	VADDPS    Z28, Z2, Z2
+	VSUBPS    Z28, Z2, Z1
+	VPSLLD    $0x17, Z2, Z2
+	VPADDD    Z25, Z2, Z2
+	VMULPS    Z27, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z26, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z24, Z3, Z1
+	VADDPS    Z23, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z22, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z21, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z20, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z19, Z1, Z1
+	VMULPS    Z3, Z3, Z13
+	VMULPS    Z13, Z1, Z1
+	VADDPS    Z3, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMOVUPS   Z25, Z2
+	VDIVPS    Z1, Z2, Z1
+	VSUBPS    Z1, Z2, Z3
+	VMULPS    Z0, Z3, Z3
+	VADDPS    Z2, Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VMULPS    Z3, Z4, Z4
+	VMOVUPS.Z (R10)(AX*1), K1, Z6
+	VMULPS    Z6, Z4, Z4
+	VMOVUPS.Z (R11)(AX*1), K1, Z6
+	VMULPS    Z6, Z5, Z5
+	VADDPS    Z5, Z4, Z4
+	VMOVUPS.Z (R12)(AX*1), K1, Z6
+	VADDPS    Z6, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)(AX*1)
+
+done:
+	ADDQ CX, DI
+	ADDQ CX, SI
+	ADDQ CX, BX
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func normRow512(dst *float32, x *float32, gamma *float32, beta *float32, n int, mean float32, rstd float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·normRow512(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         gamma+16(FP), BX
+	MOVQ         beta+24(FP), R8
+	MOVSS        mean+40(FP), X0
+	VBROADCASTSS X0, Z10
+	MOVSS        rstd+44(FP), X0
+	VBROADCASTSS X0, Z11
+	MOVQ         n+32(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	MOVL         $0x00000001, AX
+	SHLL         CL, AX
+	DECL         AX
+	KMOVW        AX, K1
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VSUBPS  Z10, Z0, Z0
+	VMULPS  Z11, Z0, Z0
+	VMOVUPS (BX)(AX*1), Z1
+	VMULPS  Z1, Z0, Z0
+	VMOVUPS (R8)(AX*1), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VSUBPS    Z10, Z0, Z0
+	VMULPS    Z11, Z0, Z0
+	VMOVUPS.Z (BX)(AX*1), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS.Z (R8)(AX*1), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnSums512(x *float32, first *float32, second *float32, rows int, n int, stride int)
+// Requires: AVX, AVX512F
+TEXT ·columnSums512(SB), NOSPLIT, $0-48
+	MOVQ  x+0(FP), DI
+	MOVQ  first+8(FP), SI
+	MOVQ  second+16(FP), BX
+	MOVQ  n+32(FP), DX
+	MOVQ  DX, CX
+	ANDQ  $0x0f, CX
+	MOVL  $0x00000001, AX
+	SHLL  CL, AX
+	DECL  AX
+	KMOVW AX, K1
+	MOVQ  stride+40(FP), R13
+	XORQ  AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   rows+24(FP), CX
+
+wholeRow:
+	VMOVUPS (DI)(AX*1), Z0
+	VADDPS  Z0, Z8, Z8
+	VMULPS  Z0, Z0, Z0
+	VADDPS  Z0, Z9, Z9
+	ADDQ    R13, DI
+	DECQ    CX
+	JNZ     wholeRow
+	VMOVUPS Z8, (SI)(AX*1)
+	VMOVUPS Z9, (BX)(AX*1)
+	MOVQ    x+0(FP), DI
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, DX
+	JMP     whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   rows+24(FP), CX
+
+partialRow:
+	VMOVUPS.Z (DI)(AX*1), K1, Z0
+	VADDPS    Z0, Z8, Z8
+	VMULPS    Z0, Z0, Z0
+	VADDPS    Z0, Z9, Z9
+	ADDQ      R13, DI
+	DECQ      CX
+	JNZ       partialRow
+	VMOVUPS   Z8, K1, (SI)(AX*1)
+	VMOVUPS   Z9, K1, (BX)(AX*1)
+	MOVQ      x+0(FP), DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnGrads512(x *float32, dy *float32, first *float32, second *float32, rows int, n int, stride int)
+// Requires: AVX, AVX512F
+TEXT ·columnGrads512(SB), NOSPLIT, $0-56
+	MOVQ  x+0(FP), DI
+	MOVQ  dy+8(FP), SI
+	MOVQ  first+16(FP), BX
+	MOVQ  second+24(FP), R8
+	MOVQ  n+40(FP), DX
+	MOVQ  DX, CX
+	ANDQ  $0x0f, CX
+	MOVL  $0x00000001, AX
+	SHLL  CL, AX
+	DECL  AX
+	KMOVW AX, K1
+	MOVQ  stride+48(FP), R13
+	XORQ  AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   rows+32(FP), CX
+
+wholeRow:
+	VMOVUPS (DI)(AX*1), Z0
+	VMOVUPS (SI)(AX*1), Z1
+	VADDPS  Z1, Z8, Z8
+	VMULPS  Z0, Z1, Z1
+	VADDPS  Z1, Z9, Z9
+	ADDQ    R13, DI
+	ADDQ    R13, SI
+	DECQ    CX
+	JNZ     wholeRow
+	VMOVUPS Z8, (BX)(AX*1)
+	VMOVUPS Z9, (R8)(AX*1)
+	MOVQ    x+0(FP), DI
+	MOVQ    dy+8(FP), SI
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, DX
+	JMP     whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   rows+32(FP), CX
+
+partialRow:
+	VMOVUPS.Z (DI)(AX*1), K1, Z0
+	VMOVUPS.Z (SI)(AX*1), K1, Z1
+	VADDPS    Z1, Z8, Z8
+	VMULPS    Z0, Z1, Z1
+	VADDPS    Z1, Z9, Z9
+	ADDQ      R13, DI
+	ADDQ      R13, SI
+	DECQ      CX
+	JNZ       partialRow
+	VMOVUPS   Z8, K1, (BX)(AX*1)
+	VMOVUPS   Z9, K1, (R8)(AX*1)
+	MOVQ      x+0(FP), DI
+	MOVQ      dy+8(FP), SI
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnSiLUGrads512(x *float32, dy *float32, scale *float32, shift *float32, first *float32, second *float32, rows int, n int, stride int)
+// Requires: AVX, AVX512F
+TEXT ·columnSiLUGrads512(SB), NOSPLIT, $0-72
+	MOVQ    x+0(FP), DI
+	MOVQ    dy+8(FP), SI
+	MOVQ    scale+16(FP), BX
+	MOVQ    shift+24(FP), R8
+	MOVQ    first+32(FP), R9
+	MOVQ    second+40(FP), R10
+	MOVQ    n+56(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	VMOVUPS constant42b00000<>+0(SB), Z31
+	VMOVUPS constantc2b00000<>+0(SB), Z30
+	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
+	VMOVUPS constant4b400000<>+0(SB), Z28
+	VMOVUPS constant3f318000<>+0(SB), Z27
+	VMOVUPS constantb95e8083<>+0(SB), Z26
+	VMOVUPS constant3f800000<>+0(SB), Z25
+	VMOVUPS constant39506967<>+0(SB), Z24
+	VMOVUPS constant3ab743ce<>+0(SB), Z23
+	VMOVUPS constant3c088908<>+0(SB), Z22
+	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
+	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
+	VMOVUPS constant3f000000<>+0(SB), Z19
+	MOVQ    stride+64(FP), R13
+	XORQ    AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   rows+48(FP), CX
+
+wholeRow:
+	VMOVUPS (DI)(AX*1), Z5
+	VMOVUPS (BX)(AX*1), Z2
+	VMULPS  Z2, Z5, Z0
+	VMOVUPS (R8)(AX*1), Z2
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS (SI)(AX*1), Z4
+	VPXORD  Z3, Z3, Z3
+	VSUBPS  Z0, Z3, Z3
+	VMOVUPS Z31, Z2
+	VMINPS  Z3, Z2, Z3
+	VMOVUPS Z30, Z2
+	VMAXPS  Z3, Z2, Z3
+	VMULPS  Z29, Z3, Z2
+	VADDPS  Z28, Z2, Z2
+	VSUBPS  Z28, Z2, Z1
+	VPSLLD  $0x17, Z2, Z2
+	VPADDD  Z25, Z2, Z2
+	VMULPS  Z27, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z26, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z24, Z3, Z1
+	VADDPS  Z23, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z22, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z21, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z20, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z19, Z1, Z1
+	VMULPS  Z3, Z3, Z13
+	VMULPS  Z13, Z1, Z1
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMOVUPS Z25, Z2
+	VDIVPS  Z1, Z2, Z1
+	VSUBPS  Z1, Z2, Z3
+	VMULPS  Z0, Z3, Z3
+	VADDPS  Z2, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMULPS  Z3, Z4, Z4
+	VADDPS  Z4, Z8, Z8
+	VMULPS  Z5, Z4, Z4
+	VADDPS  Z4, Z9, Z9
+	ADDQ    R13, DI
+	ADDQ    R13, SI
+	DECQ    CX
+	JNZ     wholeRow
+	VMOVUPS Z8, (R9)(AX*1)
+	VMOVUPS Z9, (R10)(AX*1)
+	MOVQ    x+0(FP), DI
+	MOVQ    dy+8(FP), SI
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, DX
+	JMP     whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   rows+48(FP), CX
+
+partialRow:
+	VMOVUPS.Z (DI)(AX*1), K1, Z5
+	VMOVUPS.Z (BX)(AX*1), K1, Z2
+	VMULPS    Z2, Z5, Z0
+	VMOVUPS.Z (R8)(AX*1), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	VMOVUPS.Z (SI)(AX*1), K1, Z4
+	VPXORD    Z3, Z3, Z3
+	VSUBPS    Z0, Z3, Z3
+	VMOVUPS   Z31, Z2
+	VMINPS    Z3, Z2, Z3
+	VMOVUPS   Z30, Z2
+	VMAXPS    Z3, Z2, Z3
+	VMULPS    Z29, Z3, Z2
+	VADDPS    Z28, Z2, Z2
+	VSUBPS    Z28, Z2, Z1
+	VPSLLD    $0x17, Z2, Z2
+	VPADDD    Z25, Z2, Z2
+	VMULPS    Z27, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z26, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z24, Z3, Z1
+	VADDPS    Z23, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z22, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z21, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z20, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z19, Z1, Z1
+	VMULPS    Z3, Z3, Z13
+	VMULPS    Z13, Z1, Z1
+	VADDPS    Z3, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMOVUPS   Z25, Z2
+	VDIVPS    Z1, Z2, Z1
+	VSUBPS    Z1, Z2, Z3
+	VMULPS    Z0, Z3, Z3
+	VADDPS    Z2, Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VMULPS    Z3, Z4, Z4
+	VADDPS    Z4, Z8, Z8
+	VMULPS    Z5, Z4, Z4
+	VADDPS    Z4, Z9, Z9
+	ADDQ      R13, DI
+	ADDQ      R13, SI
+	DECQ      CX
+	JNZ       partialRow
+	VMOVUPS   Z8, K1, (R9)(AX*1)
+	VMOVUPS   Z9, K1, (R10)(AX*1)
+	MOVQ      x+0(FP), DI
+	MOVQ      dy+8(FP), SI
+
+done:
+	VZEROUPPER
+	RET
+
+// func adamW512(p *float32, grad *float32, m *float32, v *float32, factors *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·adamW512(SB), NOSPLIT, $0-48
+	MOVQ         p+0(FP), DI
+	MOVQ         grad+8(FP), SI
+	MOVQ         m+16(FP), BX
+	MOVQ         v+24(FP), R8
+	MOVQ         factors+32(FP), R9
+	MOVQ         n+40(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	MOVL         $0x00000001, AX
+	SHLL         CL, AX
+	DECL         AX
+	KMOVW        AX, K1
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	VBROADCASTSS (R9), Z16
+	VBROADCASTSS 4(R9), Z17
+	VBROADCASTSS 8(R9), Z18
+	VBROADCASTSS 12(R9), Z19
+	VBROADCASTSS 16(R9), Z20
+	VBROADCASTSS 20(R9), Z21
+	VBROADCASTSS 24(R9), Z22
+	VBROADCASTSS 28(R9), Z23
+	VBROADCASTSS 32(R9), Z24
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMULPS  Z16, Z0, Z0
+	VMOVUPS (BX)(AX*1), Z1
+	VMULPS  Z17, Z1, Z1
+	VMULPS  Z18, Z0, Z2
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, (BX)(AX*1)
+	VMOVUPS (R8)(AX*1), Z2
+	VMULPS  Z19, Z2, Z2
+	VMULPS  Z0, Z0, Z0
+	VMULPS  Z20, Z0, Z0
+	VADDPS  Z0, Z2, Z2
+	VMOVUPS Z2, (R8)(AX*1)
+	VSQRTPS Z2, Z2
+	VMULPS  Z21, Z2, Z2
+	VADDPS  Z22, Z2, Z2
+	VMULPS  Z23, Z1, Z1
+	VDIVPS  Z2, Z1, Z1
+	VMOVUPS (DI)(AX*1), Z3
+	VMULPS  Z24, Z3, Z3
+	VSUBPS  Z1, Z3, Z3
+	VMOVUPS Z3, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMULPS    Z16, Z0, Z0
+	VMOVUPS.Z (BX)(AX*1), K1, Z1
+	VMULPS    Z17, Z1, Z1
+	VMULPS    Z18, Z0, Z2
+	VADDPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (BX)(AX*1)
+	VMOVUPS.Z (R8)(AX*1), K1, Z2
+	VMULPS    Z19, Z2, Z2
+	VMULPS    Z0, Z0, Z0
+	VMULPS    Z20, Z0, Z0
+	VADDPS    Z0, Z2, Z2
+	VMOVUPS   Z2, K1, (R8)(AX*1)
+	VSQRTPS   Z2, Z2
+	VMULPS    Z21, Z2, Z2
+	VADDPS    Z22, Z2, Z2
+	VMULPS    Z23, Z1, Z1
+	VDIVPS    Z2, Z1, Z1
+	VMOVUPS.Z (DI)(AX*1), K1, Z3
+	VMULPS    Z24, Z3, Z3
+	VSUBPS    Z1, Z3, Z3
+	VMOVUPS   Z3, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func add256(dst *float32, a *float32, b *float32, n int)
+// Requires: AVX
+TEXT ·add256(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), DI
+	MOVQ    a+8(FP), SI
+	MOVQ    b+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMOVUPS (BX)(AX*1), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMOVUPS 32(BX)(AX*1), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMASKMOVPS (BX)(AX*1), Y14, Y1
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y1
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mul256(dst *float32, a *float32, b *float32, n int)
+// Requires: AVX
+TEXT ·mul256(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), DI
+	MOVQ    a+8(FP), SI
+	MOVQ    b+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMOVUPS (BX)(AX*1), Y1
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMOVUPS 32(BX)(AX*1), Y1
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMASKMOVPS (BX)(AX*1), Y14, Y1
+	VMULPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y1
+	VMULPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func axpy256(y *float32, x *float32, n int, alpha float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·axpy256(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVSS        alpha+24(FP), X0
+	VBROADCASTSS X0, Y10
+	MOVQ         n+16(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	LEAQ         maskTable<>+64(SB), AX
+	SHLQ         $0x02, CX
+	SUBQ         CX, AX
+	VMOVUPS      (AX), Y14
+	VMOVUPS      32(AX), Y15
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMOVUPS (DI)(AX*1), Y1
+	VMULPS  Y10, Y0, Y0
+	VADDPS  Y0, Y1, Y0
+	VMOVUPS Y0, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMOVUPS 32(DI)(AX*1), Y1
+	VMULPS  Y10, Y0, Y0
+	VADDPS  Y0, Y1, Y0
+	VMOVUPS Y0, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMASKMOVPS (DI)(AX*1), Y14, Y1
+	VMULPS     Y10, Y0, Y0
+	VADDPS     Y0, Y1, Y0
+	VMASKMOVPS Y0, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMASKMOVPS 32(DI)(AX*1), Y15, Y1
+	VMULPS     Y10, Y0, Y0
+	VADDPS     Y0, Y1, Y0
+	VMASKMOVPS Y0, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func scale256(dst *float32, x *float32, n int, alpha float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·scale256(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVSS        alpha+24(FP), X0
+	VBROADCASTSS X0, Y10
+	MOVQ         n+16(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	LEAQ         maskTable<>+64(SB), AX
+	SHLQ         $0x02, CX
+	SUBQ         CX, AX
+	VMOVUPS      (AX), Y14
+	VMOVUPS      32(AX), Y15
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMULPS  Y10, Y0, Y0
+	VMOVUPS Y0, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMULPS  Y10, Y0, Y0
+	VMOVUPS Y0, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMULPS     Y10, Y0, Y0
+	VMASKMOVPS Y0, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMULPS     Y10, Y0, Y0
+	VMASKMOVPS Y0, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func sum256(x *float32, n int) float32
+// Requires: AVX, SSE
+TEXT ·sum256(SB), NOSPLIT, $0-20
+	MOVQ    x+0(FP), DI
+	MOVQ    n+8(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (DI)(AX*1), Y0
+	VADDPS  Y0, Y8, Y8
+	VMOVUPS 32(DI)(AX*1), Y0
+	VADDPS  Y0, Y9, Y9
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (DI)(AX*1), Y14, Y0
+	VADDPS     Y0, Y8, Y8
+	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
+	VADDPS     Y0, Y9, Y9
+
+done:
+	VADDPS       Y9, Y8, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x01, X0, X0, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func dot256(a *float32, b *float32, n int) float32
+// Requires: AVX, SSE
+TEXT ·dot256(SB), NOSPLIT, $0-28
+	MOVQ    a+0(FP), DI
+	MOVQ    b+8(FP), SI
+	MOVQ    n+16(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (DI)(AX*1), Y0
+	VMOVUPS (SI)(AX*1), Y1
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y0, Y8, Y8
+	VMOVUPS 32(DI)(AX*1), Y0
+	VMOVUPS 32(SI)(AX*1), Y1
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y0, Y9, Y9
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (DI)(AX*1), Y14, Y0
+	VMASKMOVPS (SI)(AX*1), Y14, Y1
+	VMULPS     Y1, Y0, Y0
+	VADDPS     Y0, Y8, Y8
+	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y1
+	VMULPS     Y1, Y0, Y0
+	VADDPS     Y0, Y9, Y9
+
+done:
+	VADDPS       Y9, Y8, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x01, X0, X0, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func largest256(x *float32, n int) float32
+// Requires: AVX, SSE
+TEXT ·largest256(SB), NOSPLIT, $0-20
+	MOVQ    x+0(FP), DI
+	MOVQ    n+8(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constantff7fffff<>+0(SB), Y8
+	VMOVUPS constantff7fffff<>+0(SB), Y9
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (DI)(AX*1), Y0
+	VMAXPS  Y0, Y8, Y8
+	VMOVUPS 32(DI)(AX*1), Y0
+	VMAXPS  Y0, Y9, Y9
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (DI)(AX*1), Y14, Y0
+	VBLENDVPS  Y14, Y0, Y8, Y0
+	VMAXPS     Y0, Y8, Y8
+	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
+	VBLENDVPS  Y15, Y0, Y9, Y0
+	VMAXPS     Y0, Y9, Y9
+
+done:
+	VMAXPS       Y9, Y8, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VMAXPS       X1, X0, X0
+	VSHUFPS      $0x01, X0, X0, X1
+	VMAXPS       X1, X0, X0
+	MOVSS        X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func exp256(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·exp256(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    n+16(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y0, Y2, Y0
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y0, Y2, Y0
+	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y0, Y0
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y0, Y0
+	VMULPS  constant39506967<>+0(SB), Y0, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y0, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y0, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y0, Y2, Y0
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y0, Y2, Y0
+	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y0, Y0
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y0, Y0
+	VMULPS  constant39506967<>+0(SB), Y0, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y0, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y0, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y0, Y2, Y0
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y0, Y2, Y0
+	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y0, Y0
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y0, Y0
+	VMULPS     constant39506967<>+0(SB), Y0, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y0, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y0, Y2, Y0
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y0, Y2, Y0
+	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y0, Y0
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y0, Y0
+	VMULPS     constant39506967<>+0(SB), Y0, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y0, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func silu256(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·silu256(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    n+16(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS     Y1, Y0, Y1
+	VMASKMOVPS Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS     Y1, Y0, Y1
+	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func siluGrad256(dx *float32, x *float32, dy *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·siluGrad256(SB), NOSPLIT, $0-32
+	MOVQ    dx+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    dy+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMOVUPS (BX)(AX*1), Y4
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS constant3f800000<>+0(SB), Y2
+	VDIVPS  Y1, Y2, Y1
+	VSUBPS  Y1, Y2, Y3
+	VMULPS  Y0, Y3, Y3
+	VADDPS  Y2, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  Y3, Y4, Y4
+	VMOVUPS Y4, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMOVUPS 32(BX)(AX*1), Y4
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS constant3f800000<>+0(SB), Y2
+	VDIVPS  Y1, Y2, Y1
+	VSUBPS  Y1, Y2, Y3
+	VMULPS  Y0, Y3, Y3
+	VADDPS  Y2, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  Y3, Y4, Y4
+	VMOVUPS Y4, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMASKMOVPS (BX)(AX*1), Y14, Y4
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS    constant3f800000<>+0(SB), Y2
+	VDIVPS     Y1, Y2, Y1
+	VSUBPS     Y1, Y2, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y2, Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VMULPS     Y3, Y4, Y4
+	VMASKMOVPS Y4, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y4
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS    constant3f800000<>+0(SB), Y2
+	VDIVPS     Y1, Y2, Y1
+	VSUBPS     Y1, Y2, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y2, Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VMULPS     Y3, Y4, Y4
+	VMASKMOVPS Y4, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gelu256(dst *float32, x *float32, n int)
+// Requires: AVX
+TEXT ·gelu256(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    n+16(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMULPS  constant3f3504f3<>+0(SB), Y0, Y2
+	VMOVUPS constant40800000<>+0(SB), Y3
+	VMINPS  Y2, Y3, Y2
+	VMOVUPS constantc0800000<>+0(SB), Y3
+	VMAXPS  Y2, Y3, Y2
+	VMULPS  Y2, Y2, Y3
+	VMULPS  constantaf95df0b<>+0(SB), Y3, Y1
+	VADDPS  constant32edffee<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantb60cff51<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantb86ec2d2<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantba40ac63<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantbb41a1f6<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantbc83dbd4<>+0(SB), Y1, Y1
+	VMULPS  constantb77460cd<>+0(SB), Y3, Y13
+	VADDPS  constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y1, Y1
+	VDIVPS  Y13, Y1, Y1
+	VMULPS  constant3f000000<>+0(SB), Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMULPS  constant3f3504f3<>+0(SB), Y0, Y2
+	VMOVUPS constant40800000<>+0(SB), Y3
+	VMINPS  Y2, Y3, Y2
+	VMOVUPS constantc0800000<>+0(SB), Y3
+	VMAXPS  Y2, Y3, Y2
+	VMULPS  Y2, Y2, Y3
+	VMULPS  constantaf95df0b<>+0(SB), Y3, Y1
+	VADDPS  constant32edffee<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantb60cff51<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantb86ec2d2<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantba40ac63<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantbb41a1f6<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantbc83dbd4<>+0(SB), Y1, Y1
+	VMULPS  constantb77460cd<>+0(SB), Y3, Y13
+	VADDPS  constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y1, Y1
+	VDIVPS  Y13, Y1, Y1
+	VMULPS  constant3f000000<>+0(SB), Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMULPS     constant3f3504f3<>+0(SB), Y0, Y2
+	VMOVUPS    constant40800000<>+0(SB), Y3
+	VMINPS     Y2, Y3, Y2
+	VMOVUPS    constantc0800000<>+0(SB), Y3
+	VMAXPS     Y2, Y3, Y2
+	VMULPS     Y2, Y2, Y3
+	VMULPS     constantaf95df0b<>+0(SB), Y3, Y1
+	VADDPS     constant32edffee<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantb60cff51<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantb86ec2d2<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantba40ac63<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantbb41a1f6<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantbc83dbd4<>+0(SB), Y1, Y1
+	VMULPS     constantb77460cd<>+0(SB), Y3, Y13
+	VADDPS     constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y1, Y1
+	VDIVPS     Y13, Y1, Y1
+	VMULPS     constant3f000000<>+0(SB), Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VMASKMOVPS Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMULPS     constant3f3504f3<>+0(SB), Y0, Y2
+	VMOVUPS    constant40800000<>+0(SB), Y3
+	VMINPS     Y2, Y3, Y2
+	VMOVUPS    constantc0800000<>+0(SB), Y3
+	VMAXPS     Y2, Y3, Y2
+	VMULPS     Y2, Y2, Y3
+	VMULPS     constantaf95df0b<>+0(SB), Y3, Y1
+	VADDPS     constant32edffee<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantb60cff51<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantb86ec2d2<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantba40ac63<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantbb41a1f6<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantbc83dbd4<>+0(SB), Y1, Y1
+	VMULPS     constantb77460cd<>+0(SB), Y3, Y13
+	VADDPS     constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y1, Y1
+	VDIVPS     Y13, Y1, Y1
+	VMULPS     constant3f000000<>+0(SB), Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluGrad256(dx *float32, x *float32, dy *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·geluGrad256(SB), NOSPLIT, $0-32
+	MOVQ    dx+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    dy+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMOVUPS (BX)(AX*1), Y4
+	VMULPS  constant3f3504f3<>+0(SB), Y0, Y1
+	VMOVUPS constant40800000<>+0(SB), Y2
+	VMINPS  Y1, Y2, Y1
+	VMOVUPS constantc0800000<>+0(SB), Y2
+	VMAXPS  Y1, Y2, Y1
+	VMULPS  Y1, Y1, Y2
+	VMULPS  constantaf95df0b<>+0(SB), Y2, Y5
+	VADDPS  constant32edffee<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantb60cff51<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantb86ec2d2<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantba40ac63<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantbb41a1f6<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantbc83dbd4<>+0(SB), Y5, Y5
+	VMULPS  constantb77460cd<>+0(SB), Y2, Y13
+	VADDPS  constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS  Y1, Y5, Y5
+	VDIVPS  Y13, Y5, Y5
+	VMULPS  constant3f000000<>+0(SB), Y5, Y5
+	VADDPS  constant3f000000<>+0(SB), Y5, Y5
+	VMULPS  Y0, Y0, Y1
+	VMULPS  constant3f000000<>+0(SB), Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VSUBPS  Y1, Y2, Y1
+	VMOVUPS constant42b00000<>+0(SB), Y3
+	VMINPS  Y1, Y3, Y1
+	VMOVUPS constantc2b00000<>+0(SB), Y3
+	VMAXPS  Y1, Y3, Y1
+	VMULPS  constant3fb8aa3b<>+0(SB), Y1, Y3
+	VADDPS  constant4b400000<>+0(SB), Y3, Y3
+	VSUBPS  constant4b400000<>+0(SB), Y3, Y2
+	VPSLLD  $0x17, Y3, Y3
+	VPADDD  constant3f800000<>+0(SB), Y3, Y3
+	VMULPS  constant3f318000<>+0(SB), Y2, Y13
+	VSUBPS  Y13, Y1, Y1
+	VMULPS  constantb95e8083<>+0(SB), Y2, Y13
+	VSUBPS  Y13, Y1, Y1
+	VMULPS  constant39506967<>+0(SB), Y1, Y2
+	VADDPS  constant3ab743ce<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3c088908<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3d2aa9c1<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3e2aaaaa<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3f000000<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y1, Y13
+	VMULPS  Y13, Y2, Y2
+	VADDPS  Y1, Y2, Y2
+	VADDPS  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  Y3, Y2, Y2
+	VMULPS  constant3ecc422a<>+0(SB), Y2, Y2
+	VMULPS  Y0, Y2, Y2
+	VADDPS  Y2, Y5, Y5
+	VMULPS  Y5, Y4, Y4
+	VMOVUPS Y4, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMOVUPS 32(BX)(AX*1), Y4
+	VMULPS  constant3f3504f3<>+0(SB), Y0, Y1
+	VMOVUPS constant40800000<>+0(SB), Y2
+	VMINPS  Y1, Y2, Y1
+	VMOVUPS constantc0800000<>+0(SB), Y2
+	VMAXPS  Y1, Y2, Y1
+	VMULPS  Y1, Y1, Y2
+	VMULPS  constantaf95df0b<>+0(SB), Y2, Y5
+	VADDPS  constant32edffee<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantb60cff51<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantb86ec2d2<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantba40ac63<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantbb41a1f6<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantbc83dbd4<>+0(SB), Y5, Y5
+	VMULPS  constantb77460cd<>+0(SB), Y2, Y13
+	VADDPS  constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS  Y1, Y5, Y5
+	VDIVPS  Y13, Y5, Y5
+	VMULPS  constant3f000000<>+0(SB), Y5, Y5
+	VADDPS  constant3f000000<>+0(SB), Y5, Y5
+	VMULPS  Y0, Y0, Y1
+	VMULPS  constant3f000000<>+0(SB), Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VSUBPS  Y1, Y2, Y1
+	VMOVUPS constant42b00000<>+0(SB), Y3
+	VMINPS  Y1, Y3, Y1
+	VMOVUPS constantc2b00000<>+0(SB), Y3
+	VMAXPS  Y1, Y3, Y1
+	VMULPS  constant3fb8aa3b<>+0(SB), Y1, Y3
+	VADDPS  constant4b400000<>+0(SB), Y3, Y3
+	VSUBPS  constant4b400000<>+0(SB), Y3, Y2
+	VPSLLD  $0x17, Y3, Y3
+	VPADDD  constant3f800000<>+0(SB), Y3, Y3
+	VMULPS  constant3f318000<>+0(SB), Y2, Y13
+	VSUBPS  Y13, Y1, Y1
+	VMULPS  constantb95e8083<>+0(SB), Y2, Y13
+	VSUBPS  Y13, Y1, Y1
+	VMULPS  constant39506967<>+0(SB), Y1, Y2
+	VADDPS  constant3ab743ce<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3c088908<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3d2aa9c1<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3e2aaaaa<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3f000000<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y1, Y13
+	VMULPS  Y13, Y2, Y2
+	VADDPS  Y1, Y2, Y2
+	VADDPS  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  Y3, Y2, Y2
+	VMULPS  constant3ecc422a<>+0(SB), Y2, Y2
+	VMULPS  Y0, Y2, Y2
+	VADDPS  Y2, Y5, Y5
+	VMULPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMASKMOVPS (BX)(AX*1), Y14, Y4
+	VMULPS     constant3f3504f3<>+0(SB), Y0, Y1
+	VMOVUPS    constant40800000<>+0(SB), Y2
+	VMINPS     Y1, Y2, Y1
+	VMOVUPS    constantc0800000<>+0(SB), Y2
+	VMAXPS     Y1, Y2, Y1
+	VMULPS     Y1, Y1, Y2
+	VMULPS     constantaf95df0b<>+0(SB), Y2, Y5
+	VADDPS     constant32edffee<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantb60cff51<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantb86ec2d2<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantba40ac63<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantbb41a1f6<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantbc83dbd4<>+0(SB), Y5, Y5
+	VMULPS     constantb77460cd<>+0(SB), Y2, Y13
+	VADDPS     constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS     Y1, Y5, Y5
+	VDIVPS     Y13, Y5, Y5
+	VMULPS     constant3f000000<>+0(SB), Y5, Y5
+	VADDPS     constant3f000000<>+0(SB), Y5, Y5
+	VMULPS     Y0, Y0, Y1
+	VMULPS     constant3f000000<>+0(SB), Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VSUBPS     Y1, Y2, Y1
+	VMOVUPS    constant42b00000<>+0(SB), Y3
+	VMINPS     Y1, Y3, Y1
+	VMOVUPS    constantc2b00000<>+0(SB), Y3
+	VMAXPS     Y1, Y3, Y1
+	VMULPS     constant3fb8aa3b<>+0(SB), Y1, Y3
+	VADDPS     constant4b400000<>+0(SB), Y3, Y3
+	VSUBPS     constant4b400000<>+0(SB), Y3, Y2
+	VPSLLD     $0x17, Y3, Y3
+	VPADDD     constant3f800000<>+0(SB), Y3, Y3
+	VMULPS     constant3f318000<>+0(SB), Y2, Y13
+	VSUBPS     Y13, Y1, Y1
+	VMULPS     constantb95e8083<>+0(SB), Y2, Y13
+	VSUBPS     Y13, Y1, Y1
+	VMULPS     constant39506967<>+0(SB), Y1, Y2
+	VADDPS     constant3ab743ce<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3c088908<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3d2aa9c1<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3e2aaaaa<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3f000000<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y1, Y13
+	VMULPS     Y13, Y2, Y2
+	VADDPS     Y1, Y2, Y2
+	VADDPS     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     Y3, Y2, Y2
+	VMULPS     constant3ecc422a<>+0(SB), Y2, Y2
+	VMULPS     Y0, Y2, Y2
+	VADDPS     Y2, Y5, Y5
+	VMULPS     Y5, Y4, Y4
+	VMASKMOVPS Y4, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y4
+	VMULPS     constant3f3504f3<>+0(SB), Y0, Y1
+	VMOVUPS    constant40800000<>+0(SB), Y2
+	VMINPS     Y1, Y2, Y1
+	VMOVUPS    constantc0800000<>+0(SB), Y2
+	VMAXPS     Y1, Y2, Y1
+	VMULPS     Y1, Y1, Y2
+	VMULPS     constantaf95df0b<>+0(SB), Y2, Y5
+	VADDPS     constant32edffee<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantb60cff51<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantb86ec2d2<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantba40ac63<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantbb41a1f6<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantbc83dbd4<>+0(SB), Y5, Y5
+	VMULPS     constantb77460cd<>+0(SB), Y2, Y13
+	VADDPS     constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS     Y1, Y5, Y5
+	VDIVPS     Y13, Y5, Y5
+	VMULPS     constant3f000000<>+0(SB), Y5, Y5
+	VADDPS     constant3f000000<>+0(SB), Y5, Y5
+	VMULPS     Y0, Y0, Y1
+	VMULPS     constant3f000000<>+0(SB), Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VSUBPS     Y1, Y2, Y1
+	VMOVUPS    constant42b00000<>+0(SB), Y3
+	VMINPS     Y1, Y3, Y1
+	VMOVUPS    constantc2b00000<>+0(SB), Y3
+	VMAXPS     Y1, Y3, Y1
+	VMULPS     constant3fb8aa3b<>+0(SB), Y1, Y3
+	VADDPS     constant4b400000<>+0(SB), Y3, Y3
+	VSUBPS     constant4b400000<>+0(SB), Y3, Y2
+	VPSLLD     $0x17, Y3, Y3
+	VPADDD     constant3f800000<>+0(SB), Y3, Y3
+	VMULPS     constant3f318000<>+0(SB), Y2, Y13
+	VSUBPS     Y13, Y1, Y1
+	VMULPS     constantb95e8083<>+0(SB), Y2, Y13
+	VSUBPS     Y13, Y1, Y1
+	VMULPS     constant39506967<>+0(SB), Y1, Y2
+	VADDPS     constant3ab743ce<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3c088908<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3d2aa9c1<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3e2aaaaa<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3f000000<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y1, Y13
+	VMULPS     Y13, Y2, Y2
+	VADDPS     Y1, Y2, Y2
+	VADDPS     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     Y3, Y2, Y2
+	VMULPS     constant3ecc422a<>+0(SB), Y2, Y2
+	VMULPS     Y0, Y2, Y2
+	VADDPS     Y2, Y5, Y5
+	VMULPS     Y5, Y4, Y4
+	VMASKMOVPS Y4, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func expSum256(dst *float32, x *float32, n int, scale float32, shift float32) float32
+// Requires: AVX, AVX2, SSE
+TEXT ·expSum256(SB), NOSPLIT, $0-36
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVSS        scale+24(FP), X0
+	VBROADCASTSS X0, Y10
+	MOVSS        shift+28(FP), X0
+	VBROADCASTSS X0, Y11
+	MOVQ         n+16(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	LEAQ         maskTable<>+64(SB), AX
+	SHLQ         $0x02, CX
+	SUBQ         CX, AX
+	VMOVUPS      (AX), Y14
+	VMOVUPS      32(AX), Y15
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMULPS  Y10, Y0, Y0
+	VSUBPS  Y11, Y0, Y0
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y0, Y2, Y0
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y0, Y2, Y0
+	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y0, Y0
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y0, Y0
+	VMULPS  constant39506967<>+0(SB), Y0, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y0, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y0, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  Y1, Y8, Y8
+	VMOVUPS Y1, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMULPS  Y10, Y0, Y0
+	VSUBPS  Y11, Y0, Y0
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y0, Y2, Y0
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y0, Y2, Y0
+	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y0, Y0
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y0, Y0
+	VMULPS  constant39506967<>+0(SB), Y0, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y0, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y0, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  Y1, Y9, Y9
+	VMOVUPS Y1, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMULPS     Y10, Y0, Y0
+	VSUBPS     Y11, Y0, Y0
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y0, Y2, Y0
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y0, Y2, Y0
+	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y0, Y0
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y0, Y0
+	VMULPS     constant39506967<>+0(SB), Y0, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y0, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VANDPS     Y14, Y1, Y1
+	VADDPS     Y1, Y8, Y8
+	VMASKMOVPS Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMULPS     Y10, Y0, Y0
+	VSUBPS     Y11, Y0, Y0
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y0, Y2, Y0
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y0, Y2, Y0
+	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y0, Y0
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y0, Y0
+	VMULPS     constant39506967<>+0(SB), Y0, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y0, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VANDPS     Y15, Y1, Y1
+	VADDPS     Y1, Y9, Y9
+	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
+
+done:
+	VADDPS       Y9, Y8, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x01, X0, X0, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func softmaxGrad256(dx *float32, p *float32, dp *float32, n int, dot float32, scale float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·softmaxGrad256(SB), NOSPLIT, $0-40
+	MOVQ         dx+0(FP), DI
+	MOVQ         p+8(FP), SI
+	MOVQ         dp+16(FP), BX
+	MOVSS        dot+32(FP), X0
+	VBROADCASTSS X0, Y10
+	MOVSS        scale+36(FP), X0
+	VBROADCASTSS X0, Y11
+	MOVQ         n+24(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	LEAQ         maskTable<>+64(SB), AX
+	SHLQ         $0x02, CX
+	SUBQ         CX, AX
+	VMOVUPS      (AX), Y14
+	VMOVUPS      32(AX), Y15
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMOVUPS (BX)(AX*1), Y1
+	VSUBPS  Y10, Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMULPS  Y11, Y1, Y1
+	VMOVUPS Y1, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMOVUPS 32(BX)(AX*1), Y1
+	VSUBPS  Y10, Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMULPS  Y11, Y1, Y1
+	VMOVUPS Y1, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMASKMOVPS (BX)(AX*1), Y14, Y1
+	VSUBPS     Y10, Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VMULPS     Y11, Y1, Y1
+	VMASKMOVPS Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y1
+	VSUBPS     Y10, Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VMULPS     Y11, Y1, Y1
+	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func affine256(dst *float32, x *float32, scale *float32, shift *float32, rows int, n int)
+// Requires: AVX
+TEXT ·affine256(SB), NOSPLIT, $0-48
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    scale+16(FP), BX
+	MOVQ    shift+24(FP), R8
+	MOVQ    n+40(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	MOVQ    rows+32(FP), DX
+
+row:
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y1
+	VMOVUPS (BX)(AX*1), Y2
+	VMULPS  Y2, Y1, Y0
+	VMOVUPS (R8)(AX*1), Y2
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y1
+	VMOVUPS 32(BX)(AX*1), Y2
+	VMULPS  Y2, Y1, Y0
+	VMOVUPS 32(R8)(AX*1), Y2
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y1
+	VMASKMOVPS (BX)(AX*1), Y14, Y2
+	VMULPS     Y2, Y1, Y0
+	VMASKMOVPS (R8)(AX*1), Y14, Y2
+	VADDPS     Y2, Y0, Y0
+	VMASKMOVPS Y0, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y1
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y2
+	VMULPS     Y2, Y1, Y0
+	VMASKMOVPS 32(R8)(AX*1), Y15, Y2
+	VADDPS     Y2, Y0, Y0
+	VMASKMOVPS Y0, Y15, 32(DI)(AX*1)
+
+done:
+	ADDQ CX, DI
+	ADDQ CX, SI
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func affineSiLU256(dst *float32, x *float32, scale *float32, shift *float32, rows int, n int)
+// Requires: AVX, AVX2
+TEXT ·affineSiLU256(SB), NOSPLIT, $0-48
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    scale+16(FP), BX
+	MOVQ    shift+24(FP), R8
+	MOVQ    n+40(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	MOVQ    rows+32(FP), DX
+
+row:
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y1
+	VMOVUPS (BX)(AX*1), Y2
+	VMULPS  Y2, Y1, Y0
+	VMOVUPS (R8)(AX*1), Y2
+	VADDPS  Y2, Y0, Y0
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y1
+	VMOVUPS 32(BX)(AX*1), Y2
+	VMULPS  Y2, Y1, Y0
+	VMOVUPS 32(R8)(AX*1), Y2
+	VADDPS  Y2, Y0, Y0
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y1
+	VMASKMOVPS (BX)(AX*1), Y14, Y2
+	VMULPS     Y2, Y1, Y0
+	VMASKMOVPS (R8)(AX*1), Y14, Y2
+	VADDPS     Y2, Y0, Y0
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS     Y1, Y0, Y1
+	VMASKMOVPS Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y1
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y2
+	VMULPS     Y2, Y1, Y0
+	VMASKMOVPS 32(R8)(AX*1), Y15, Y2
+	VADDPS     Y2, Y0, Y0
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS     Y1, Y0, Y1
+	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
+
+done:
+	ADDQ CX, DI
+	ADDQ CX, SI
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func affineGrad256(dx *float32, x *float32, dy *float32, a *float32, b *float32, c *float32, rows int, n int)
+// Requires: AVX
+TEXT ·affineGrad256(SB), NOSPLIT, $0-64
+	MOVQ    dx+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    dy+16(FP), BX
+	MOVQ    a+24(FP), R8
+	MOVQ    b+32(FP), R9
+	MOVQ    c+40(FP), R10
+	MOVQ    n+56(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	MOVQ    rows+48(FP), DX
+
+row:
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (BX)(AX*1), Y4
+	VMOVUPS (SI)(AX*1), Y5
+	VMOVUPS (R8)(AX*1), Y6
+	VMULPS  Y6, Y4, Y4
+	VMOVUPS (R9)(AX*1), Y6
+	VMULPS  Y6, Y5, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS (R10)(AX*1), Y6
+	VADDPS  Y6, Y4, Y4
+	VMOVUPS Y4, (DI)(AX*1)
+	VMOVUPS 32(BX)(AX*1), Y4
+	VMOVUPS 32(SI)(AX*1), Y5
+	VMOVUPS 32(R8)(AX*1), Y6
+	VMULPS  Y6, Y4, Y4
+	VMOVUPS 32(R9)(AX*1), Y6
+	VMULPS  Y6, Y5, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS 32(R10)(AX*1), Y6
+	VADDPS  Y6, Y4, Y4
+	VMOVUPS Y4, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (BX)(AX*1), Y14, Y4
+	VMASKMOVPS (SI)(AX*1), Y14, Y5
+	VMASKMOVPS (R8)(AX*1), Y14, Y6
+	VMULPS     Y6, Y4, Y4
+	VMASKMOVPS (R9)(AX*1), Y14, Y6
+	VMULPS     Y6, Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VMASKMOVPS (R10)(AX*1), Y14, Y6
+	VADDPS     Y6, Y4, Y4
+	VMASKMOVPS Y4, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y4
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y5
+	VMASKMOVPS 32(R8)(AX*1), Y15, Y6
+	VMULPS     Y6, Y4, Y4
+	VMASKMOVPS 32(R9)(AX*1), Y15, Y6
+	VMULPS     Y6, Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VMASKMOVPS 32(R10)(AX*1), Y15, Y6
+	VADDPS     Y6, Y4, Y4
+	VMASKMOVPS Y4, Y15, 32(DI)(AX*1)
+
+done:
+	ADDQ CX, DI
+	ADDQ CX, SI
+	ADDQ CX, BX
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func affineSiLUGrad256(dx *float32, x *float32, dy *float32, scale *float32, shift *float32, a *float32, b *float32, c *float32, rows int, n int)
+// Requires: AVX, AVX2
+TEXT ·affineSiLUGrad256(SB), NOSPLIT, $0-80
+	MOVQ    dx+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    dy+16(FP), BX
+	MOVQ    scale+24(FP), R8
+	MOVQ    shift+32(FP), R9
+	MOVQ    a+40(FP), R10
+	MOVQ    b+48(FP), R11
+	MOVQ    c+56(FP), R12
+	MOVQ    n+72(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	MOVQ    rows+64(FP), DX
+
+row:
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y5
+	VMOVUPS (R8)(AX*1), Y2
+	VMULPS  Y2, Y5, Y0
+	VMOVUPS (R9)(AX*1), Y2
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS (BX)(AX*1), Y4
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS constant3f800000<>+0(SB), Y2
+	VDIVPS  Y1, Y2, Y1
+	VSUBPS  Y1, Y2, Y3
+	VMULPS  Y0, Y3, Y3
+	VADDPS  Y2, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  Y3, Y4, Y4
+	VMOVUPS (R10)(AX*1), Y6
+	VMULPS  Y6, Y4, Y4
+	VMOVUPS (R11)(AX*1), Y6
+	VMULPS  Y6, Y5, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS (R12)(AX*1), Y6
+	VADDPS  Y6, Y4, Y4
+	VMOVUPS Y4, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y5
+	VMOVUPS 32(R8)(AX*1), Y2
+	VMULPS  Y2, Y5, Y0
+	VMOVUPS 32(R9)(AX*1), Y2
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS 32(BX)(AX*1), Y4
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS constant3f800000<>+0(SB), Y2
+	VDIVPS  Y1, Y2, Y1
+	VSUBPS  Y1, Y2, Y3
+	VMULPS  Y0, Y3, Y3
+	VADDPS  Y2, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  Y3, Y4, Y4
+	VMOVUPS 32(R10)(AX*1), Y6
+	VMULPS  Y6, Y4, Y4
+	VMOVUPS 32(R11)(AX*1), Y6
+	VMULPS  Y6, Y5, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS 32(R12)(AX*1), Y6
+	VADDPS  Y6, Y4, Y4
+	VMOVUPS Y4, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y5
+	VMASKMOVPS (R8)(AX*1), Y14, Y2
+	VMULPS     Y2, Y5, Y0
+	VMASKMOVPS (R9)(AX*1), Y14, Y2
+	VADDPS     Y2, Y0, Y0
+	VMASKMOVPS (BX)(AX*1), Y14, Y4
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS    constant3f800000<>+0(SB), Y2
+	VDIVPS     Y1, Y2, Y1
+	VSUBPS     Y1, Y2, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y2, Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VMULPS     Y3, Y4, Y4
+	VMASKMOVPS (R10)(AX*1), Y14, Y6
+	VMULPS     Y6, Y4, Y4
+	VMASKMOVPS (R11)(AX*1), Y14, Y6
+	VMULPS     Y6, Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VMASKMOVPS (R12)(AX*1), Y14, Y6
+	VADDPS     Y6, Y4, Y4
+	VMASKMOVPS Y4, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y5
+	VMASKMOVPS 32(R8)(AX*1), Y15, Y2
+	VMULPS     Y2, Y5, Y0
+	VMASKMOVPS 32(R9)(AX*1), Y15, Y2
+	VADDPS     Y2, Y0, Y0
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y4
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS    constant3f800000<>+0(SB), Y2
+	VDIVPS     Y1, Y2, Y1
+	VSUBPS     Y1, Y2, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y2, Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VMULPS     Y3, Y4, Y4
+	VMASKMOVPS 32(R10)(AX*1), Y15, Y6
+	VMULPS     Y6, Y4, Y4
+	VMASKMOVPS 32(R11)(AX*1), Y15, Y6
+	VMULPS     Y6, Y5, Y5
+	VADDPS     Y5, Y4, Y4
+	VMASKMOVPS 32(R12)(AX*1), Y15, Y6
+	VADDPS     Y6, Y4, Y4
+	VMASKMOVPS Y4, Y15, 32(DI)(AX*1)
+
+done:
+	ADDQ CX, DI
+	ADDQ CX, SI
+	ADDQ CX, BX
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func normRow256(dst *float32, x *float32, gamma *float32, beta *float32, n int, mean float32, rstd float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·normRow256(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         gamma+16(FP), BX
+	MOVQ         beta+24(FP), R8
+	MOVSS        mean+40(FP), X0
+	VBROADCASTSS X0, Y10
+	MOVSS        rstd+44(FP), X0
+	VBROADCASTSS X0, Y11
+	MOVQ         n+32(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	LEAQ         maskTable<>+64(SB), AX
+	SHLQ         $0x02, CX
+	SUBQ         CX, AX
+	VMOVUPS      (AX), Y14
+	VMOVUPS      32(AX), Y15
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VSUBPS  Y10, Y0, Y0
+	VMULPS  Y11, Y0, Y0
+	VMOVUPS (BX)(AX*1), Y1
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS (R8)(AX*1), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VSUBPS  Y10, Y0, Y0
+	VMULPS  Y11, Y0, Y0
+	VMOVUPS 32(BX)(AX*1), Y1
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS 32(R8)(AX*1), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VSUBPS     Y10, Y0, Y0
+	VMULPS     Y11, Y0, Y0
+	VMASKMOVPS (BX)(AX*1), Y14, Y1
+	VMULPS     Y1, Y0, Y0
+	VMASKMOVPS (R8)(AX*1), Y14, Y1
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VSUBPS     Y10, Y0, Y0
+	VMULPS     Y11, Y0, Y0
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y1
+	VMULPS     Y1, Y0, Y0
+	VMASKMOVPS 32(R8)(AX*1), Y15, Y1
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnSums256(x *float32, first *float32, second *float32, rows int, n int, stride int)
+// Requires: AVX
+TEXT ·columnSums256(SB), NOSPLIT, $0-48
+	MOVQ    x+0(FP), DI
+	MOVQ    first+8(FP), SI
+	MOVQ    second+16(FP), BX
+	MOVQ    n+32(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    stride+40(FP), R13
+	XORQ    AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   rows+24(FP), CX
+
+wholeRow:
+	VMOVUPS (DI)(AX*1), Y0
+	VADDPS  Y0, Y8, Y8
+	VMULPS  Y0, Y0, Y0
+	VADDPS  Y0, Y9, Y9
+	VMOVUPS 32(DI)(AX*1), Y0
+	VADDPS  Y0, Y10, Y10
+	VMULPS  Y0, Y0, Y0
+	VADDPS  Y0, Y11, Y11
+	ADDQ    R13, DI
+	DECQ    CX
+	JNZ     wholeRow
+	VMOVUPS Y8, (SI)(AX*1)
+	VMOVUPS Y9, (BX)(AX*1)
+	VMOVUPS Y10, 32(SI)(AX*1)
+	VMOVUPS Y11, 32(BX)(AX*1)
+	MOVQ    x+0(FP), DI
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, DX
+	JMP     whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   rows+24(FP), CX
+
+partialRow:
+	VMASKMOVPS (DI)(AX*1), Y14, Y0
+	VADDPS     Y0, Y8, Y8
+	VMULPS     Y0, Y0, Y0
+	VADDPS     Y0, Y9, Y9
+	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
+	VADDPS     Y0, Y10, Y10
+	VMULPS     Y0, Y0, Y0
+	VADDPS     Y0, Y11, Y11
+	ADDQ       R13, DI
+	DECQ       CX
+	JNZ        partialRow
+	VMASKMOVPS Y8, Y14, (SI)(AX*1)
+	VMASKMOVPS Y9, Y14, (BX)(AX*1)
+	VMASKMOVPS Y10, Y15, 32(SI)(AX*1)
+	VMASKMOVPS Y11, Y15, 32(BX)(AX*1)
+	MOVQ       x+0(FP), DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnGrads256(x *float32, dy *float32, first *float32, second *float32, rows int, n int, stride int)
+// Requires: AVX
+TEXT ·columnGrads256(SB), NOSPLIT, $0-56
+	MOVQ    x+0(FP), DI
+	MOVQ    dy+8(FP), SI
+	MOVQ    first+16(FP), BX
+	MOVQ    second+24(FP), R8
+	MOVQ    n+40(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    stride+48(FP), R13
+	XORQ    AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   rows+32(FP), CX
+
+wholeRow:
+	VMOVUPS (DI)(AX*1), Y0
+	VMOVUPS (SI)(AX*1), Y1
+	VADDPS  Y1, Y8, Y8
+	VMULPS  Y0, Y1, Y1
+	VADDPS  Y1, Y9, Y9
+	VMOVUPS 32(DI)(AX*1), Y0
+	VMOVUPS 32(SI)(AX*1), Y1
+	VADDPS  Y1, Y10, Y10
+	VMULPS  Y0, Y1, Y1
+	VADDPS  Y1, Y11, Y11
+	ADDQ    R13, DI
+	ADDQ    R13, SI
+	DECQ    CX
+	JNZ     wholeRow
+	VMOVUPS Y8, (BX)(AX*1)
+	VMOVUPS Y9, (R8)(AX*1)
+	VMOVUPS Y10, 32(BX)(AX*1)
+	VMOVUPS Y11, 32(R8)(AX*1)
+	MOVQ    x+0(FP), DI
+	MOVQ    dy+8(FP), SI
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, DX
+	JMP     whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   rows+32(FP), CX
+
+partialRow:
+	VMASKMOVPS (DI)(AX*1), Y14, Y0
+	VMASKMOVPS (SI)(AX*1), Y14, Y1
+	VADDPS     Y1, Y8, Y8
+	VMULPS     Y0, Y1, Y1
+	VADDPS     Y1, Y9, Y9
+	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y1
+	VADDPS     Y1, Y10, Y10
+	VMULPS     Y0, Y1, Y1
+	VADDPS     Y1, Y11, Y11
+	ADDQ       R13, DI
+	ADDQ       R13, SI
+	DECQ       CX
+	JNZ        partialRow
+	VMASKMOVPS Y8, Y14, (BX)(AX*1)
+	VMASKMOVPS Y9, Y14, (R8)(AX*1)
+	VMASKMOVPS Y10, Y15, 32(BX)(AX*1)
+	VMASKMOVPS Y11, Y15, 32(R8)(AX*1)
+	MOVQ       x+0(FP), DI
+	MOVQ       dy+8(FP), SI
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnSiLUGrads256(x *float32, dy *float32, scale *float32, shift *float32, first *float32, second *float32, rows int, n int, stride int)
+// Requires: AVX, AVX2
+TEXT ·columnSiLUGrads256(SB), NOSPLIT, $0-72
+	MOVQ    x+0(FP), DI
+	MOVQ    dy+8(FP), SI
+	MOVQ    scale+16(FP), BX
+	MOVQ    shift+24(FP), R8
+	MOVQ    first+32(FP), R9
+	MOVQ    second+40(FP), R10
+	MOVQ    n+56(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    stride+64(FP), R13
+	XORQ    AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   rows+48(FP), CX
+
+wholeRow:
+	VMOVUPS (DI)(AX*1), Y5
+	VMOVUPS (BX)(AX*1), Y2
+	VMULPS  Y2, Y5, Y0
+	VMOVUPS (R8)(AX*1), Y2
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS (SI)(AX*1), Y4
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS constant3f800000<>+0(SB), Y2
+	VDIVPS  Y1, Y2, Y1
+	VSUBPS  Y1, Y2, Y3
+	VMULPS  Y0, Y3, Y3
+	VADDPS  Y2, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  Y3, Y4, Y4
+	VADDPS  Y4, Y8, Y8
+	VMULPS  Y5, Y4, Y4
+	VADDPS  Y4, Y9, Y9
+	VMOVUPS 32(DI)(AX*1), Y5
+	VMOVUPS 32(BX)(AX*1), Y2
+	VMULPS  Y2, Y5, Y0
+	VMOVUPS 32(R8)(AX*1), Y2
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS 32(SI)(AX*1), Y4
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS constant3f800000<>+0(SB), Y2
+	VDIVPS  Y1, Y2, Y1
+	VSUBPS  Y1, Y2, Y3
+	VMULPS  Y0, Y3, Y3
+	VADDPS  Y2, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  Y3, Y4, Y4
+	VADDPS  Y4, Y10, Y10
+	VMULPS  Y5, Y4, Y4
+	VADDPS  Y4, Y11, Y11
+	ADDQ    R13, DI
+	ADDQ    R13, SI
+	DECQ    CX
+	JNZ     wholeRow
+	VMOVUPS Y8, (R9)(AX*1)
+	VMOVUPS Y9, (R10)(AX*1)
+	VMOVUPS Y10, 32(R9)(AX*1)
+	VMOVUPS Y11, 32(R10)(AX*1)
+	MOVQ    x+0(FP), DI
+	MOVQ    dy+8(FP), SI
+	ADDQ    $0x40, AX
+	SUBQ    $0x10, DX
+	JMP     whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   rows+48(FP), CX
+
+partialRow:
+	VMASKMOVPS (DI)(AX*1), Y14, Y5
+	VMASKMOVPS (BX)(AX*1), Y14, Y2
+	VMULPS     Y2, Y5, Y0
+	VMASKMOVPS (R8)(AX*1), Y14, Y2
+	VADDPS     Y2, Y0, Y0
+	VMASKMOVPS (SI)(AX*1), Y14, Y4
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS    constant3f800000<>+0(SB), Y2
+	VDIVPS     Y1, Y2, Y1
+	VSUBPS     Y1, Y2, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y2, Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VMULPS     Y3, Y4, Y4
+	VADDPS     Y4, Y8, Y8
+	VMULPS     Y5, Y4, Y4
+	VADDPS     Y4, Y9, Y9
+	VMASKMOVPS 32(DI)(AX*1), Y15, Y5
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y2
+	VMULPS     Y2, Y5, Y0
+	VMASKMOVPS 32(R8)(AX*1), Y15, Y2
+	VADDPS     Y2, Y0, Y0
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y4
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS    constant3f800000<>+0(SB), Y2
+	VDIVPS     Y1, Y2, Y1
+	VSUBPS     Y1, Y2, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y2, Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VMULPS     Y3, Y4, Y4
+	VADDPS     Y4, Y10, Y10
+	VMULPS     Y5, Y4, Y4
+	VADDPS     Y4, Y11, Y11
+	ADDQ       R13, DI
+	ADDQ       R13, SI
+	DECQ       CX
+	JNZ        partialRow
+	VMASKMOVPS Y8, Y14, (R9)(AX*1)
+	VMASKMOVPS Y9, Y14, (R10)(AX*1)
+	VMASKMOVPS Y10, Y15, 32(R9)(AX*1)
+	VMASKMOVPS Y11, Y15, 32(R10)(AX*1)
+	MOVQ       x+0(FP), DI
+	MOVQ       dy+8(FP), SI
+
+done:
+	VZEROUPPER
+	RET
+
+// func adamW256(p *float32, grad *float32, m *float32, v *float32, factors *float32, n int)
+// Requires: AVX
+TEXT ·adamW256(SB), NOSPLIT, $0-48
+	MOVQ    p+0(FP), DI
+	MOVQ    grad+8(FP), SI
+	MOVQ    m+16(FP), BX
+	MOVQ    v+24(FP), R8
+	MOVQ    factors+32(FP), R9
+	MOVQ    n+40(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS      (SI)(AX*1), Y0
+	VBROADCASTSS (R9), Y6
+	VMULPS       Y6, Y0, Y0
+	VMOVUPS      (BX)(AX*1), Y1
+	VBROADCASTSS 4(R9), Y6
+	VMULPS       Y6, Y1, Y1
+	VBROADCASTSS 8(R9), Y6
+	VMULPS       Y6, Y0, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (BX)(AX*1)
+	VMOVUPS      (R8)(AX*1), Y2
+	VBROADCASTSS 12(R9), Y6
+	VMULPS       Y6, Y2, Y2
+	VMULPS       Y0, Y0, Y0
+	VBROADCASTSS 16(R9), Y6
+	VMULPS       Y6, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VMOVUPS      Y2, (R8)(AX*1)
+	VSQRTPS      Y2, Y2
+	VBROADCASTSS 20(R9), Y6
+	VMULPS       Y6, Y2, Y2
+	VBROADCASTSS 24(R9), Y6
+	VADDPS       Y6, Y2, Y2
+	VBROADCASTSS 28(R9), Y6
+	VMULPS       Y6, Y1, Y1
+	VDIVPS       Y2, Y1, Y1
+	VMOVUPS      (DI)(AX*1), Y3
+	VBROADCASTSS 32(R9), Y6
+	VMULPS       Y6, Y3, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      Y3, (DI)(AX*1)
+	VMOVUPS      32(SI)(AX*1), Y0
+	VBROADCASTSS (R9), Y6
+	VMULPS       Y6, Y0, Y0
+	VMOVUPS      32(BX)(AX*1), Y1
+	VBROADCASTSS 4(R9), Y6
+	VMULPS       Y6, Y1, Y1
+	VBROADCASTSS 8(R9), Y6
+	VMULPS       Y6, Y0, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 32(BX)(AX*1)
+	VMOVUPS      32(R8)(AX*1), Y2
+	VBROADCASTSS 12(R9), Y6
+	VMULPS       Y6, Y2, Y2
+	VMULPS       Y0, Y0, Y0
+	VBROADCASTSS 16(R9), Y6
+	VMULPS       Y6, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VMOVUPS      Y2, 32(R8)(AX*1)
+	VSQRTPS      Y2, Y2
+	VBROADCASTSS 20(R9), Y6
+	VMULPS       Y6, Y2, Y2
+	VBROADCASTSS 24(R9), Y6
+	VADDPS       Y6, Y2, Y2
+	VBROADCASTSS 28(R9), Y6
+	VMULPS       Y6, Y1, Y1
+	VDIVPS       Y2, Y1, Y1
+	VMOVUPS      32(DI)(AX*1), Y3
+	VBROADCASTSS 32(R9), Y6
+	VMULPS       Y6, Y3, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 32(DI)(AX*1)
+	ADDQ         $0x40, AX
+	CMPQ         AX, R13
+	JLT          whole
+
+partial:
+	CMPQ         AX, CX
+	JGE          done
+	VMASKMOVPS   (SI)(AX*1), Y14, Y0
+	VBROADCASTSS (R9), Y6
+	VMULPS       Y6, Y0, Y0
+	VMASKMOVPS   (BX)(AX*1), Y14, Y1
+	VBROADCASTSS 4(R9), Y6
+	VMULPS       Y6, Y1, Y1
+	VBROADCASTSS 8(R9), Y6
+	VMULPS       Y6, Y0, Y2
+	VADDPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y14, (BX)(AX*1)
+	VMASKMOVPS   (R8)(AX*1), Y14, Y2
+	VBROADCASTSS 12(R9), Y6
+	VMULPS       Y6, Y2, Y2
+	VMULPS       Y0, Y0, Y0
+	VBROADCASTSS 16(R9), Y6
+	VMULPS       Y6, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VMASKMOVPS   Y2, Y14, (R8)(AX*1)
+	VSQRTPS      Y2, Y2
+	VBROADCASTSS 20(R9), Y6
+	VMULPS       Y6, Y2, Y2
+	VBROADCASTSS 24(R9), Y6
+	VADDPS       Y6, Y2, Y2
+	VBROADCASTSS 28(R9), Y6
+	VMULPS       Y6, Y1, Y1
+	VDIVPS       Y2, Y1, Y1
+	VMASKMOVPS   (DI)(AX*1), Y14, Y3
+	VBROADCASTSS 32(R9), Y6
+	VMULPS       Y6, Y3, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMASKMOVPS   Y3, Y14, (DI)(AX*1)
+	VMASKMOVPS   32(SI)(AX*1), Y15, Y0
+	VBROADCASTSS (R9), Y6
+	VMULPS       Y6, Y0, Y0
+	VMASKMOVPS   32(BX)(AX*1), Y15, Y1
+	VBROADCASTSS 4(R9), Y6
+	VMULPS       Y6, Y1, Y1
+	VBROADCASTSS 8(R9), Y6
+	VMULPS       Y6, Y0, Y2
+	VADDPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y15, 32(BX)(AX*1)
+	VMASKMOVPS   32(R8)(AX*1), Y15, Y2
+	VBROADCASTSS 12(R9), Y6
+	VMULPS       Y6, Y2, Y2
+	VMULPS       Y0, Y0, Y0
+	VBROADCASTSS 16(R9), Y6
+	VMULPS       Y6, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VMASKMOVPS   Y2, Y15, 32(R8)(AX*1)
+	VSQRTPS      Y2, Y2
+	VBROADCASTSS 20(R9), Y6
+	VMULPS       Y6, Y2, Y2
+	VBROADCASTSS 24(R9), Y6
+	VADDPS       Y6, Y2, Y2
+	VBROADCASTSS 28(R9), Y6
+	VMULPS       Y6, Y1, Y1
+	VDIVPS       Y2, Y1, Y1
+	VMASKMOVPS   32(DI)(AX*1), Y15, Y3
+	VBROADCASTSS 32(R9), Y6
+	VMULPS       Y6, Y3, Y3
+	VSUBPS       Y1, Y3, Y3
+	VMASKMOVPS   Y3, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
 // func pause()
 TEXT ·pause(SB), NOSPLIT, $0
 	PAUSE

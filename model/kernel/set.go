@@ -20,6 +20,8 @@ type kernelSet struct {
 	packRows func(dst []float32, width int, rows []*float32, kc int)
 	// packCopy writes dst[k*width+i] = src[k*stride+i] for i < n and k < kc, and zeros for i in [n, fill).
 	packCopy func(dst []float32, width int, src []float32, stride, n, fill, kc int)
+
+	vectors *vectorSet
 }
 
 // tile is one tile of a product: c[i*ldc+j] (+)= Σ_k a[k*mr+i]·b[k*nr+j] (+ bias[j]), i < rows, j < cols, k < kc.

@@ -1,0 +1,309 @@
+package main
+
+import (
+	"math"
+
+	. "github.com/mmcloughlin/avo/build"
+)
+
+// The constants of exp: see expGeneric, which this follows step by step.
+var (
+	expHigh, expLow      = float32(88), float32(-88)
+	log2e, roundingShift = float32(math.Log2E), float32(3 << 22)
+	ln2High, ln2Low      = float32(0.693359375), float32(-2.12194440e-4)
+	expCoefficients      = []float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1}
+	expConstants         = append([]float32{expHigh, expLow, log2e, roundingShift, ln2High, ln2Low, 1}, expCoefficients...)
+)
+
+// exp puts exp(v[x]) into v[d]; v[x] and v[t] are lost.
+func (s *vectors) exp(x, d, t int) {
+	v, c := s.v, s.constant
+	VMOVUPS(c(expHigh), v[t])
+	VMINPS(v[x], v[t], v[x]) // The second source, x, wins when it is NaN.
+	VMOVUPS(c(expLow), v[t])
+	VMAXPS(v[x], v[t], v[x])
+	VMULPS(c(log2e), v[x], v[t])
+	VADDPS(c(roundingShift), v[t], v[t])
+	VSUBPS(c(roundingShift), v[t], v[d]) // n
+	VPSLLD(u8(23), v[t], v[t])
+	VPADDD(c(1), v[t], v[t]) // The bits of 2ⁿ; 0 for n = −127.
+	s.reduce(x, d, 13)
+	s.polynomial(x, d, 13)
+	VMULPS(v[t], v[d], v[d])
+}
+
+// reduce subtracts v[n]·ln 2 from v[x] in two steps.
+func (s *vectors) reduce(x, n, t int) {
+	VMULPS(s.constant(ln2High), s.v[n], s.v[t])
+	VSUBPS(s.v[t], s.v[x], s.v[x])
+	VMULPS(s.constant(ln2Low), s.v[n], s.v[t])
+	VSUBPS(s.v[t], s.v[x], s.v[x])
+}
+
+// polynomial puts 1 + r + r²·p(r) into v[d] for r = v[x].
+func (s *vectors) polynomial(x, d, t int) {
+	v, c := s.v, s.constant
+	VMULPS(c(expCoefficients[0]), v[x], v[d])
+	for i, k := range expCoefficients[1:] {
+		VADDPS(c(k), v[d], v[d])
+		if i+2 < len(expCoefficients) {
+			VMULPS(v[x], v[d], v[d])
+		}
+	}
+	VMULPS(v[x], v[x], v[t])
+	VMULPS(v[t], v[d], v[d])
+	VADDPS(v[x], v[d], v[d])
+	VADDPS(c(1), v[d], v[d])
+}
+
+// onePlusExpMinus puts 1 + exp(−v[x]) into v[d], keeping v[x]; v[t] and v[u] are lost.
+func (s *vectors) onePlusExpMinus(x, d, t, u int) {
+	s.zero(u)
+	VSUBPS(s.v[x], s.v[u], s.v[u])
+	s.exp(u, d, t)
+	VADDPS(s.constant(1), s.v[d], s.v[d])
+}
+
+// silu puts v[x]/(1+exp(−v[x])) into v[d].
+func (s *vectors) silu(x, d, t, u int) {
+	s.onePlusExpMinus(x, d, t, u)
+	VDIVPS(s.v[d], s.v[x], s.v[d])
+}
+
+// siluGrad multiplies v[dy] by the derivative of silu at v[x]: σ·(1 + x·(1 − σ)).
+func (s *vectors) siluGrad(x, dy, d, t, u int) {
+	v := s.v
+	s.onePlusExpMinus(x, d, t, u)
+	VMOVUPS(s.constant(1), v[t])
+	VDIVPS(v[d], v[t], v[d]) // σ
+	VSUBPS(v[d], v[t], v[u]) // 1 − σ
+	VMULPS(v[x], v[u], v[u])
+	VADDPS(v[t], v[u], v[u])
+	VMULPS(v[d], v[u], v[u])
+	VMULPS(v[u], v[dy], v[dy])
+}
+
+// The constants of erf: see erfGeneric.
+var (
+	erfLimit                     = float32(4)
+	erfAbove                     = []float32{-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05, -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02}
+	erfBelow                     = []float32{-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03, -1.42647390514189e-02}
+	sqrtHalf, half, densityScale = float32(math.Sqrt2 / 2), float32(0.5), float32(1 / (math.Sqrt2 * 1.7724538509055160273))
+	erfConstants                 = append(append([]float32{erfLimit, -erfLimit, sqrtHalf, half}, erfAbove...), erfBelow...)
+	geluGradConstants            = append(append(append([]float32{}, expConstants...), densityScale), erfConstants...)
+)
+
+// horner puts Σ k[i]·v[x]^(len−1−i) into v[d].
+func (s *vectors) horner(k []float32, x, d int) {
+	VMULPS(s.constant(k[0]), s.v[x], s.v[d])
+	for i, c := range k[1:] {
+		VADDPS(s.constant(c), s.v[d], s.v[d])
+		if i+2 < len(k) {
+			VMULPS(s.v[x], s.v[d], s.v[d])
+		}
+	}
+}
+
+// normalCDF puts ½·(1 + erf(v[x]/√2)) into v[d], keeping v[x]; v[t], v[u] and v[13] are lost.
+func (s *vectors) normalCDF(x, d, t, u int) {
+	v, c := s.v, s.constant
+	VMULPS(c(sqrtHalf), v[x], v[t])
+	VMOVUPS(c(erfLimit), v[u])
+	VMINPS(v[t], v[u], v[t])
+	VMOVUPS(c(-erfLimit), v[u])
+	VMAXPS(v[t], v[u], v[t])
+	VMULPS(v[t], v[t], v[u])
+	s.horner(erfAbove, u, d)
+	s.horner(erfBelow, u, 13)
+	VMULPS(v[t], v[d], v[d])
+	VDIVPS(v[13], v[d], v[d])
+	VMULPS(c(half), v[d], v[d])
+	VADDPS(c(half), v[d], v[d])
+}
+
+// geluGrad multiplies v[dy] by the derivative of gelu at v[x]: Φ(x) + x·φ(x); v[x] and v[1] to v[3] and v[5] are lost.
+func (s *vectors) geluGrad(x, dy int) {
+	v, c := s.v, s.constant
+	s.normalCDF(x, 5, 1, 2)
+	VMULPS(v[x], v[x], v[1])
+	VMULPS(c(half), v[1], v[1])
+	s.zero(2)
+	VSUBPS(v[1], v[2], v[1])
+	s.exp(1, 2, 3)
+	VMULPS(c(densityScale), v[2], v[2])
+	VMULPS(v[x], v[2], v[2])
+	VADDPS(v[2], v[5], v[5])
+	VMULPS(v[5], v[dy], v[dy])
+}
+
+func elementwise() {
+	masks()
+	for _, s := range instructionSets() {
+		for _, k := range append(arithmetic(), append(activations(), normalisation()...)...) {
+			k.emit(s)
+		}
+		columnSums(s)
+		columnGrads(s)
+		adamW(s)
+	}
+}
+
+func arithmetic() []kernel {
+	return []kernel{
+		{name: "add", doc: "computes dst = a + b.", streams: []string{"dst", "a", "b"}, body: func(p part) {
+			p.load("a", 0)
+			p.load("b", 1)
+			VADDPS(p.v[1], p.v[0], p.v[0])
+			p.store(0, "dst")
+		}},
+		{name: "mul", doc: "computes dst = a·b.", streams: []string{"dst", "a", "b"}, body: func(p part) {
+			p.load("a", 0)
+			p.load("b", 1)
+			VMULPS(p.v[1], p.v[0], p.v[0])
+			p.store(0, "dst")
+		}},
+		{name: "axpy", doc: "computes y += alpha·x.", streams: []string{"y", "x"}, scalars: []string{"alpha"}, body: func(p part) {
+			p.load("x", 0)
+			p.load("y", 1)
+			VMULPS(p.v[scalarBase], p.v[0], p.v[0])
+			VADDPS(p.v[0], p.v[1], p.v[0])
+			p.store(0, "y")
+		}},
+		{name: "scale", doc: "computes dst = alpha·x.", streams: []string{"dst", "x"}, scalars: []string{"alpha"}, body: func(p part) {
+			p.load("x", 0)
+			VMULPS(p.v[scalarBase], p.v[0], p.v[0])
+			p.store(0, "dst")
+		}},
+		{name: "sum", doc: "sums x in 16 lanes.", streams: []string{"x"}, setup: clearSums, result: (*vectors).foldSum, body: func(p part) {
+			p.load("x", 0)
+			VADDPS(p.v[0], p.v[8+p.number], p.v[8+p.number])
+		}},
+		{name: "dot", doc: "sums a·b in 16 lanes.", streams: []string{"a", "b"}, setup: clearSums, result: (*vectors).foldSum, body: func(p part) {
+			p.load("a", 0)
+			p.load("b", 1)
+			VMULPS(p.v[1], p.v[0], p.v[0])
+			VADDPS(p.v[0], p.v[8+p.number], p.v[8+p.number])
+		}},
+		{name: "largest", doc: "returns the maximum of x and the lowest float32.", streams: []string{"x"}, constants: []float32{-math.MaxFloat32},
+			setup: func(s *vectors) {
+				for i := range s.parts {
+					VMOVUPS(s.constant(-math.MaxFloat32), s.v[8+i])
+				}
+			}, result: (*vectors).foldMax, body: func(p part) {
+				acc := 8 + p.number
+				p.loadOr("x", 0, acc)
+				VMAXPS(p.v[0], p.v[acc], p.v[acc])
+			}},
+	}
+}
+
+func activations() []kernel {
+	return []kernel{
+		{name: "exp", doc: "computes dst = exp(x).", streams: []string{"dst", "x"}, constants: expConstants, body: func(p part) {
+			p.load("x", 0)
+			p.exp(0, 1, 2)
+			p.store(1, "dst")
+		}},
+		{name: "silu", doc: "computes dst = x/(1+exp(−x)).", streams: []string{"dst", "x"}, constants: expConstants, body: func(p part) {
+			p.load("x", 0)
+			p.silu(0, 1, 2, 3)
+			p.store(1, "dst")
+		}},
+		{name: "siluGrad", doc: "computes dx = dy·silu′(x).", streams: []string{"dx", "x", "dy"}, constants: expConstants, body: func(p part) {
+			p.load("x", 0)
+			p.load("dy", 4)
+			p.siluGrad(0, 4, 1, 2, 3)
+			p.store(4, "dx")
+		}},
+		{name: "gelu", doc: "computes dst = x·Φ(x).", streams: []string{"dst", "x"}, constants: erfConstants, body: func(p part) {
+			p.load("x", 0)
+			p.normalCDF(0, 1, 2, 3)
+			VMULPS(p.v[0], p.v[1], p.v[1])
+			p.store(1, "dst")
+		}},
+		{name: "geluGrad", doc: "computes dx = dy·gelu′(x).", streams: []string{"dx", "x", "dy"}, constants: geluGradConstants, body: func(p part) {
+			p.load("x", 0)
+			p.load("dy", 4)
+			p.geluGrad(0, 4)
+			p.store(4, "dx")
+		}},
+		{name: "expSum", doc: "computes dst = exp(scale·x − shift) and its sum in 16 lanes.", streams: []string{"dst", "x"}, scalars: []string{"scale", "shift"},
+			constants: expConstants, setup: clearSums, result: (*vectors).foldSum, body: func(p part) {
+				p.load("x", 0)
+				VMULPS(p.v[scalarBase], p.v[0], p.v[0])
+				VSUBPS(p.v[scalarBase+1], p.v[0], p.v[0])
+				p.exp(0, 1, 2)
+				p.zeroAbsent(1)
+				VADDPS(p.v[1], p.v[8+p.number], p.v[8+p.number])
+				p.store(1, "dst")
+			}},
+		{name: "softmaxGrad", doc: "computes dx = (dp − dot)·p·scale.", streams: []string{"dx", "p", "dp"}, scalars: []string{"dot", "scale"}, body: func(p part) {
+			p.load("p", 0)
+			p.load("dp", 1)
+			VSUBPS(p.v[scalarBase], p.v[1], p.v[1])
+			VMULPS(p.v[0], p.v[1], p.v[1])
+			VMULPS(p.v[scalarBase+1], p.v[1], p.v[1])
+			p.store(1, "dx")
+		}},
+	}
+}
+
+// affine puts x·scale + shift into register r and x into register keep.
+func (p part) affine(r, keep, t int) {
+	p.load("x", keep)
+	p.load("scale", t)
+	VMULPS(p.v[t], p.v[keep], p.v[r])
+	p.load("shift", t)
+	VADDPS(p.v[t], p.v[r], p.v[r])
+}
+
+func normalisation() []kernel {
+	return []kernel{
+		{name: "affine", doc: "computes dst = x·scale + shift, scale and shift by column.", rows: true,
+			streams: []string{"dst", "x"}, channels: []string{"scale", "shift"}, body: func(p part) {
+				p.affine(0, 1, 2)
+				p.store(0, "dst")
+			}},
+		{name: "affineSiLU", doc: "computes dst = silu(x·scale + shift), scale and shift by column.", rows: true,
+			streams: []string{"dst", "x"}, channels: []string{"scale", "shift"}, constants: expConstants, body: func(p part) {
+				p.affine(0, 1, 2)
+				p.silu(0, 1, 2, 3)
+				p.store(1, "dst")
+			}},
+		{name: "affineGrad", doc: "computes dx = dy·a + x·b + c, by column.", rows: true,
+			streams: []string{"dx", "x", "dy"}, channels: []string{"a", "b", "c"}, body: func(p part) {
+				p.load("dy", 4)
+				p.load("x", 5)
+				p.normGrad(4, 5, 6)
+			}},
+		{name: "affineSiLUGrad", doc: "computes dx = dh·a + x·b + c, by column, for dh = dy·silu′(x·scale + shift).", rows: true,
+			streams: []string{"dx", "x", "dy"}, channels: []string{"scale", "shift", "a", "b", "c"}, constants: expConstants, body: func(p part) {
+				p.affine(0, 5, 2)
+				p.load("dy", 4)
+				p.siluGrad(0, 4, 1, 2, 3)
+				p.normGrad(4, 5, 6)
+			}},
+		{name: "normRow", doc: "computes dst = (x − mean)·rstd·gamma + beta.", streams: []string{"dst", "x", "gamma", "beta"}, scalars: []string{"mean", "rstd"}, body: func(p part) {
+			p.load("x", 0)
+			VSUBPS(p.v[scalarBase], p.v[0], p.v[0])
+			VMULPS(p.v[scalarBase+1], p.v[0], p.v[0])
+			p.load("gamma", 1)
+			VMULPS(p.v[1], p.v[0], p.v[0])
+			p.load("beta", 1)
+			VADDPS(p.v[1], p.v[0], p.v[0])
+			p.store(0, "dst")
+		}},
+	}
+}
+
+// normGrad stores dh·a + x·b + c.
+func (p part) normGrad(dh, x, t int) {
+	p.load("a", t)
+	VMULPS(p.v[t], p.v[dh], p.v[dh])
+	p.load("b", t)
+	VMULPS(p.v[t], p.v[x], p.v[x])
+	VADDPS(p.v[x], p.v[dh], p.v[dh])
+	p.load("c", t)
+	VADDPS(p.v[t], p.v[dh], p.v[dh])
+	p.store(dh, "dx")
+}

@@ -1,0 +1,298 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/mmcloughlin/avo/attr"
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// group is the number of elements of one turn of a loop, and of lanes of a sum: one vector of 512 bits or two of 256.
+const group = 16
+
+// vectors is one of the two instruction sets of the elementwise kernels.
+type vectors struct {
+	suffix    string
+	v         []reg.VecPhysical
+	bytes     int // Of a vector.
+	parts     int // Vectors in a group.
+	constants map[float32]Op
+}
+
+var pointerRegs = []reg.GPPhysical{reg.RDI, reg.RSI, reg.RBX, reg.R8, reg.R9, reg.R10, reg.R11, reg.R12}
+
+// The registers of the loops: the offset in a row, its end, the end of its whole groups, the rows left.
+var index, end, whole, rowsLeft = reg.RAX, reg.RCX, reg.R13, reg.RDX
+
+func instructionSets() []*vectors {
+	return []*vectors{
+		{suffix: "512", v: zs, bytes: 64, parts: 1},
+		{suffix: "256", v: ys, bytes: 32, parts: 2},
+	}
+}
+
+// part is one vector of a group; partial ones touch only the elements that exist.
+type part struct {
+	*vectors
+	number  int
+	partial bool
+	regs    map[string]reg.GPPhysical
+}
+
+func (p part) address(name string) Mem {
+	return Mem{Base: p.regs[name], Index: index, Scale: 1, Disp: p.number * p.bytes}
+}
+
+// mask is the mask register of a partial vector of the 256-bit set.
+func (p part) mask() Op { return []Op{reg.Y14, reg.Y15}[p.number] }
+
+// load reads a vector; elements that do not exist become 0.
+func (p part) load(name string, dst int) {
+	switch {
+	case !p.partial:
+		VMOVUPS(p.address(name), p.v[dst])
+	case p.bytes == 64:
+		VMOVUPS_Z(p.address(name), reg.K1, p.v[dst])
+	default:
+		VMASKMOVPS(p.address(name), p.mask(), p.v[dst])
+	}
+}
+
+// loadOr reads a vector; elements that do not exist become those of other.
+func (p part) loadOr(name string, dst, other int) {
+	switch {
+	case !p.partial:
+		VMOVUPS(p.address(name), p.v[dst])
+	case p.bytes == 64:
+		VMOVAPS(p.v[other], p.v[dst])
+		VMOVUPS(p.address(name), reg.K1, p.v[dst])
+	default:
+		VMASKMOVPS(p.address(name), p.mask(), p.v[dst])
+		VBLENDVPS(p.mask(), p.v[dst], p.v[other], p.v[dst])
+	}
+}
+
+func (p part) store(src int, name string) {
+	switch {
+	case !p.partial:
+		VMOVUPS(p.v[src], p.address(name))
+	case p.bytes == 64:
+		VMOVUPS(p.v[src], reg.K1, p.address(name))
+	default:
+		VMASKMOVPS(p.v[src], p.mask(), p.address(name))
+	}
+}
+
+// zeroAbsent sets the elements that do not exist to 0.
+func (p part) zeroAbsent(r int) {
+	switch {
+	case !p.partial:
+	case p.bytes == 64:
+		VMOVAPS_Z(p.v[r], reg.K1, p.v[r])
+	default:
+		VANDPS(p.mask(), p.v[r], p.v[r])
+	}
+}
+
+func (s *vectors) zero(r int) {
+	if s.bytes == 64 {
+		VPXORD(s.v[r], s.v[r], s.v[r])
+		return
+	}
+	VXORPS(s.v[r], s.v[r], s.v[r])
+}
+
+// replicated is a constant as a full vector in memory.
+var replicated = map[float32]Mem{}
+
+func inMemory(x float32) Mem {
+	if m, ok := replicated[x]; ok {
+		return m
+	}
+	m := GLOBL(fmt.Sprintf("constant%08x", math.Float32bits(x)), attr.RODATA|attr.NOPTR)
+	for i := range group {
+		DATA(4*i, U32(math.Float32bits(x)))
+	}
+	replicated[x] = m
+	return m
+}
+
+// keptRegisters is how many constants the 512-bit set holds in registers; others are read from memory.
+const keptRegisters = 16
+
+// keep puts constants into registers from the highest down, where there are enough of them.
+func (s *vectors) keep(xs ...float32) {
+	s.constants = map[float32]Op{}
+	for i, x := range xs {
+		m := inMemory(x)
+		s.constants[x] = m
+		if s.bytes == 64 && i < keptRegisters {
+			r := s.v[31-i]
+			VMOVUPS(m, r)
+			s.constants[x] = r
+		}
+	}
+}
+
+func (s *vectors) constant(x float32) Op {
+	c, ok := s.constants[x]
+	if !ok {
+		panic(fmt.Sprintf("constant %v is not kept", x))
+	}
+	return c
+}
+
+// maskTable is 16 words of ones before 16 words of zeros.
+var maskTable Mem
+
+func masks() {
+	maskTable = GLOBL("maskTable", attr.RODATA|attr.NOPTR)
+	for i := range 2 * group {
+		DATA(4*i, U32([]uint32{math.MaxUint32, 0}[i/group]))
+	}
+}
+
+// partialMask makes the masks for the n mod 16 elements after the whole groups; it uses RCX and RAX.
+func (s *vectors) partialMask(n reg.GPPhysical) {
+	MOVQ(n, reg.RCX)
+	ANDQ(U8(group-1), reg.RCX)
+	if s.bytes == 64 {
+		MOVL(U32(1), reg.EAX)
+		SHLL(reg.CL, reg.EAX)
+		DECL(reg.EAX)
+		KMOVW(reg.EAX, reg.K1)
+		return
+	}
+	LEAQ(maskTable.Offset(4*group), reg.RAX)
+	SHLQ(U8(2), reg.RCX)
+	SUBQ(reg.RCX, reg.RAX)
+	VMOVUPS(Mem{Base: reg.RAX}, reg.Y14)
+	VMOVUPS(Mem{Base: reg.RAX, Disp: 32}, reg.Y15)
+}
+
+// kernel is an elementwise function over rows of n elements.
+type kernel struct {
+	name, doc string
+	streams   []string // Pointers that go on from row to row, stride n.
+	channels  []string // Pointers to n elements that each row uses again.
+	scalars   []string // Broadcast to registers from scalarBase up.
+	constants []float32
+	rows      bool // Takes a number of rows; otherwise there is one.
+	result    func(s *vectors)
+	setup     func(s *vectors)
+	body      func(p part)
+}
+
+// scalarBase is the register of the first scalar.
+const scalarBase = 10
+
+func (k kernel) signature() string {
+	sig := "func("
+	for _, name := range append(append([]string{}, k.streams...), k.channels...) {
+		sig += name + " *float32, "
+	}
+	if k.rows {
+		sig += "rows, "
+	}
+	sig += "n int"
+	for _, name := range k.scalars {
+		sig += ", " + name + " float32"
+	}
+	sig += ")"
+	if k.result != nil {
+		sig += " float32"
+	}
+	return sig
+}
+
+func (k kernel) emit(s *vectors) {
+	function(k.name+s.suffix, k.signature(), k.doc)
+	regs := map[string]reg.GPPhysical{}
+	for i, name := range append(append([]string{}, k.streams...), k.channels...) {
+		regs[name] = pointerRegs[i]
+		Load(Param(name), pointerRegs[i])
+	}
+	for i, name := range k.scalars {
+		x := Load(Param(name), reg.X0)
+		VBROADCASTSS(x, s.v[scalarBase+i])
+	}
+	Load(Param("n"), reg.RDX)
+	s.partialMask(reg.RDX)
+	MOVQ(reg.RDX, end)
+	SHLQ(U8(2), end)
+	MOVQ(end, whole)
+	ANDQ(I8(-4*group), whole)
+	s.keep(k.constants...)
+	if k.setup != nil {
+		k.setup(s)
+	}
+	if k.rows {
+		Load(Param("rows"), rowsLeft)
+		Label("row")
+	}
+	k.row(s, regs)
+	if k.rows {
+		for _, name := range k.streams {
+			ADDQ(end, regs[name])
+		}
+		DECQ(rowsLeft)
+		JNZ(LabelRef("row"))
+	}
+	if k.result != nil {
+		k.result(s)
+		Store(reg.X0, ReturnIndex(0))
+	}
+	VZEROUPPER()
+	RET()
+}
+
+func (k kernel) row(s *vectors, regs map[string]reg.GPPhysical) {
+	XORQ(index, index)
+	CMPQ(index, whole)
+	JGE(LabelRef("partial"))
+	align(16)
+	Label("whole")
+	for i := range s.parts {
+		k.body(part{s, i, false, regs})
+	}
+	ADDQ(U8(4*group), index)
+	CMPQ(index, whole)
+	JLT(LabelRef("whole"))
+	Label("partial")
+	CMPQ(index, end)
+	JGE(LabelRef("done"))
+	for i := range s.parts {
+		k.body(part{s, i, true, regs})
+	}
+	Label("done")
+}
+
+// fold reduces the lanes of registers 8 and up (one for each part) to lane 0 of X0: 16 to 8 to 4 to 2 to 1, lane i with
+// lane i + half.
+func (s *vectors) fold(op func(a, b, dst Op)) {
+	if s.parts == 2 {
+		op(reg.Y9, reg.Y8, reg.Y0)
+	} else {
+		VEXTRACTF64X4(U8(1), reg.Z8, reg.Y1)
+		op(reg.Y1, reg.Y8, reg.Y0)
+	}
+	VEXTRACTF128(U8(1), reg.Y0, reg.X1)
+	op(reg.X1, reg.X0, reg.X0)
+	VMOVHLPS(reg.X0, reg.X0, reg.X1)
+	op(reg.X1, reg.X0, reg.X0)
+	VSHUFPS(U8(1), reg.X0, reg.X0, reg.X1)
+	op(reg.X1, reg.X0, reg.X0)
+}
+
+func (s *vectors) foldSum() { s.fold(func(a, b, dst Op) { VADDPS(a, b, dst) }) }
+func (s *vectors) foldMax() { s.fold(func(a, b, dst Op) { VMAXPS(a, b, dst) }) }
+
+// clearSums sets the lanes to 0.
+func clearSums(s *vectors) {
+	for i := range s.parts {
+		s.zero(8 + i)
+	}
+}

@@ -1,0 +1,210 @@
+package kernel
+
+import "math"
+
+// The functions of this file are the specification of the elementwise kernels: every assembly variant gives these bits,
+// for all inputs without NaN. The float32 conversions forbid fusing a multiply with an add (Go spec), so the bits do not
+// depend on the architecture.
+
+func addGeneric(dst, a, b *float32, n int) {
+	d, x, y := at(dst, n), at(a, n), at(b, n)
+	for i := range d {
+		d[i] = x[i] + y[i]
+	}
+}
+
+func mulGeneric(dst, a, b *float32, n int) {
+	d, x, y := at(dst, n), at(a, n), at(b, n)
+	for i := range d {
+		d[i] = x[i] * y[i]
+	}
+}
+
+func axpyGeneric(y, x *float32, n int, alpha float32) {
+	xs, ys := at(x, n), at(y, n)
+	for i := range ys {
+		ys[i] += float32(alpha * xs[i])
+	}
+}
+
+func scaleGeneric(dst, x *float32, n int, alpha float32) {
+	d, xs := at(dst, n), at(x, n)
+	for i := range d {
+		d[i] = alpha * xs[i]
+	}
+}
+
+// sumLanes is the number of partial sums of a reduction: element i goes to lane i mod 16.
+const sumLanes = 16
+
+// fold adds the lanes in a fixed tree: lane i and lane i + half.
+func fold(lane *[sumLanes]float32) float32 {
+	for half := sumLanes / 2; half > 0; half /= 2 {
+		for i := range half {
+			lane[i] += lane[i+half]
+		}
+	}
+	return lane[0]
+}
+
+func sumGeneric(x *float32, n int) float32 {
+	var lane [sumLanes]float32
+	for i, v := range at(x, n) {
+		lane[i%sumLanes] += v
+	}
+	return fold(&lane)
+}
+
+func dotGeneric(a, b *float32, n int) float32 {
+	var lane [sumLanes]float32
+	y := at(b, n)
+	for i, v := range at(a, n) {
+		lane[i%sumLanes] += float32(v * y[i])
+	}
+	return fold(&lane)
+}
+
+func largestGeneric(x *float32, n int) float32 {
+	m := float32(-math.MaxFloat32)
+	for _, v := range at(x, n) {
+		if v > m {
+			m = v
+		}
+	}
+	return m
+}
+
+// The constants of exp. 2ⁿ·exp(r) with n = x/ln 2 rounded and |r| ≤ ln 2/2; ln 2 is split so that n·ln2High is exact.
+// Adding and subtracting roundingShift rounds to an integer and leaves it in the low bits. The polynomial is the one of
+// the Cephes library's expf.
+const (
+	expLimit      = 88
+	log2e         = float32(math.Log2E)
+	roundingShift = float32(3 << 22)
+	ln2High       = float32(0.693359375)
+	ln2Low        = float32(-2.12194440e-4)
+	exp5          = float32(1.9875691500e-4)
+	exp4          = float32(1.3981999507e-3)
+	exp3          = float32(8.3334519073e-3)
+	exp2          = float32(4.1665795894e-2)
+	exp1          = float32(1.6666665459e-1)
+	exp0          = float32(5.0000001201e-1)
+)
+
+// expGeneric is exp(x) within 1 ulp for x in [−87.3, 88]. Arguments above 88 count as 88; below −87.7 the result is 0.
+func expGeneric(x float32) float32 {
+	if x > expLimit {
+		x = expLimit
+	}
+	if x < -expLimit {
+		x = -expLimit
+	}
+	z := float32(x*log2e) + roundingShift
+	n := z - roundingShift
+	r := x - float32(n*ln2High)
+	r -= float32(n * ln2Low)
+	p := float32(exp5*r) + exp4
+	p = float32(p*r) + exp3
+	p = float32(p*r) + exp2
+	p = float32(p*r) + exp1
+	p = float32(p*r) + exp0
+	p = float32(p*float32(r*r)) + r
+	p++
+	return p * math.Float32frombits(math.Float32bits(z)<<23+0x3f800000)
+}
+
+func expsGeneric(dst, x *float32, n int) {
+	d := at(dst, n)
+	for i, v := range at(x, n) {
+		d[i] = expGeneric(v)
+	}
+}
+
+func siluGeneric(x float32) float32 { return x / (1 + expGeneric(0-x)) }
+
+// siluGradGeneric is silu′(x) = σ·(1 + x·(1 − σ)).
+func siluGradGeneric(x float32) float32 {
+	s := 1 / (1 + expGeneric(0-x))
+	return s * (float32(x*(1-s)) + 1)
+}
+
+func silusGeneric(dst, x *float32, n int) {
+	d := at(dst, n)
+	for i, v := range at(x, n) {
+		d[i] = siluGeneric(v)
+	}
+}
+
+func siluGradsGeneric(dx, x, dy *float32, n int) {
+	d, g := at(dx, n), at(dy, n)
+	for i, v := range at(x, n) {
+		d[i] = g[i] * siluGradGeneric(v)
+	}
+}
+
+// The coefficients of erf(x) = x·P(x²)/Q(x²) on [−4, 4], as in Eigen's float approximation; relative error 2e-7.
+var (
+	erfAbove = [...]float32{-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05, -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02}
+	erfBelow = [...]float32{-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03, -1.42647390514189e-02}
+)
+
+func horner(k []float32, x float32) float32 {
+	p := k[0]
+	for _, c := range k[1:] {
+		p = float32(p*x) + c
+	}
+	return p
+}
+
+// normalCDF is Φ(x) = ½·(1 + erf(x/√2)).
+func normalCDF(x float32) float32 {
+	t := float32(x * float32(math.Sqrt2/2))
+	t = max(min(t, 4), -4)
+	square := float32(t * t)
+	erf := float32(t*horner(erfAbove[:], square)) / horner(erfBelow[:], square)
+	return float32(erf*0.5) + 0.5
+}
+
+func gelusGeneric(dst, x *float32, n int) {
+	d := at(dst, n)
+	for i, v := range at(x, n) {
+		d[i] = v * normalCDF(v)
+	}
+}
+
+// geluGradGeneric is gelu′(x) = Φ(x) + x·φ(x), φ the density of the normal distribution.
+func geluGradGeneric(x float32) float32 {
+	density := float32(expGeneric(0-float32(float32(x*x)*0.5)) * float32(1/(math.Sqrt2*1.7724538509055160273)))
+	return normalCDF(x) + float32(density*x)
+}
+
+func geluGradsGeneric(dx, x, dy *float32, n int) {
+	d, g := at(dx, n), at(dy, n)
+	for i, v := range at(x, n) {
+		d[i] = g[i] * geluGradGeneric(v)
+	}
+}
+
+func expSumGeneric(dst, x *float32, n int, scale, shift float32) float32 {
+	var lane [sumLanes]float32
+	d := at(dst, n)
+	for i, v := range at(x, n) {
+		d[i] = expGeneric(float32(v*scale) - shift)
+		lane[i%sumLanes] += d[i]
+	}
+	return fold(&lane)
+}
+
+func softmaxGradGeneric(dx, p, dp *float32, n int, dot, scale float32) {
+	d, ps, dps := at(dx, n), at(p, n), at(dp, n)
+	for i := range d {
+		d[i] = float32((dps[i]-dot)*ps[i]) * scale
+	}
+}
+
+func normRowGeneric(dst, x, gamma, beta *float32, n int, mean, rstd float32) {
+	d, xs, g, b := at(dst, n), at(x, n), at(gamma, n), at(beta, n)
+	for i := range d {
+		d[i] = float32(float32((xs[i]-mean)*rstd)*g[i]) + b[i]
+	}
+}

@@ -1,0 +1,35 @@
+package kernel
+
+// vectorSet is the elementwise kernels of one instruction set. Pointers are to n elements (rows·n where rows are given),
+// n and rows are at least 1. The twins in vector_generic.go are the specification.
+type vectorSet struct {
+	add, mul        func(dst, a, b *float32, n int)
+	axpy            func(y, x *float32, n int, alpha float32)
+	scale           func(dst, x *float32, n int, alpha float32)
+	sum, largest    func(x *float32, n int) float32
+	dot             func(a, b *float32, n int) float32
+	exp, silu, gelu func(dst, x *float32, n int)
+	siluGrad        func(dx, x, dy *float32, n int)
+	geluGrad        func(dx, x, dy *float32, n int)
+	expSum          func(dst, x *float32, n int, scale, shift float32) float32
+	softmaxGrad     func(dx, p, dp *float32, n int, dot, scale float32)
+	normRow         func(dst, x, gamma, beta *float32, n int, mean, rstd float32)
+	affine          func(dst, x, scale, shift *float32, rows, n int)
+	affineSiLU      func(dst, x, scale, shift *float32, rows, n int)
+	affineGrad      func(dx, x, dy, a, b, c *float32, rows, n int)
+	affineSiLUGrad  func(dx, x, dy, scale, shift, a, b, c *float32, rows, n int)
+	columnSums      func(x, first, second *float32, rows, n, stride int)
+	columnGrads     func(x, dy, first, second *float32, rows, n, stride int)
+	columnSiLUGrads func(x, dy, scale, shift, first, second *float32, rows, n, stride int)
+	adamW           func(p, grad, m, v, factors *float32, n int)
+}
+
+var genericVectors = vectorSet{
+	add: addGeneric, mul: mulGeneric, axpy: axpyGeneric, scale: scaleGeneric,
+	sum: sumGeneric, largest: largestGeneric, dot: dotGeneric,
+	exp: expsGeneric, silu: silusGeneric, gelu: gelusGeneric, siluGrad: siluGradsGeneric, geluGrad: geluGradsGeneric,
+	expSum: expSumGeneric, softmaxGrad: softmaxGradGeneric, normRow: normRowGeneric,
+	affine: affineGeneric, affineSiLU: affineSiLUGeneric, affineGrad: affineGradGeneric, affineSiLUGrad: affineSiLUGradGeneric,
+	columnSums: columnSumsGeneric, columnGrads: columnGradsGeneric, columnSiLUGrads: columnSiLUGradsGeneric,
+	adamW: adamWGeneric,
+}

@@ -1,0 +1,200 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// lengths cover whole groups of 16, every rest, and several chunks.
+var lengths = []int{1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, chunkElements + 5}
+
+// operands returns k slices of n numbers of several magnitudes, each within a larger array at an odd offset.
+func operands(seed uint64, k, n int) [][]float32 {
+	r := rand.New(rand.NewPCG(seed, 5))
+	out := make([][]float32, k)
+	for i := range out {
+		x := random(r, n+5)
+		for j := range x {
+			x[j] *= []float32{1, 8, 30, 120}[r.IntN(4)]
+		}
+		out[i] = x[3 : 3+n : 3+n+2]
+	}
+	return out
+}
+
+// vectorCases call every elementwise function on slices of n elements and return what it wrote.
+var vectorCases = map[string]func(x [][]float32, n int) []float32{
+	"Add":      func(x [][]float32, n int) []float32 { Add(x[0], x[1], x[2]); return x[0] },
+	"Mul":      func(x [][]float32, n int) []float32 { Mul(x[0], x[1], x[2]); return x[0] },
+	"Axpy":     func(x [][]float32, n int) []float32 { Axpy(0.3, x[1], x[0]); return x[0] },
+	"Scale":    func(x [][]float32, n int) []float32 { Scale(x[0], x[1], 0.3); return x[0] },
+	"Exp":      func(x [][]float32, n int) []float32 { Exp(x[0], x[1]); return x[0] },
+	"SiLU":     func(x [][]float32, n int) []float32 { SiLU(x[0], x[1]); return x[0] },
+	"SiLUGrad": func(x [][]float32, n int) []float32 { SiLUGrad(x[0], x[1], x[2]); return x[0] },
+	"GELU":     func(x [][]float32, n int) []float32 { GELU(x[0], x[1]); return x[0] },
+	"GELUGrad": func(x [][]float32, n int) []float32 { GELUGrad(x[0], x[1], x[2]); return x[0] },
+	"Sum":      func(x [][]float32, n int) []float32 { return []float32{Sum(x[0])} },
+	"Dot":      func(x [][]float32, n int) []float32 { return []float32{Dot(x[0], x[1])} },
+	"Max":      func(x [][]float32, n int) []float32 { return []float32{Max(x[0])} },
+	"MaxOfNegative": func(x [][]float32, n int) []float32 {
+		for i := range x[0] {
+			x[0][i] = -1 - x[0][i]*x[0][i]
+		}
+		return []float32{Max(x[0])}
+	},
+	"Softmax":     func(x [][]float32, n int) []float32 { Softmax(x[0], x[1], 0.3); return x[0] },
+	"SoftmaxGrad": func(x [][]float32, n int) []float32 { SoftmaxGrad(x[0], x[1], x[2], 0.3); return x[0] },
+	"NormRow":     func(x [][]float32, n int) []float32 { NormRow(x[0], x[1], x[2], x[3], 0.1, 1.7); return x[0] },
+	"Affine":      func(x [][]float32, n int) []float32 { Affine(x[0], x[1], x[2][:n], x[3][:n]); return x[0] },
+	"AffineSiLU":  func(x [][]float32, n int) []float32 { AffineSiLU(x[0], x[1], x[2][:n], x[3][:n]); return x[0] },
+	"AffineGrad": func(x [][]float32, n int) []float32 {
+		AffineGrad(x[0], x[1], x[2], x[3][:n], x[4][:n], x[5][:n])
+		return x[0]
+	},
+	"AffineSiLUGrad": func(x [][]float32, n int) []float32 {
+		AffineSiLUGrad(x[0], x[1], x[2], x[3][:n], x[4][:n], x[5][:n], x[6][:n], x[7][:n])
+		return x[0]
+	},
+	"ColumnSums": func(x [][]float32, n int) []float32 {
+		ColumnSums(x[0][:n], x[1][:n], x[2])
+		return append(append([]float32{}, x[0][:n]...), x[1][:n]...)
+	},
+	"ColumnGrads": func(x [][]float32, n int) []float32 {
+		ColumnGrads(x[0][:n], x[1][:n], x[2], x[3])
+		return append(append([]float32{}, x[0][:n]...), x[1][:n]...)
+	},
+	"ColumnSiLUGrads": func(x [][]float32, n int) []float32 {
+		ColumnSiLUGrads(x[0][:n], x[1][:n], x[2], x[3], x[4][:n], x[5][:n])
+		return append(append([]float32{}, x[0][:n]...), x[1][:n]...)
+	},
+	"AdamW": func(x [][]float32, n int) []float32 {
+		Mul(x[3], x[3], x[3]) // The second moment is not negative.
+		f := AdamW{LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, GradScale: 0.7, Step: 3}.Factors()
+		AdamWUpdate(x[0], x[1], x[2], x[3], &f)
+		return append(append(append([]float32{}, x[0]...), x[2]...), x[3]...)
+	},
+}
+
+// rowCases are those of vectorCases that take rows; they run on three rows.
+var rowCases = map[string]bool{"Affine": true, "AffineSiLU": true, "AffineGrad": true, "AffineSiLUGrad": true,
+	"ColumnSums": true, "ColumnGrads": true, "ColumnSiLUGrads": true}
+
+// TestVectorsEqualTwins: every set gives the bits of the Go twins and leaves the elements after the end alone.
+func TestVectorsEqualTwins(t *testing.T) {
+	first := map[string][]float32{}
+	before := active
+	defer func() { active = before }()
+	for _, set := range append([]*kernelSet{genericSet}, available()...) {
+		active = set
+		for name, f := range vectorCases {
+			for _, n := range lengths {
+				rows := 1
+				if rowCases[name] {
+					rows = 3
+				}
+				x := operands(11, 8, n*rows)
+				past := make([][2]float32, len(x))
+				for i := range x {
+					past[i] = [2]float32(x[i][:len(x[i])+2][len(x[i]):])
+				}
+				key := fmt.Sprintf("%s, n=%d", name, n)
+				sameBits(t, set.name+" "+key, f(x, n), first, key)
+				for i := range x {
+					if got := [2]float32(x[i][:len(x[i])+2][len(x[i]):]); got != past[i] {
+						t.Fatalf("%s %s wrote past the end of operand %d", set.name, key, i)
+					}
+				}
+			}
+		}
+	}
+}
+
+func ulp(x float64) float64 {
+	f := float32(math.Abs(x))
+	return float64(math.Nextafter32(f, math.MaxFloat32) - f)
+}
+
+func TestExpAccuracy(t *testing.T) {
+	worst := 0.0
+	for x := float32(-87.3); x < 88; x += 0.00037 {
+		want := math.Exp(float64(x))
+		worst = max(worst, math.Abs(float64(expGeneric(x))-want)/ulp(want))
+	}
+	if worst > 1 {
+		t.Errorf("exp is off by up to %.3f ulp, want at most 1", worst)
+	}
+	for x, want := range map[float32]float32{0: 1, float32(math.Inf(-1)): 0, -1000: 0} {
+		if got := expGeneric(x); got != want {
+			t.Errorf("exp(%v) = %v, want %v", x, got, want)
+		}
+	}
+	if got := expGeneric(float32(math.NaN())); got == got {
+		t.Errorf("exp(NaN) = %v", got)
+	}
+}
+
+// derivative is the central difference of f at x.
+func derivative(f func(float64) float64, x float64) float64 { return (f(x+1e-5) - f(x-1e-5)) / 2e-5 }
+
+func TestActivationAccuracy(t *testing.T) {
+	silu := func(x float64) float64 { return x / (1 + math.Exp(-x)) }
+	gelu := func(x float64) float64 { return x * 0.5 * (1 + math.Erf(x/math.Sqrt2)) }
+	for x := -12.0; x < 12; x += 0.0101 {
+		f := float32(x)
+		x := float64(f)
+		for _, c := range []struct {
+			name      string
+			got, want float64
+		}{
+			{"silu", float64(siluGeneric(f)), silu(x)},
+			{"silu′", float64(siluGradGeneric(f)), derivative(silu, x)},
+			{"gelu", float64(f * normalCDF(f)), gelu(x)},
+			{"gelu′", float64(geluGradGeneric(f)), derivative(gelu, x)},
+		} {
+			if math.Abs(c.got-c.want) > 4e-7*max(1, math.Abs(x)) {
+				t.Fatalf("%s(%v) = %v, want %v", c.name, x, c.got, c.want)
+			}
+		}
+	}
+}
+
+func TestSoftmaxSumsToOne(t *testing.T) {
+	onEverySet(t, func(t *testing.T) {
+		x := operands(3, 2, 77)
+		Softmax(x[0], x[1], 0.2)
+		var want [77]float64
+		var total float64
+		for i, v := range x[1] {
+			want[i] = math.Exp(0.2 * float64(v-Max(x[1])))
+			total += want[i]
+		}
+		for i, got := range x[0] {
+			if math.Abs(float64(got)-want[i]/total) > 1e-6 {
+				t.Fatalf("element %d is %v, want %v", i, got, want[i]/total)
+			}
+		}
+	})
+}
+
+func TestAdamWAgainstFloat64(t *testing.T) {
+	x := operands(5, 4, 40)
+	Mul(x[3], x[3], x[3])
+	o := AdamW{LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, GradScale: 0.5, Step: 7}
+	want := make([]float64, 40)
+	for i := range want {
+		g := o.GradScale * float64(x[1][i])
+		m := o.Beta1*float64(x[2][i]) + (1-o.Beta1)*g
+		v := o.Beta2*float64(x[3][i]) + (1-o.Beta2)*g*g
+		mhat, vhat := m/(1-math.Pow(o.Beta1, 7)), v/(1-math.Pow(o.Beta2, 7))
+		want[i] = float64(x[0][i])*(1-o.LearningRate*o.WeightDecay) - o.LearningRate*mhat/(math.Sqrt(vhat)+o.Eps)
+	}
+	f := o.Factors()
+	AdamWUpdate(x[0], x[1], x[2], x[3], &f)
+	for i, got := range x[0] {
+		if math.Abs(float64(got)-want[i]) > 1e-6*math.Abs(want[i]) {
+			t.Errorf("parameter %d is %v, want %v", i, got, want[i])
+		}
+	}
+}
