@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"yohaku/model/backend"
+	"yohaku/model/backend/cpu/vector"
 	"yohaku/model/op"
 )
 
@@ -44,15 +45,8 @@ func (be *Backend) arithmetic(d op.Def, in []op.Shape) (backend.Kernel, bool) {
 func (be *Backend) add() backend.Kernel {
 	return backend.Kernel{InPlace: []int{0, 1}, Bind: func(a backend.Args) func() error {
 		x, z, y := a.In[0], a.In[1], a.Out[0]
-		return be.over(len(y), 1, func(lo, hi int) { addInto(y[lo:hi], x[lo:hi], z[lo:hi]) })
+		return be.over(len(y), 1, func(lo, hi int) { vector.Add(y[lo:hi], x[lo:hi], z[lo:hi]) })
 	}}
-}
-
-func addInto(y, x, z []float32) {
-	x, z = x[:len(y)], z[:len(y)]
-	for i := range y {
-		y[i] = x[i] + z[i]
-	}
 }
 
 func (be *Backend) addBroadcast(in []op.Shape) backend.Kernel {
@@ -62,7 +56,7 @@ func (be *Backend) addBroadcast(in []op.Shape) backend.Kernel {
 		x, t, y := a.In[0], a.In[1], a.Out[0]
 		return be.over(n, c, func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				addInto(y[r*c:(r+1)*c], x[r*c:(r+1)*c], t[r/positions*c:][:c])
+				vector.Add(y[r*c:(r+1)*c], x[r*c:(r+1)*c], t[r/positions*c:][:c])
 			}
 		})
 	}}
@@ -74,7 +68,7 @@ func (be *Backend) addPosition(in []op.Shape) backend.Kernel {
 		x, p, y := a.In[0], a.In[1], a.Out[0]
 		return be.over(b, n, func(lo, hi int) {
 			for i := lo; i < hi; i++ {
-				addInto(y[i*n:(i+1)*n], x[i*n:(i+1)*n], p)
+				vector.Add(y[i*n:(i+1)*n], x[i*n:(i+1)*n], p)
 			}
 		})
 	}}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"yohaku/model/backend"
+	"yohaku/model/backend/cpu/vector"
 	"yohaku/model/op"
 )
 
@@ -73,18 +74,8 @@ type groupNormRun struct {
 // measure sums x and x² of one chunk by channel.
 func (n *groupNormRun) measure(t, _ int) {
 	sum, square := n.part(n.parts, t)
-	clear(sum)
-	clear(square)
 	lo, hi := n.span(t)
-	for ; lo < hi; lo += n.channels {
-		row := n.x[lo : lo+n.channels]
-		sum, square := sum[:len(row)], square[:len(row)]
-		for c, v := range row {
-			f := float64(v)
-			sum[c] += f
-			square[c] += float64(f * f)
-		}
-	}
+	vector.ColumnSquares(sum, square, n.x[lo:hi], (hi-lo)/n.channels, n.channels)
 }
 
 // fit turns the sums of one sample into the line of each channel.
@@ -133,16 +124,11 @@ func (n *groupNormRun) apply(t, _ int) {
 	offset := n.lines[(sample*2+1)*n.channels:][:n.channels]
 	lo, hi := n.span(t)
 	for ; lo < hi; lo += n.channels {
-		applyLine(n.y[lo:lo+n.channels], n.x[lo:lo+n.channels], slope, offset)
+		y, x := n.y[lo:lo+n.channels], n.x[lo:lo+n.channels]
 		if n.def.SiLU {
-			activations[op.KindSiLU](n.y[lo:lo+n.channels], n.y[lo:lo+n.channels])
+			vector.LineSiLU(y, x, slope, offset)
+		} else {
+			vector.Line(y, x, slope, offset)
 		}
-	}
-}
-
-func applyLine(y, x, slope, offset []float32) {
-	y, slope, offset = y[:len(x)], slope[:len(x)], offset[:len(x)]
-	for c, v := range x {
-		y[c] = float32(v*slope[c]) + offset[c]
 	}
 }

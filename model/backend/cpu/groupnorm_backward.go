@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"yohaku/model/backend"
+	"yohaku/model/backend/cpu/vector"
 	"yohaku/model/op"
 )
 
@@ -66,37 +67,17 @@ func (n *groupNormBackwardRun) prepare(sample, _ int) {
 // gradient writes g of one chunk to dx, and sums g and g·x by channel.
 func (n *groupNormBackwardRun) gradient(t, _ int) {
 	sum, product := n.part(n.parts, t)
-	clear(sum)
-	clear(product)
 	sample := t / n.chunks
 	slope, offset := n.line(sample, 0), n.line(sample, 1)
 	lo, hi := n.span(t)
-	for ; lo < hi; lo += n.channels {
-		x, g := n.x[lo:lo+n.channels], n.dx[lo:lo+n.channels]
-		if n.silu {
-			siluGradient(g, n.dy[lo:lo+n.channels], x, slope, offset)
-		} else {
-			copy(g, n.dy[lo:lo+n.channels])
+	if !n.silu {
+		copy(n.dx[lo:hi], n.dy[lo:hi])
+	} else {
+		for i := lo; i < hi; i += n.channels {
+			vector.LineSiLUGradient(n.dx[i:i+n.channels], n.dy[i:], n.x[i:], slope, offset)
 		}
-		addGradient(sum, product, g, x)
 	}
-}
-
-// siluGradient is g = dy·silu'(slope·x + offset).
-func siluGradient(g, dy, x, slope, offset []float32) {
-	dy, g, slope, offset = dy[:len(x)], g[:len(x)], slope[:len(x)], offset[:len(x)]
-	for c, v := range x {
-		g[c] = dy[c] * siluSlope(float32(v*slope[c])+offset[c])
-	}
-}
-
-func addGradient(sum, product []float64, g, x []float32) {
-	sum, product, x = sum[:len(g)], product[:len(g)], x[:len(g)]
-	for c, v := range g {
-		f := float64(v)
-		sum[c] += f
-		product[c] += float64(f * float64(x[c]))
-	}
+	vector.ColumnProducts(sum, product, n.dx[lo:hi], n.x[lo:hi], (hi-lo)/n.channels, n.channels)
 }
 
 // fit sums one sample's chunks and sets dx = lines₀·g + lines₁·x + lines₂.
@@ -140,15 +121,7 @@ func (n *groupNormBackwardRun) apply(t, _ int) {
 	ofG, ofX, rest := n.line(sample, 0), n.line(sample, 1), n.line(sample, 2)
 	lo, hi := n.span(t)
 	for ; lo < hi; lo += n.channels {
-		applyTwo(n.dx[lo:lo+n.channels], n.x[lo:lo+n.channels], ofG, ofX, rest)
-	}
-}
-
-// applyTwo is g = a·g + b·x + c.
-func applyTwo(g, x, a, b, c []float32) {
-	x, a, b, c = x[:len(g)], a[:len(g)], b[:len(g)], c[:len(g)]
-	for i, v := range g {
-		g[i] = float32(v*a[i]) + float32(x[i]*b[i]) + c[i]
+		vector.TwoLines(n.dx[lo:lo+n.channels], n.x[lo:], ofG, ofX, rest)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"yohaku/model/backend"
+	"yohaku/model/backend/cpu/vector"
 	"yohaku/model/op"
 )
 
@@ -15,35 +16,15 @@ func (be *Backend) layerNorm(d op.LayerNorm, in []op.Shape) backend.Kernel {
 		return be.over(n, c, func(lo, hi int) {
 			for r := lo; r < hi; r++ {
 				row := x[r*c : (r+1)*c]
-				mean, inverse := moments(row, d.Eps)
+				m, variance := vector.Moments(row)
+				mean, inverse := float32(m), float32(1/math.Sqrt(variance+d.Eps))
 				if stats != nil {
 					stats[2*r], stats[2*r+1] = mean, inverse
 				}
-				normalizeRow(y[r*c:(r+1)*c], row, gamma, beta, mean, inverse)
+				vector.Normalize(y[r*c:(r+1)*c], row, gamma, beta, mean, inverse)
 			}
 		})
 	}}
-}
-
-// moments returns the mean and 1/√(var+ε) of row.
-func moments(row []float32, eps float64) (mean, inverse float32) {
-	var sum, square float64
-	for _, v := range row {
-		sum += float64(v)
-	}
-	m := sum / float64(len(row))
-	for _, v := range row {
-		e := float64(v) - m
-		square += float64(e * e)
-	}
-	return float32(m), float32(1 / math.Sqrt(square/float64(len(row))+eps))
-}
-
-func normalizeRow(y, x, gamma, beta []float32, mean, inverse float32) {
-	y, gamma, beta = y[:len(x)], gamma[:len(x)], beta[:len(x)]
-	for c, v := range x {
-		y[c] = float32(float32((v-mean)*inverse)*gamma[c]) + beta[c]
-	}
 }
 
 // layerNormBackward, with x̂ = (x−mean)·r:
@@ -63,7 +44,7 @@ func (be *Backend) layerNormBackward(in []op.Shape) backend.Kernel {
 			clear(db)
 			clear(dg)
 			for r := t * size; r < min(n, (t+1)*size); r++ {
-				layerNormRowBackward(dx[r*c:(r+1)*c], x[r*c:(r+1)*c], dy[r*c:(r+1)*c], gamma, stats[2*r], stats[2*r+1], db, dg)
+				vector.LayerNormGradient(dx[r*c:(r+1)*c], db, dg, x[r*c:], dy[r*c:], gamma, stats[2*r], stats[2*r+1])
 			}
 		}
 		return func() error {
@@ -77,23 +58,4 @@ func (be *Backend) layerNormBackward(in []op.Shape) backend.Kernel {
 			return nil
 		}
 	}}
-}
-
-func layerNormRowBackward(dx, x, dy, gamma []float32, mean, inverse float32, db, dg []float64) {
-	n := len(x)
-	dx, dy, gamma, db, dg = dx[:n], dy[:n], gamma[:n], db[:n], dg[:n]
-	var sum, product float64
-	for c, v := range x {
-		h := float32((v - mean) * inverse)
-		db[c] += float64(dy[c])
-		dg[c] += float64(float64(dy[c]) * float64(h))
-		g := float64(dy[c]) * float64(gamma[c])
-		sum += g
-		product += float64(g * float64(h))
-	}
-	m, p := float32(sum/float64(n)), float32(product/float64(n))
-	for c, v := range x {
-		h := float32((v - mean) * inverse)
-		dx[c] = inverse * (float32(dy[c]*gamma[c]) - m - float32(h*p))
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"yohaku/model/backend"
+	"yohaku/model/backend/cpu/vector"
 	"yohaku/model/objective"
 	"yohaku/model/op"
 )
@@ -78,10 +79,7 @@ func (be *Backend) sumPositions(in []op.Shape) backend.Kernel {
 		x, y, parts := a.In[0], a.Out[0], doubles(a.Scratch)
 		sample := func(s, _ int) {
 			sum := parts[s*c : (s+1)*c]
-			clear(sum)
-			for p := range positions {
-				addRow(sum, x[(s*positions+p)*c:][:c])
-			}
+			vector.ColumnSums(sum, x[s*positions*c:], positions, c)
 			for j, v := range sum {
 				y[s*c+j] = float32(v)
 			}
@@ -214,7 +212,7 @@ func embeddingBackward(in []op.Shape) backend.Kernel {
 				if err != nil {
 					return err
 				}
-				addInto(dt[i*c:(i+1)*c], dt[i*c:(i+1)*c], dy[r*c:(r+1)*c])
+				vector.Add(dt[i*c:(i+1)*c], dt[i*c:(i+1)*c], dy[r*c:(r+1)*c])
 			}
 			return nil
 		}

@@ -1,5 +1,7 @@
 package cpu
 
+import "yohaku/model/backend/cpu/vector"
+
 // sumChunk is the number of rows whose sum is one chain, and at most how many chunks there are.
 // Both depend on the shape alone, so that the bits do not depend on threads.
 const (
@@ -25,22 +27,12 @@ func (be *Backend) columnSums(dst, x []float32, n, c int, scratch []float32) fun
 	count, size := sumChunks(n)
 	parts := doubles(scratch)
 	chunk := func(t, _ int) {
-		part := parts[t*c : (t+1)*c]
-		clear(part)
-		for r := t * size; r < min(n, (t+1)*size); r++ {
-			addRow(part, x[r*c:(r+1)*c])
-		}
+		first := t * size
+		vector.ColumnSums(parts[t*c:(t+1)*c], x[first*c:], min(size, n-first), c)
 	}
 	return func() {
 		be.pool.Run(count, chunk)
 		combine(dst, parts, count, c)
-	}
-}
-
-func addRow(sum []float64, row []float32) {
-	sum = sum[:len(row)]
-	for j, v := range row {
-		sum[j] += float64(v)
 	}
 }
 
