@@ -1,0 +1,79 @@
+package sample
+
+import (
+	"fmt"
+
+	"yohaku/model/checkpoint"
+	"yohaku/model/compile"
+	"yohaku/model/op"
+	"yohaku/model/unet"
+	"yohaku/model/vae"
+	"yohaku/model/weights"
+)
+
+// Names of the programs' inputs.
+const (
+	inputSample    = "input.sample"
+	inputTimesteps = "input.timesteps"
+	inputContext   = "input.context"
+	inputLatents   = "input.latents"
+)
+
+// denoiser returns the UNet's program for s, the same one for the same shape.
+func (p *Pipeline) denoiser(s shape) (*compile.Executable, error) {
+	if e, ok := p.denoisers[s]; ok {
+		return e, nil
+	}
+	b := op.NewBuilder()
+	pred, err := unet.Build(b, p.unet, unet.Inputs{
+		Sample:    b.Input(inputSample, s.batch, s.height, s.width, p.unet.InChannels),
+		Timesteps: b.Input(inputTimesteps, s.batch),
+		Context:   b.Input(inputContext, s.batch, p.text.Length(), p.text.Dim()),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("build the unet: %w", err)
+	}
+	e, err := p.program(b, pred, "unet", &p.unetSlab, checkpoint.LoadOptions{})
+	if err == nil {
+		p.denoisers[s] = e
+	}
+	return e, err
+}
+
+// decoder returns the autoencoder's decoder for s.
+func (p *Pipeline) decoder(s shape) (*compile.Executable, error) {
+	if e, ok := p.decoders[s]; ok {
+		return e, nil
+	}
+	b := op.NewBuilder()
+	image, err := vae.BuildDecoder(b, p.vae, b.Input(inputLatents, s.batch, s.height, s.width, p.vae.LatentChannels))
+	if err != nil {
+		return nil, fmt.Errorf("build the decoder: %w", err)
+	}
+	e, err := p.program(b, image, "vae", &p.vaeSlab, checkpoint.LoadOptions{Rename: vae.Rename, Partial: true})
+	if err == nil {
+		p.decoders[s] = e
+	}
+	return e, err
+}
+
+// program compiles a component and gives it the weights in *slab, read from its folder the first time.
+func (p *Pipeline) program(b *op.Builder, out op.Node, component string, slab *[]float32, o checkpoint.LoadOptions) (*compile.Executable, error) {
+	e, err := compile.Compile(b, p.backend, []op.Node{out}, nil, compile.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("compile the %s: %w", component, err)
+	}
+	if *slab != nil {
+		e.BindParams(*slab)
+		return e, nil
+	}
+	f, err := p.folder.Sub(component)
+	if err != nil {
+		return nil, err
+	}
+	if err := weights.Load(e, f, o); err != nil {
+		return nil, err
+	}
+	*slab = e.ParamSlab()
+	return e, nil
+}
