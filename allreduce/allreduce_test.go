@@ -3,6 +3,7 @@ package allreduce
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -142,7 +143,7 @@ func checkRing(t *testing.T, rng *rand.Rand, s Shape, seed uint64) {
 		if k.sent != len(k.sends) || k.received != len(k.receives) {
 			t.Fatalf("seed %d, %+v: rank %d sent %d of %d, received %d of %d", seed, s, r, k.sent, len(k.sends), k.received, len(k.receives))
 		}
-		if s.World > 1 && !(cmp.Equal(k.out, sums) && cmp.Equal(k.expOut, exps)) {
+		if s.World > 1 && !(slices.Equal(k.out, sums) && slices.Equal(k.expOut, exps)) {
 			t.Fatalf("seed %d, %+v: rank %d has another result", seed, s, r)
 		}
 	}

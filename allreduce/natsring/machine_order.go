@@ -1,0 +1,97 @@
+package natsring
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// advance makes k's position the floor. It refuses what is behind it, or ran already.
+func (m *machine) advance(k key) error {
+	if k.position.before(m.floor) {
+		return fmt.Errorf("step %d attempt %d after step %d attempt %d: %w", k.step, k.attempt, m.floor.step, m.floor.attempt, errOrder)
+	}
+	if m.floor.before(k.position) {
+		m.floor, m.done = k.position, m.done[:0]
+		for p := range m.void {
+			if p.before(k.position) {
+				delete(m.void, p)
+			}
+		}
+	}
+	if slices.Contains(m.done, k) {
+		return fmt.Errorf("step %d attempt %d bucket %d ran already: %w", k.step, k.attempt, k.bucket, errOrder)
+	}
+	return nil
+}
+
+// stale reports whether a frame of operation k can no longer have an effect.
+func (m *machine) stale(k key) bool {
+	if k.position.before(m.floor) || m.void[k.position] != nil {
+		return true
+	}
+	return k.position == m.floor && slices.Contains(m.done, k)
+}
+
+func (m *machine) voidPosition(p position, err error) {
+	if len(m.void) < maxVoid || p == m.floor {
+		m.void[p] = err
+	}
+	m.stash = slices.DeleteFunc(m.stash, func(s stashed) bool { return s.header.key.position == p })
+}
+
+// tell sends why to both neighbours, once for a position.
+func (m *machine) tell(at position, why abort) {
+	if m.world == 1 {
+		return
+	}
+	why.at = at
+	toNext := why
+	toNext.toNext = true
+	m.control.aborts = append(m.control.aborts, toNext, why)
+}
+
+// aborted handles a neighbour's abort: it voids the position here, and passes it on the first time.
+func (m *machine) aborted(h header, payload []byte) {
+	why, err := decodeAbort(h, payload)
+	if err != nil || why.rank >= m.world {
+		m.drops.malformed++
+		return
+	}
+	if m.stale(key{position: why.at}) || len(m.void) >= maxVoid {
+		m.drops.stale++
+		return
+	}
+	reason := m.abortError(why)
+	if m.running != nil && m.running.key.position == why.at {
+		m.fail(reason, why)
+		return
+	}
+	m.voidPosition(why.at, reason)
+	m.tell(why.at, why)
+}
+
+func (m *machine) abortError(why abort) error {
+	if why.reason == reasonLost {
+		return &PeerLostError{Generation: m.generation, Rank: why.rank, Silence: why.silence}
+	}
+	at := Operation{Step: int(why.at.step), Attempt: int(why.at.attempt)}
+	return &AbortedError{Generation: m.generation, Rank: why.rank, Operation: at, Reason: why.reason.String()}
+}
+
+const abortBytes = 8
+
+// appendAbort appends an abort's payload: the rank that it is about and its silence in milliseconds.
+func appendAbort(b []byte, a abort) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(a.rank))
+	return binary.LittleEndian.AppendUint32(b, uint32(min(a.silence.Milliseconds(), 1<<31)))
+}
+
+func decodeAbort(h header, payload []byte) (abort, error) {
+	if len(payload) != abortBytes {
+		return abort{}, fmt.Errorf("abort of %d bytes, must be %d", len(payload), abortBytes)
+	}
+	rank, silence := binary.LittleEndian.Uint32(payload), binary.LittleEndian.Uint32(payload[4:])
+	return abort{at: h.key.position, reason: reason(h.aux), rank: int(rank), silence: time.Duration(silence) * time.Millisecond}, nil
+}

@@ -1,0 +1,59 @@
+package natsring
+
+// nextFrame appends the next frame to publish to b, which is empty with room for a whole one, and says where
+// it goes. ok is false when there is none. A chunk counts as sent from then on.
+func (m *machine) nextFrame(b []byte) (frame []byte, toNext, ok bool) {
+	switch c := &m.control; {
+	case len(c.aborts) > 0:
+		a := c.aborts[0]
+		c.aborts = c.aborts[1:]
+		b = m.appendHeader(b, kindAbort, key{position: a.at}, 0, uint32(a.reason))
+		return withLength(appendAbort(b, a)), a.toNext, true
+	case c.ack:
+		c.ack = false
+		k, chunks := m.state(func(op *operation) int { op.told = op.received; return op.received })
+		return withLength(m.appendHeader(b, kindAck, k, chunks, flag(m.prevPeer.heard))), false, true
+	case c.beat:
+		c.beat = false
+		k, chunks := m.state(func(op *operation) int { return op.sent })
+		return withLength(m.appendHeader(b, kindBeat, k, chunks, flag(!m.linkUp))), true, true
+	}
+	return m.nextChunk(b)
+}
+
+func (m *machine) nextChunk(b []byte) (frame []byte, toNext, ok bool) {
+	op := m.running
+	if op == nil || !m.linkUp || op.sent >= op.acked+m.window {
+		return nil, false, false
+	}
+	if sendable, _ := op.job.progress(); op.sent >= sendable {
+		return nil, false, false
+	}
+	b, err := op.job.encode(op.sent, m.appendHeader(b, kindData, op.key, uint32(op.sent), 0))
+	if err != nil {
+		m.fail(err, abort{reason: reasonInvalid, rank: m.rank})
+		return m.nextFrame(b[:0])
+	}
+	op.sent++
+	m.finishIfDone()
+	return withLength(b), true, true
+}
+
+// state returns the operation that beats and acks are about, and how far it is.
+func (m *machine) state(count func(*operation) int) (key, uint32) {
+	if m.running != nil {
+		return m.running.key, uint32(count(m.running))
+	}
+	return m.last, allChunks
+}
+
+func (m *machine) appendHeader(b []byte, k kind, about key, chunk, aux uint32) []byte {
+	return appendHeader(b, header{kind: k, from: uint32(m.rank), generation: m.generation, key: about, chunk: chunk, aux: aux})
+}
+
+func flag(b bool) uint32 {
+	if b {
+		return 1
+	}
+	return 0
+}

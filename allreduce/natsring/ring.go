@@ -1,0 +1,238 @@
+package natsring
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"yohaku/allreduce/fixedpoint"
+	"yohaku/internal/logkey"
+)
+
+// Config says which ring a Ring is part of, and as which rank.
+type Config struct {
+	Conn       *nats.Conn // Not closed by the ring. May be nil in a world of one.
+	RunID      string     // One token of a NATS subject.
+	Names      []string   // The nodes by rank; its length is the world size.
+	Rank       int
+	Generation uint64
+	Format     fixedpoint.Format // Of sums on the wire; Int32 by default.
+
+	Window         int           // Chunks in flight to the next rank, 1 to 1,024; default 64.
+	SilenceTimeout time.Duration // A neighbour is lost after so long without any frame; default 5 s, at least 100 ms.
+	JoinTimeout    time.Duration // A neighbour that never was heard is lost so long after an operation began; default 30 s.
+	Log            zerolog.Logger
+}
+
+// Operation says when in the run a collective happens. All ranks give the same one, and only go
+// forward: by step, then attempt; within these the order of the calls is the same at all ranks.
+type Operation struct {
+	Step    int
+	Attempt int // Raised after an error, when the step's operations are called again.
+	Bucket  int // Tells several AllReduces, or AllGathers of one name, of an attempt apart.
+}
+
+// Ring is one rank of one generation. Its operations may be called from any goroutine and run one at a time.
+type Ring struct {
+	config  Config
+	log     zerolog.Logger
+	machine *machine
+	warned  bool // That frames were dropped.
+
+	prefix, toNext, toPrevious string // Subjects: up to the rank, where frames go.
+
+	data, acks chan *nats.Msg
+	subs       []*nats.Subscription
+	calls      chan *call
+	inspect    chan func(*machine) // For tests: the owner calls it.
+	reduce     reduceJob           // Used by the owner's running call only.
+	scratch    []byte
+
+	closeOnce sync.Once
+	closing   chan struct{}
+	closed    chan struct{} // Closed by the owner goroutine when it ends.
+}
+
+// call is one operation on its way to the owner.
+type call struct {
+	ctx   context.Context
+	key   key
+	start func() job
+	reply chan error
+}
+
+const (
+	defaultWindow  = 64
+	defaultSilence = 5 * time.Second
+	defaultJoin    = 30 * time.Second
+	maxWindow      = 1024
+	tickPeriod     = 25 * time.Millisecond // At most; less for a short silence limit.
+	// queueSlack is the room for beats, acks and aborts beside the chunks.
+	queueSlack = 256
+)
+
+// New subscribes and starts the ring's owner goroutine. The other ranks need not be there yet.
+// Close ends it.
+func New(c Config) (*Ring, error) {
+	if err := c.complete(); err != nil {
+		return nil, fmt.Errorf("ring config: %w", err)
+	}
+	r := &Ring{config: c, prefix: fmt.Sprintf("yohaku.%s.ring.%d.", c.RunID, c.Generation),
+		machine: newMachine(settings{generation: c.Generation, rank: c.Rank, world: len(c.Names), window: c.Window, silence: c.SilenceTimeout, join: c.JoinTimeout}),
+		data:    make(chan *nats.Msg, stashWindows*c.Window+queueSlack), acks: make(chan *nats.Msg, queueSlack),
+		calls: make(chan *call), inspect: make(chan func(*machine)), scratch: make([]byte, 0, headerBytes+maxChunkBytes),
+		closing: make(chan struct{}), closed: make(chan struct{})}
+	r.log = c.Log.With().Str(logkey.Component, "ring").Str(logkey.RunID, c.RunID).Str(logkey.Node, c.Names[c.Rank]).
+		Int(logkey.Rank, c.Rank).Int(logkey.WorldSize, len(c.Names)).Uint64(logkey.Generation, c.Generation).Logger()
+	r.toNext, r.toPrevious = r.subject(r.machine.next(), "data"), r.subject(r.machine.prev(), "ack")
+	if len(c.Names) > 1 {
+		if err := r.subscribe(); err != nil {
+			r.unsubscribe()
+			return nil, err
+		}
+	}
+	go r.own()
+	return r, nil
+}
+
+// complete fills in the defaults and checks the rest.
+func (c *Config) complete() error {
+	setDefault(&c.Window, defaultWindow)
+	setDefault(&c.SilenceTimeout, defaultSilence)
+	setDefault(&c.JoinTimeout, defaultJoin)
+	world := len(c.Names)
+	switch {
+	case world == 0 || c.Rank < 0 || c.Rank >= world:
+		return fmt.Errorf("rank must be from 0 to %d, the number of names less one, got %d", world-1, c.Rank)
+	case world > math.MaxUint16:
+		return fmt.Errorf("a ring holds at most %d ranks, got %d", math.MaxUint16, world)
+	case c.Conn == nil && world > 1:
+		return fmt.Errorf("a world of %d needs a NATS connection", world)
+	case c.Format != fixedpoint.Int32 && c.Format != fixedpoint.Int16:
+		return fmt.Errorf("wire format must be int32 (0) or int16 (1), got %d", c.Format)
+	case c.Window < 1 || c.Window > maxWindow:
+		return fmt.Errorf("window must be from 1 to %d chunks, got %d", maxWindow, c.Window)
+	case c.SilenceTimeout < 100*time.Millisecond || c.JoinTimeout < 100*time.Millisecond:
+		return fmt.Errorf("timeouts must be at least 100ms, got silence %v, join %v", c.SilenceTimeout, c.JoinTimeout)
+	}
+	return checkToken(c.RunID)
+}
+
+func setDefault[T comparable](v *T, to T) {
+	var zero T
+	if *v == zero {
+		*v = to
+	}
+}
+
+// checkToken refuses a run id that would change the shape of the subjects.
+func checkToken(id string) error {
+	for i := range len(id) {
+		if b := id[i]; b <= ' ' || b >= 0x7f || b == '.' || b == '*' || b == '>' {
+			return fmt.Errorf("run id must be printable ASCII without blanks, '.', '*' and '>', got %q", id)
+		}
+	}
+	if len(id) == 0 || len(id) > 128 {
+		return fmt.Errorf("run id must have 1 to 128 characters, got %d", len(id))
+	}
+	return nil
+}
+
+func (r *Ring) subject(rank int, what string) string { return fmt.Sprint(r.prefix, rank, ".", what) }
+
+// subscribe makes the queues. They hold all that neighbours with credit can send, so NATS never finds them full.
+func (r *Ring) subscribe() error {
+	for _, s := range []struct {
+		what  string
+		queue chan *nats.Msg
+	}{{"data", r.data}, {"ack", r.acks}} {
+		sub, err := r.config.Conn.ChanSubscribe(r.subject(r.config.Rank, s.what), s.queue)
+		if err != nil {
+			return fmt.Errorf("subscribe to %s: %w", r.subject(r.config.Rank, s.what), err)
+		}
+		r.subs = append(r.subs, sub)
+	}
+	return nil
+}
+
+func (r *Ring) unsubscribe() {
+	for _, s := range r.subs {
+		if err := s.Unsubscribe(); err != nil && !r.config.Conn.IsClosed() {
+			r.log.Debug().Err(err).Msg("ring subject not unsubscribed")
+		}
+	}
+}
+
+// AllReduce writes to outSums the sums over all ranks of their sums, and to outExps the maxima of
+// their exps, element by element; exps are the needed exponents, one for each block. All ranks give
+// vectors of the same lengths, and the sums must not wrap (package fixedpoint). The inputs are not written, and
+// must not overlap the outputs.
+//
+// It returns ctx's cause when ctx ends first, then aborting the other ranks too, or a PeerLostError,
+// AbortedError, SupersededError, ChunkLostError or ErrClosed; the outputs are then undefined.
+func (r *Ring) AllReduce(ctx context.Context, op Operation, sums []int32, exps []int8, outSums []int32, outExps []int8) error {
+	if len(sums) != len(outSums) || len(exps) != len(outExps) {
+		return fmt.Errorf("all-reduce step %d: outputs of %d sums and %d exponents for inputs of %d and %d", op.Step, len(outSums), len(outExps), len(sums), len(exps))
+	}
+	start := func() job {
+		r.reduce.start(r.config.Rank, len(r.config.Names), r.config.Format, sums, exps, outSums, outExps)
+		return &r.reduce
+	}
+	began := time.Now()
+	if err := r.do(ctx, op, jobReduce, start); err != nil {
+		return fmt.Errorf("all-reduce step %d bucket %d: %w", op.Step, op.Bucket, err)
+	}
+	r.log.Debug().Int(logkey.Step, op.Step).Int(logkey.Bucket, op.Bucket).Int(logkey.Bytes, len(sums)*r.config.Format.Bytes()).
+		Dur(logkey.DurationMS, time.Since(began)).Msg("bucket reduced")
+	return nil
+}
+
+// AllGather returns every rank's byte string, at most 1 MiB each, in rank order. All ranks give the
+// same name. Errors are as for AllReduce.
+func (r *Ring) AllGather(ctx context.Context, op Operation, name string, mine []byte) ([][]byte, error) {
+	if len(mine) > maxGatherBytes {
+		return nil, fmt.Errorf("all-gather %s step %d: a rank's part must be at most %d bytes, got %d", name, op.Step, maxGatherBytes, len(mine))
+	}
+	gather := newGatherJob(r.config.Rank, len(r.config.Names), mine)
+	if err := r.do(ctx, op, gatherID(name), func() job { return gather }); err != nil {
+		return nil, fmt.Errorf("all-gather %s step %d: %w", name, op.Step, err)
+	}
+	return gather.items, nil
+}
+
+// gatherID is a gather's job number, from its name and above jobReduce.
+func gatherID(name string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(name)) // Never fails.
+	return h.Sum32() | 1<<31
+}
+
+// do has the owner run one operation after the one that may be running, and waits until it has ended
+// and no longer touches the caller's memory.
+func (r *Ring) do(ctx context.Context, op Operation, id uint32, start func() job) error {
+	if op.Step < 0 || op.Attempt < 0 || op.Bucket < 0 || int64(op.Attempt) > math.MaxUint32 || int64(op.Bucket) > math.MaxUint32 {
+		return fmt.Errorf("step, attempt and bucket must be from 0, the last two below 2^32, got %+v", op)
+	}
+	c := &call{ctx: ctx, start: start, reply: make(chan error, 1),
+		key: key{position: position{uint64(op.Step), uint32(op.Attempt)}, bucket: uint32(op.Bucket), job: id}}
+	select {
+	case r.calls <- c: // Even when ctx has ended: the other ranks are to be told.
+	case <-r.closed:
+		return ErrClosed
+	}
+	return <-c.reply
+}
+
+// Close ends the ring and waits for its goroutine. A running operation returns ErrClosed, and the
+// other ranks are told. It may be called more than once.
+func (r *Ring) Close() error {
+	r.closeOnce.Do(func() { close(r.closing) })
+	<-r.closed
+	return nil
+}
