@@ -56,6 +56,9 @@ func (s *Source) Name() string { return s.path }
 // Files returns the parquet files that are read, in order.
 func (s *Source) Files() []string { return slices.Clone(s.files) }
 
+// ErrNoFiles says that a folder holds no parquet file.
+var ErrNoFiles = errors.New("the folder has no *.parquet file")
+
 // list returns the parquet files at path.
 func list(path string) ([]string, error) {
 	info, err := os.Stat(path)
@@ -74,7 +77,7 @@ func list(path string) ([]string, error) {
 			return trainSplit(files), nil
 		}
 	}
-	return nil, fmt.Errorf("%s has no *.parquet file", path)
+	return nil, fmt.Errorf("%s: %w", path, ErrNoFiles)
 }
 
 func filesIn(dir string) ([]string, error) {
