@@ -73,3 +73,45 @@ func TestGoldenOpenPicturesRefuses(t *testing.T) {
 		}
 	})
 }
+
+// TestGoldenPrompts: prompts give transformers' last hidden state, the same bits in any batch.
+func TestGoldenPrompts(t *testing.T) {
+	golden.Run(t, "04a_clip_text_quickgelu", func(t *testing.T, c *golden.Case) {
+		var args struct {
+			Prompts []string `json:"prompts"`
+		}
+		c.Args(t, &args)
+		model, err := checkpoint.OpenFolder(c.Path("model"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens, err := checkpoint.OpenFolder(c.Path("..", "05_clip_tokenizer", "tokenizer"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		be := cpu.New(2)
+		t.Cleanup(be.Close)
+		var first []float32
+		for _, batch := range []int{1, 3} {
+			text, err := OpenText(model, tokens, be, batch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			embeds, err := text.Encode(args.Prompts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := slices.Concat(embeds...)
+			if first == nil {
+				first = got
+			}
+			if !slices.Equal(got, first) {
+				t.Errorf("batches of %d change bits", batch)
+			}
+			if len(embeds[0]) != text.Length()*text.Dim() {
+				t.Errorf("%d elements for %d×%d", len(embeds[0]), text.Length(), text.Dim())
+			}
+		}
+		c.Near(t, "last_hidden_state", first, golden.Float32(t, c.Outputs(t), "last_hidden_state"))
+	})
+}
