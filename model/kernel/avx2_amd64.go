@@ -4,6 +4,7 @@ package kernel
 
 var avx2Set = &kernelSet{
 	name: "avx2", mr: 6, nr: 16,
+	direct:   true,
 	tile:     tileAVX2,
 	packRows: packRowsAVX2,
 	packCopy: packCopyAVX2,
@@ -13,36 +14,27 @@ var avx2Set = &kernelSet{
 // tileAVX2 computes partial columns in a full tile of scratch: AVX2 has no cheap masks.
 func tileAVX2(t *tile, s *Scratch) {
 	if t.cols == 16 {
-		tileRowsAVX2(t.rows, t.kc, t.a, t.b, t.c, t.ldc, t.load, t.bias)
+		tileFullAVX2(t, t.c, t.ldc, t.bias)
 		return
 	}
 	edge := s.edge[:6*16]
 	if t.load {
 		copyTile(edge, 16, t.c, t.ldc, t.rows, t.cols)
 	}
-	tileRowsAVX2(t.rows, t.kc, t.a, t.b, edge, 16, t.load, nil)
+	tileFullAVX2(t, edge, 16, nil)
 	storeEdge(t, edge, 16)
 }
 
-func tileRowsAVX2(rows, kc int, a, b, c []float32, ldc int, start bool, bias []float32) {
+func tileFullAVX2(t *tile, c []float32, ldc int, bias []float32) {
 	load := 0
-	if start {
+	if t.load {
 		load = 1
 	}
-	_ = c[(rows-1)*ldc+15]
-	switch rows {
-	case 1:
-		tile1x16(kc, &a[0], &b[0], &c[0], ldc*4, load, first(bias))
-	case 2:
-		tile2x16(kc, &a[0], &b[0], &c[0], ldc*4, load, first(bias))
-	case 3:
-		tile3x16(kc, &a[0], &b[0], &c[0], ldc*4, load, first(bias))
-	case 4:
-		tile4x16(kc, &a[0], &b[0], &c[0], ldc*4, load, first(bias))
-	case 5:
-		tile5x16(kc, &a[0], &b[0], &c[0], ldc*4, load, first(bias))
-	case 6:
-		tile6x16(kc, &a[0], &b[0], &c[0], ldc*4, load, first(bias))
+	_ = c[(t.rows-1)*ldc+15]
+	if t.byRows {
+		tile16Rows(t.rows, t.kc, &t.a[0], &t.b[0], &c[0], t.lda*4, ldc*4, load, first(bias))
+	} else {
+		tile16(t.rows, t.kc, &t.a[0], &t.b[0], &c[0], t.lda*4, ldc*4, load, first(bias))
 	}
 }
 

@@ -4,6 +4,7 @@ package kernel
 
 var avx512Set = &kernelSet{
 	name: "avx512", mr: 14, nr: 32,
+	direct:   true,
 	tile:     tileAVX512,
 	packRows: packRowsAVX512,
 	packCopy: packCopyAVX512,
@@ -21,86 +22,22 @@ func first(x []float32) *float32 {
 	return &x[0]
 }
 
-// tileAVX512 picks the micro-kernel for the number of rows. Calls by name, not through a table, keep the arguments on
-// the stack.
+// tileAVX512 picks the micro-kernel for the shape. Calls by name, not through a table, keep the arguments on the stack.
 func tileAVX512(t *tile, _ *Scratch) {
 	a, b, c, bias, mask := &t.a[0], &t.b[0], &t.c[0], first(t.bias), lanes(t.cols)
-	kc, ldc, load := t.kc, t.ldc*4, 0
+	kc, lda, ldc, load := t.kc, t.lda*4, t.ldc*4, 0
 	if t.load {
 		load = 1
 	}
-	if t.cols > 16 {
-		tileWide(t.rows, kc, a, b, c, ldc, load, bias, mask)
-	} else {
-		tileNarrow(t.rows, kc, a, b, c, ldc, load, bias, mask)
-	}
-}
-
-// tileWide computes up to 32 columns.
-func tileWide(rows, kc int, a, b, c *float32, ldc, load int, bias *float32, mask uint64) {
-	switch rows {
-	case 1:
-		tile1x32(kc, a, b, c, ldc, load, bias, mask)
-	case 2:
-		tile2x32(kc, a, b, c, ldc, load, bias, mask)
-	case 3:
-		tile3x32(kc, a, b, c, ldc, load, bias, mask)
-	case 4:
-		tile4x32(kc, a, b, c, ldc, load, bias, mask)
-	case 5:
-		tile5x32(kc, a, b, c, ldc, load, bias, mask)
-	case 6:
-		tile6x32(kc, a, b, c, ldc, load, bias, mask)
-	case 7:
-		tile7x32(kc, a, b, c, ldc, load, bias, mask)
-	case 8:
-		tile8x32(kc, a, b, c, ldc, load, bias, mask)
-	case 9:
-		tile9x32(kc, a, b, c, ldc, load, bias, mask)
-	case 10:
-		tile10x32(kc, a, b, c, ldc, load, bias, mask)
-	case 11:
-		tile11x32(kc, a, b, c, ldc, load, bias, mask)
-	case 12:
-		tile12x32(kc, a, b, c, ldc, load, bias, mask)
-	case 13:
-		tile13x32(kc, a, b, c, ldc, load, bias, mask)
-	case 14:
-		tile14x32(kc, a, b, c, ldc, load, bias, mask)
-	}
-}
-
-// tileNarrow computes up to 16 columns, at twice the speed.
-func tileNarrow(rows, kc int, a, b, c *float32, ldc, load int, bias *float32, mask uint64) {
-	switch rows {
-	case 1:
-		tile1x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 2:
-		tile2x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 3:
-		tile3x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 4:
-		tile4x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 5:
-		tile5x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 6:
-		tile6x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 7:
-		tile7x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 8:
-		tile8x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 9:
-		tile9x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 10:
-		tile10x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 11:
-		tile11x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 12:
-		tile12x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 13:
-		tile13x32narrow(kc, a, b, c, ldc, load, bias, mask)
-	case 14:
-		tile14x32narrow(kc, a, b, c, ldc, load, bias, mask)
+	switch {
+	case t.cols > 16 && t.byRows:
+		tileWideRows(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+	case t.cols > 16:
+		tileWide(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+	case t.byRows:
+		tileNarrowRows(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+	default:
+		tileNarrow(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	}
 }
 

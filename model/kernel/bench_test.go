@@ -38,7 +38,7 @@ func BenchmarkGemm(b *testing.B) {
 		{m: 1024, n: 1024, k: 1024}, {m: 1024, n: 1024, k: 1024, transB: true}, {m: 1024, n: 1024, k: 1024, transA: true},
 		{m: 4096, n: 1280, k: 320, transB: true}, {m: 64, n: 1280, k: 1280, transB: true}, {m: 256, n: 320, k: 768, transB: true},
 		{m: 77, n: 64, k: 64, transB: true}, {m: 1024, n: 64, k: 64, transB: true}, {m: 64, n: 64, k: 8192, transA: true},
-		{m: 256, n: 256, k: 8, transB: true}, {m: 256, n: 8, k: 256},
+		{m: 256, n: 256, k: 8, transB: true}, {m: 256, n: 8, k: 256}, {m: 64, n: 8, k: 1024}, {m: 1024, n: 8, k: 64, transA: true}, {m: 64, n: 1024, k: 8, transB: true}, {m: 64, n: 1024, k: 40, transB: true}, {m: 64, n: 40, k: 1024}, {m: 1024, n: 40, k: 64, transA: true},
 	} {
 		b.Run(c.String(), func(b *testing.B) {
 			a := c.args(1)
@@ -63,3 +63,36 @@ func BenchmarkConv(b *testing.B) {
 
 // seeded returns n numbers in [-1, 1) from a fixed seed.
 func seeded(n int) []float32 { return random(rand.New(rand.NewPCG(1, 3)), n) }
+
+func BenchmarkVector(b *testing.B) {
+	n := 16 << 10 // Within the second-level cache.
+	x := [][]float32{seeded(n), seeded(n), seeded(n), seeded(n), seeded(n)}
+	channel := [][]float32{seeded(64), seeded(64), seeded(64), seeded(64), seeded(64)}
+	f := AdamW{LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, GradScale: 1, Step: 3}.Factors()
+	for _, c := range []struct {
+		name string
+		f    func()
+	}{
+		{"Add", func() { Add(x[0], x[1], x[2]) }},
+		{"Exp", func() { Exp(x[0], x[1]) }},
+		{"SiLU", func() { SiLU(x[0], x[1]) }},
+		{"SiLUGrad", func() { SiLUGrad(x[0], x[1], x[2]) }},
+		{"GELU", func() { GELU(x[0], x[1]) }},
+		{"GELUGrad", func() { GELUGrad(x[0], x[1], x[2]) }},
+		{"Softmax", func() { Softmax(x[0], x[1], 0.3) }},
+		{"Softmax77", func() {
+			for i := 0; i+77 <= n; i += 77 {
+				Softmax(x[0][i:i+77], x[1][i:i+77], 0.3)
+			}
+		}},
+		{"SoftmaxGrad", func() { SoftmaxGrad(x[0], x[1], x[2], 0.3) }},
+		{"Affine64", func() { Affine(x[0], x[1], channel[0], channel[1]) }},
+		{"AffineSiLU64", func() { AffineSiLU(x[0], x[1], channel[0], channel[1]) }},
+		{"AffineSiLUGrad64", func() { AffineSiLUGrad(x[0], x[1], x[2], channel[0], channel[1], channel[2], channel[3], channel[4]) }},
+		{"ColumnSums64", func() { ColumnSums(channel[0], channel[1], x[0]) }},
+		{"ColumnSiLUGrads64", func() { ColumnSiLUGrads(channel[0], channel[1], x[0], x[1], channel[2], channel[3]) }},
+		{"AdamW", func() { AdamWUpdate(x[0], x[1], x[2], x[3], &f) }},
+	} {
+		b.Run(c.name, func(b *testing.B) { measure(b, float64(n), "Gel/s", c.f) })
+	}
+}

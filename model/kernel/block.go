@@ -7,6 +7,10 @@ const (
 	streamedFloats = 64 << 10
 )
 
+// directColumns is the width of C up to which A is read where it lies: each of its elements enters few products, and
+// packing would cost more than it saves.
+const directColumns = 128
+
 // product is one matrix product in progress. The smaller operand is packed ahead into panels; the larger is packed in
 // blocks of panels, each of which one thread multiplies with all panels of the smaller.
 type product struct {
@@ -18,7 +22,9 @@ type product struct {
 	accumulate bool
 	bias       []float32
 
-	kc, blocks     int // Length of a block of k, number of blocks.
+	kc, blocks     int     // Length of a block of k, number of blocks.
+	mr             int     // Rows of a tile.
+	direct         *matrix // A, when it is not packed.
 	mPanels        int
 	nPanels        int
 	streamA        bool // A is the larger operand: B is packed ahead.
@@ -51,13 +57,28 @@ func (g *product) prepare(m, n, k int, a, b source, c []float32, ldc int) {
 	g.blocks = max(1, ceilDiv(k, blockK))
 	g.kc = max(1, ceilDiv(ceilDiv(k, g.blocks), 16)) * 16
 	g.blocks = max(1, ceilDiv(k, g.kc))
-	g.mPanels, g.nPanels = ceilDiv(m, g.set.mr), ceilDiv(n, g.set.nr)
-	g.streamA = m > n
-	g.packedAhead, g.packedWidth, g.packedPanels = a, g.set.mr, g.mPanels
+	g.streamA = m >= n
+	g.choosePath(a)
+	g.mPanels, g.nPanels = ceilDiv(m, g.mr), ceilDiv(n, g.set.nr)
+	g.packedAhead, g.packedWidth, g.packedPanels = a, g.mr, g.mPanels
 	g.streamed, g.streamedWidth, g.streamedPanels = b, g.set.nr, g.nPanels
 	if g.streamA {
 		g.packedAhead, g.packedWidth, g.packedPanels, g.streamed, g.streamedWidth, g.streamedPanels =
 			g.streamed, g.streamedWidth, g.streamedPanels, g.packedAhead, g.packedWidth, g.packedPanels
+	}
+}
+
+// choosePath decides whether A is packed, and the rows of a tile.
+func (g *product) choosePath(a source) {
+	g.mr, g.direct = g.set.mr, nil
+	m, stored := a.(*matrix)
+	if !stored || !g.streamA || g.k == 0 || !g.set.direct || g.n > directColumns {
+		return
+	}
+	g.direct = m
+	// Rows a multiple of 4 KiB apart share one set of the first-level cache, which has eight ways.
+	if m.alongK && m.ld%1024 == 0 {
+		g.mr = min(g.mr, 7)
 	}
 }
 
@@ -90,7 +111,7 @@ func (g *product) computeSerial(s *Scratch) {
 
 // release drops the references to the caller's memory.
 func (g *product) release() {
-	g.c, g.bias, g.a, g.b, g.packedAhead, g.streamed, g.packed = nil, nil, nil, nil, nil, nil, nil
+	g.direct, g.c, g.bias, g.a, g.b, g.packedAhead, g.streamed, g.packed = nil, nil, nil, nil, nil, nil, nil, nil
 	g.matrixA.data, g.matrixB.data = nil, nil
 }
 
@@ -142,20 +163,25 @@ func (g *product) packedRows() int {
 func (g *product) multiply(s *Scratch, p0, p1 int) {
 	w := g.streamedWidth
 	size := w * g.kc
-	s.streamed = grow(s.streamed, (p1-p0)*size)
+	if g.direct == nil {
+		s.streamed = grow(s.streamed, (p1-p0)*size)
+	}
 	total := g.m + g.n - g.packedRows()
 	for block := range g.blocks {
 		k0 := block * g.kc
 		kc := min(g.kc, g.k-k0)
-		for i := p0; i < p1; i++ {
+		for i := p0; i < p1 && g.direct == nil; i++ {
 			g.streamed.pack(g.set, s, s.streamed[(i-p0)*size:][:size], w, i*w, min(w, total-i*w), k0, kc)
 		}
 		for j := range g.packedPanels {
 			fixed := g.panel(block, j)
 			for i := p0; i < p1; i++ {
-				if g.streamA {
+				switch {
+				case g.direct != nil:
+					g.tile(s, block, i, j, nil, fixed, kc)
+				case g.streamA:
 					g.tile(s, block, i, j, s.streamed[(i-p0)*size:], fixed, kc)
-				} else {
+				default:
 					g.tile(s, block, j, i, fixed, s.streamed[(i-p0)*size:], kc)
 				}
 			}
@@ -163,12 +189,15 @@ func (g *product) multiply(s *Scratch, p0, p1 int) {
 	}
 }
 
-// tile computes one tile of C over one block of k: panel i of A by panel j of B.
+// tile computes one tile of C over one block of k: panel i of A by panel j of B. a is not used when A is direct.
 func (g *product) tile(s *Scratch, block, i, j int, a, b []float32, kc int) {
-	mr, nr := g.set.mr, g.set.nr
+	mr, nr := g.mr, g.set.nr
 	t := &s.tile // In the scratch, since a call through a function value would move it to the heap.
-	*t = tile{rows: min(mr, g.m-i*mr), cols: min(nr, g.n-j*nr), kc: kc, a: a, b: b,
+	*t = tile{rows: min(mr, g.m-i*mr), cols: min(nr, g.n-j*nr), kc: kc, a: a, lda: mr, b: b,
 		c: g.c[i*mr*g.ldc+j*nr:], ldc: g.ldc, load: g.accumulate || block > 0}
+	if g.direct != nil && kc > 0 {
+		t.a, t.lda, t.byRows = g.direct.at(i*mr, block*g.kc), g.direct.ld, g.direct.alongK
+	}
 	if g.bias != nil && block == g.blocks-1 {
 		t.bias = g.bias[j*nr:]
 	}

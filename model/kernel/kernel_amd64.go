@@ -5,236 +5,536 @@
 package kernel
 
 // tile1x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile1x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile1x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile1x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile1x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile1x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile1x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile1x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile1x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile1x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile1x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile2x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile2x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile2x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile2x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile2x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile2x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile2x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile2x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile2x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile2x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile2x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile3x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile3x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile3x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile3x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile3x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile3x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile3x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile3x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile3x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile3x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile3x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile4x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile4x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile4x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile4x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile4x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile4x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile4x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile4x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile4x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile4x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile4x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile5x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile5x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile5x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile5x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile5x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile5x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile5x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile5x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile5x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile5x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile5x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile6x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile6x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile6x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile6x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile6x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile6x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile6x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile6x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile6x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile6x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile6x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile7x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile7x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile7x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile7x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile7x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile7x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile7x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile7x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile7x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile7x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile7x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile8x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile8x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile8x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile8x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile8x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile8x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile8x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile8x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile8x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile8x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile8x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile9x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile9x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile9x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile9x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile9x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile9x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile9x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile9x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile9x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile9x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile9x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile10x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile10x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile10x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile10x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile10x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile10x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile10x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile10x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile10x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile10x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile10x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile11x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile11x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile11x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile11x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile11x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile11x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile11x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile11x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile11x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile11x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile11x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile12x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile12x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile12x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile12x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile12x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile12x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile12x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile12x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile12x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile12x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile12x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile13x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile13x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile13x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile13x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile13x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile13x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile13x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile13x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile13x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile13x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile13x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile14x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile14x32(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile14x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
-// tile14x32narrow computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// tile14x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
-func tile14x32narrow(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32, mask uint64)
+func tile14x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile14x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile14x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile14x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile14x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile1x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 //
 //go:noescape
-func tile1x16(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32)
+func tile1x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
+
+// tile1x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+//
+//go:noescape
+func tile1x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile2x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 //
 //go:noescape
-func tile2x16(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32)
+func tile2x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
+
+// tile2x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+//
+//go:noescape
+func tile2x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile3x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 //
 //go:noescape
-func tile3x16(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32)
+func tile3x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
+
+// tile3x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+//
+//go:noescape
+func tile3x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile4x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 //
 //go:noescape
-func tile4x16(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32)
+func tile4x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
+
+// tile4x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+//
+//go:noescape
+func tile4x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile5x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 //
 //go:noescape
-func tile5x16(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32)
+func tile5x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
+
+// tile5x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+//
+//go:noescape
+func tile5x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile6x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
-// ldc is in bytes; the sum starts at c when load is not 0; bias may be nil.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
 //
 //go:noescape
-func tile6x16(kc int, a *float32, b *float32, c *float32, ldc int, load int, bias *float32)
+func tile6x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
+
+// tile6x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+//
+//go:noescape
+func tile6x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // copyRows512 copies k rows of up to 32 columns: those in read are copied, the others in write become 0. Steps are in bytes.
 //

@@ -24,5 +24,13 @@ func (m *matrix) pack(set *kernelSet, s *Scratch, dst []float32, width, i, n, k0
 	set.packRows(dst, width, rows, kc)
 }
 
+// at is the matrix from element (row, k) on.
+func (m *matrix) at(row, k int) []float32 {
+	if m.alongK {
+		return m.data[row*m.ld+k:]
+	}
+	return m.data[k*m.ld+row:]
+}
+
 // at is the slice of n elements that starts at p.
 func at(p *float32, n int) []float32 { return unsafe.Slice(p, n) }

@@ -13,6 +13,8 @@ type kernelSet struct {
 	name   string
 	mr, nr int // Rows and columns of a full tile.
 
+	direct bool // The tile function takes operands that are not packed.
+
 	// tile computes one tile. s lends memory for partial tiles.
 	tile func(t *tile, s *Scratch)
 	// packRows writes dst[k*width+i] = rows[i][k] for k < kc, and anything finite that is in rows for i in
@@ -24,12 +26,13 @@ type kernelSet struct {
 	vectors *vectorSet
 }
 
-// tile is one tile of a product: c[i*ldc+j] (+)= Σ_k a[k*mr+i]·b[k*nr+j] (+ bias[j]), i < rows, j < cols, k < kc.
-// With load the sum starts at c, otherwise at 0.
+// tile is one tile of a product: c[i*ldc+j] (+)= Σ_k a[k, i]·b[k*nr+j] (+ bias[j]), i < rows, j < cols, k < kc.
+// a[k, i] is a[k*lda+i], or a[i*lda+k] with byRows. With load the sum starts at c, otherwise at 0.
 type tile struct {
 	rows, cols, kc int
 	a, b, c        []float32
-	ldc            int
+	byRows         bool
+	lda, ldc       int
 	load           bool
 	bias           []float32 // nil, or at least cols long.
 }

@@ -9,51 +9,60 @@ import (
 )
 
 const tileDoc = "computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.\n" +
-	"ldc is in bytes; the sum starts at c when load is not 0; bias may be nil."
+	"a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;\n" +
+	"the sum starts at c when load is not 0; bias may be nil."
 
-// tileShape is one micro-kernel: rows by one or two vectors, on panels of A that are panel rows wide and panels of B
-// that are two vectors wide.
+// tileShape is one micro-kernel: rows by one or two vectors, on panels of B that are two vectors wide.
 type tileShape struct {
-	rows, panel int
-	vectors     int
-	vec         []reg.VecPhysical
-	bytes       int  // Of a vector.
-	masked      bool // Columns past the masks are left alone.
+	rows, vectors int
+	byRows        bool // A lies in rows of k, unpacked.
+	vec           []reg.VecPhysical
+	bytes         int  // Of a vector.
+	masked        bool // Columns past the masks are left alone.
 }
 
 // The registers of a micro-kernel.
 var (
 	tileK, tileA, tileB, tileC, tileLD = reg.RAX, reg.RSI, reg.RBX, reg.RDI, reg.R8
 	tileLoad, tileBias, tileRow        = reg.R10, reg.R12, reg.R11
+	tileLDA, tileA2                    = reg.R13, reg.RDX
+	// tileBases point to every third row of A; those that have another use have it outside the loop.
+	tileBases = []reg.GPPhysical{tileA, reg.RDX, reg.R9, tileLoad, tileRow}
 )
 
 func tiles512() {
 	for rows := 1; rows <= 14; rows++ {
-		s := tileShape{rows: rows, panel: 14, vectors: 2, vec: zs, bytes: 64, masked: true}
-		s.emit(fmt.Sprintf("tile%dx32", rows))
-		s.vectors = 1
-		s.emit(fmt.Sprintf("tile%dx32narrow", rows))
+		for _, byRows := range []bool{false, true} {
+			suffix := map[bool]string{false: "", true: "Rows"}[byRows]
+			s := tileShape{rows: rows, byRows: byRows, vectors: 2, vec: zs, bytes: 64, masked: true}
+			s.emit(fmt.Sprintf("tile%dx32%s", rows, suffix))
+			s.vectors = 1
+			s.emit(fmt.Sprintf("tile%dx16of32%s", rows, suffix))
+		}
 	}
 }
 
 func tiles256() {
 	for rows := 1; rows <= 6; rows++ {
-		s := tileShape{rows: rows, panel: 6, vectors: 2, vec: ys, bytes: 32}
-		s.emit(fmt.Sprintf("tile%dx16", rows))
+		for _, byRows := range []bool{false, true} {
+			suffix := map[bool]string{false: "", true: "Rows"}[byRows]
+			s := tileShape{rows: rows, byRows: byRows, vectors: 2, vec: ys, bytes: 32}
+			s.emit(fmt.Sprintf("tile%dx16%s", rows, suffix))
+		}
 	}
 }
 
 func (s tileShape) emit(name string) {
 	if s.masked {
-		function(name, "func(kc int, a, b, c *float32, ldc int, load int, bias *float32, mask uint64)", tileDoc+"\nOnly the columns whose bit is set in mask are read and written.")
+		function(name, "func(kc int, a, b, c *float32, lda, ldc, load int, bias *float32, mask uint64)", tileDoc+"\nOnly the columns whose bit is set in mask are read and written.")
 		Load(Param("mask"), reg.R9)
 		KMOVW(reg.R9L, reg.K1)
 		SHRQ(U8(16), reg.R9)
 		KMOVW(reg.R9L, reg.K2)
 	} else {
-		function(name, "func(kc int, a, b, c *float32, ldc int, load int, bias *float32)", tileDoc)
+		function(name, "func(kc int, a, b, c *float32, lda, ldc, load int, bias *float32)", tileDoc)
 	}
-	load([]string{"kc", "a", "b", "c", "ldc", "load", "bias"}, tileK, tileA, tileB, tileC, tileLD, tileLoad, tileBias)
+	load([]string{"kc", "a", "b", "c", "lda", "ldc", "load", "bias"}, tileK, tileA, tileB, tileC, tileLDA, tileLD, tileLoad, tileBias)
 	s.start()
 	s.loop()
 	s.finish()
@@ -130,34 +139,79 @@ func (s tileShape) clear(r Op) {
 	VXORPS(r, r, r)
 }
 
+// element is the place of a[k+u][i].
+func (s tileShape) element(i, u int) Mem {
+	if s.byRows {
+		m := Mem{Base: tileBases[i/3], Disp: 4 * u}
+		if i%3 > 0 {
+			m.Index, m.Scale = tileLDA, uint8(i%3)
+		}
+		return m
+	}
+	m := Mem{Base: []reg.GPPhysical{tileA, tileA2}[u/2], Disp: 4 * i}
+	if u%2 == 1 {
+		m.Index, m.Scale = tileLDA, 1
+	}
+	return m
+}
+
+// aim sets the pointers into A that the loop uses.
+func (s tileShape) aim() {
+	if !s.byRows {
+		LEAQ(Mem{Base: tileA, Index: tileLDA, Scale: 2}, tileA2)
+		return
+	}
+	for i := 1; 3*i < s.rows; i++ {
+		LEAQ(Mem{Base: tileBases[i-1], Index: tileLDA, Scale: 2}, tileBases[i])
+		ADDQ(tileLDA, tileBases[i])
+	}
+}
+
+// advance moves n steps of k on; n is 1 or 4.
+func (s tileShape) advance(n int) {
+	ADDQ(U32(n*2*s.bytes), tileB)
+	if s.byRows {
+		for i := 0; 3*i < s.rows; i++ {
+			ADDQ(U8(4*n), tileBases[i])
+		}
+		return
+	}
+	LEAQ(Mem{Base: tileA, Index: tileLDA, Scale: uint8(n)}, tileA)
+	LEAQ(Mem{Base: tileA2, Index: tileLDA, Scale: uint8(n)}, tileA2)
+}
+
 // step adds the products of row k+u of the panels.
 func (s tileShape) step(u int, prefetch bool) {
 	for j := range s.vectors {
 		VMOVUPS(Mem{Base: tileB, Disp: (2*u + j) * s.bytes}, s.b(j))
 	}
 	if prefetch {
-		PREFETCHT0(Mem{Base: tileB, Disp: 1024 + 2*u*s.bytes})
-		if s.bytes == 64 && s.vectors == 2 {
-			PREFETCHT0(Mem{Base: tileB, Disp: 1024 + (2*u+1)*s.bytes})
-		}
-		if s.bytes == 64 || u%2 == 0 {
-			PREFETCHT0(Mem{Base: tileA, Disp: 512 + u*s.panel*4})
-		}
+		s.prefetch(u)
 	}
 	for i := range s.rows {
-		VBROADCASTSS(Mem{Base: tileA, Disp: (u*s.panel + i) * 4}, s.factor(i))
+		VBROADCASTSS(s.element(i, u), s.factor(i))
 		for j := range s.vectors {
 			VFMADD231PS(s.b(j), s.factor(i), s.sum(i, j))
 		}
 	}
 }
 
+// prefetch asks for the panels some steps ahead.
+func (s tileShape) prefetch(u int) {
+	PREFETCHT0(Mem{Base: tileB, Disp: 1024 + 2*u*s.bytes})
+	if s.bytes == 64 && s.vectors == 2 {
+		PREFETCHT0(Mem{Base: tileB, Disp: 1024 + (2*u+1)*s.bytes})
+	}
+	if !s.byRows && u%2 == 0 {
+		m := s.element(0, u)
+		m.Index, m.Scale = tileLDA, 8
+		PREFETCHT0(m)
+	}
+}
+
 func (s tileShape) loop() {
 	const unroll = 4
-	advance := func(n int) {
-		ADDQ(U32(n*s.panel*4), tileA)
-		ADDQ(U32(n*2*s.bytes), tileB)
-	}
+	s.aim()
 	MOVQ(tileK, reg.RCX)
 	SHRQ(U8(2), reg.RCX)
 	JZ(LabelRef("rest"))
@@ -166,7 +220,7 @@ func (s tileShape) loop() {
 	for u := range unroll {
 		s.step(u, true)
 	}
-	advance(unroll)
+	s.advance(unroll)
 	DECQ(reg.RCX)
 	JNZ(LabelRef("four"))
 	Label("rest")
@@ -174,7 +228,7 @@ func (s tileShape) loop() {
 	JZ(LabelRef("finish"))
 	Label("one")
 	s.step(0, false)
-	advance(1)
+	s.advance(1)
 	DECQ(tileK)
 	JNZ(LabelRef("one"))
 	Label("finish")
