@@ -6,6 +6,8 @@
 package config
 
 import (
+	"runtime"
+
 	"yohaku/internal/wire"
 )
 
@@ -118,4 +120,12 @@ func (c Config) Hyper() wire.Hyper {
 		PredictionType: c.PredictionType, RandomFlip: c.RandomFlip, CheckpointingSteps: c.CheckpointingSteps,
 		NonFinitePolicy: c.NonFinitePolicy,
 	}
+}
+
+// LocalThreads is the number of kernel threads of each local worker.
+func (c Config) LocalThreads() int {
+	if c.Threads > 0 || c.LocalWorkers == 0 {
+		return c.Threads
+	}
+	return max(1, runtime.NumCPU()/c.LocalWorkers)
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,5 +92,29 @@ func TestWorkers(t *testing.T) {
 		if got := (Config{LocalWorkers: test.local, MinWorkers: test.least}).Workers(); got != test.want {
 			t.Errorf("%+v: waits for %d", test, got)
 		}
+	}
+}
+
+func TestASavedConfigurationContinues(t *testing.T) {
+	saved, err := load(t, "", "--steps", "30", "--learning-rate", "3.25e-5", "--prediction-type", "epsilon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := Parse(data)
+	if err != nil || back != saved {
+		t.Fatalf("%s gives %+v, %v; want %+v", data, back, err, saved)
+	}
+	more := saved
+	more.Steps, more.LocalWorkers = 60, 1
+	if got := saved.FirstChange(more); got != "" {
+		t.Errorf("more steps and fewer workers are refused for --%s", got)
+	}
+	more.LearningRate = 1
+	if got := saved.FirstChange(more); got != "learning-rate" {
+		t.Errorf("another learning rate: got %q", got)
 	}
 }

@@ -1,11 +1,14 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -65,6 +68,60 @@ func (f *Flags) Load() (Config, error) {
 		c.BetaMaPO = 0 // The paper's beta has no default: Validate asks for it.
 	}
 	return c, c.Validate()
+}
+
+// LoadOver is Load over the configuration of a run to continue.
+func (f *Flags) LoadOver(saved Config) (Config, error) {
+	c, err := f.decode(saved)
+	if err != nil {
+		return Config{}, err
+	}
+	return c, c.Validate()
+}
+
+// Parse reads what MarshalJSON wrote.
+func Parse(data []byte) (Config, error) {
+	var c Config
+	err := yaml.UnmarshalWithOptions(data, &c, yaml.Strict()) // JSON is YAML.
+	return c, err
+}
+
+// MarshalJSON writes the configuration under its keys, in order.
+func (c Config) MarshalJSON() ([]byte, error) {
+	out := []byte{'{'}
+	eachField(&c, func(key, _ string, field reflect.Value) {
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		value, err := json.Marshal(field.Interface())
+		if err != nil {
+			panic(fmt.Sprintf("encode key %s: %v", key, err)) // Validated: all floats are finite.
+		}
+		out = append(append(strconv.AppendQuote(out, key), ':'), value...)
+	})
+	return append(out, '}'), nil
+}
+
+// freeKeys may change when a run is continued: they decide no bit of the checkpoint.
+var freeKeys = []string{
+	"out", "run_id", "resume", "dry_run", "threads", "local_workers", "min_workers", "listen", "advertise", "http", "nats_url",
+	"log_format", "checkpointing_steps", "checkpoints_total_limit", "no_eval", "eval_prompts", "eval_seeds",
+	"num_inference_steps", "guidance_scale", "max_rejected_ratio", "model", "data", "steps",
+}
+
+// FirstChange is the flag of the first key that decides the result and differs in d, or "". Model
+// and data may lie elsewhere now; their digests are compared instead.
+func (c Config) FirstChange(d Config) string {
+	found := ""
+	other := reflect.ValueOf(d)
+	index := 0
+	eachField(&c, func(key, _ string, field reflect.Value) {
+		if found == "" && !slices.Contains(freeKeys, key) && !field.Equal(other.Field(index)) {
+			found = flagName(key)
+		}
+		index++
+	})
+	return found
 }
 
 // decode lays the file and the given flags over base.

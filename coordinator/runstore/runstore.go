@@ -82,15 +82,26 @@ func Create(out string, m Manifest) (*Run, error) {
 
 // Open locks the run folder dir to continue the run.
 func Open(dir string) (*Run, error) {
-	r := &Run{Dir: dir}
-	data, err := os.ReadFile(r.Path("manifest.json"))
+	m, err := ReadManifest(dir)
 	if err != nil {
-		return nil, fmt.Errorf("--resume: %s is no run folder: %w", dir, err)
+		return nil, err
 	}
-	if err := json.Unmarshal(data, &r.Manifest); err != nil {
-		return nil, fmt.Errorf("--resume: read %s: %w", r.Path("manifest.json"), err)
-	}
+	r := &Run{Dir: dir, Manifest: m}
 	return r, r.open()
+}
+
+// ReadManifest reads the manifest of the run in dir.
+func ReadManifest(dir string) (Manifest, error) {
+	var m Manifest
+	path := filepath.Join(dir, "manifest.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return m, fmt.Errorf("%s is no run folder: %w", dir, err)
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, fmt.Errorf("read %s: %w", path, err)
+	}
+	return m, nil
 }
 
 // open locks the folder, makes its sub-folders and opens the appended files.

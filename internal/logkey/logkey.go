@@ -29,4 +29,7 @@ const (
 	ItemsPerSecond   = "items_per_second"
 	CheckpointSHA256 = "checkpoint_sha256"
 	Path             = "path"
+	Device           = "device"
+	KernelSet        = "kernel_set"
+	State            = "state"
 )

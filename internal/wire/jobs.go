@@ -154,3 +154,17 @@ type Hyper struct {
 	CheckpointingSteps        int     `json:"checkpointing_steps"`
 	NonFinitePolicy           string  `json:"nonfinite_policy"`
 }
+
+// Meta is what a node tells in its gossip metadata.
+type Meta struct {
+	Route     string `json:"route"` // host:port of its NATS route.
+	PID       int    `json:"pid"`
+	Device    string `json:"device,omitempty"`
+	KernelSet string `json:"kernel_set,omitempty"`
+	Role      string `json:"role"` // "coordinator" or "worker".
+}
+
+// WelcomeExtra is what the bootstrap server tells beyond trust.Welcome.
+type WelcomeExtra struct {
+	NATSURL string `json:"nats_url,omitempty"` // Use this NATS cluster instead of embedded servers.
+}

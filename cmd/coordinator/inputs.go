@@ -1,0 +1,153 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"yohaku/coordinator/config"
+	"yohaku/dataset"
+	"yohaku/dataset/brand"
+	"yohaku/dataset/source"
+	"yohaku/model/checkpoint"
+	"yohaku/model/clip"
+	"yohaku/model/demo"
+	"yohaku/model/diffusion"
+	"yohaku/model/unet"
+	"yohaku/model/vae"
+)
+
+// The brand set of the built-in default.
+const (
+	brandPairs     = 240
+	brandFlipRatio = 0.1
+)
+
+// model is a base model that was checked.
+type model struct {
+	name, dir  string // dir is empty for the built-in one.
+	folder     *checkpoint.Folder
+	resolution int // Of its pictures.
+	factor     int // Picture sides must be multiples of it.
+}
+
+// openModel opens a pipeline folder, the built-in one when path is empty, and checks all of its
+// configurations and weight files.
+func openModel(path string) (model, error) {
+	m := model{name: "built-in base model"}
+	var err error
+	if path == "" {
+		m.folder, err = checkpoint.FolderFS(demo.Base(), ".")
+	} else {
+		m.name, m.dir = path, path
+		m.folder, err = checkpoint.OpenFolder(path)
+	}
+	if err != nil {
+		return model{}, fmt.Errorf("--model: %w", err)
+	}
+	if err := m.check(); err != nil {
+		return model{}, fmt.Errorf("--model: %w", err)
+	}
+	return m, nil
+}
+
+func (m *model) check() error {
+	if _, err := m.folder.Pipeline(); err != nil {
+		return err
+	}
+	network, err := unet.ReadConfig(m.folder.FS(), "unet")
+	if err != nil {
+		return err
+	}
+	autoencoder, err := vae.ReadConfig(m.folder.FS(), "vae")
+	if err != nil {
+		return err
+	}
+	if _, err := clip.ReadConfig(m.folder.FS(), "text_encoder"); err != nil {
+		return err
+	}
+	if _, err := diffusion.ReadConfig(m.folder.FS(), "scheduler"); err != nil {
+		return err
+	}
+	m.factor = autoencoder.Factor() * network.Factor()
+	m.resolution = network.SampleSize.Height * autoencoder.Factor()
+	for _, part := range []string{"unet", "vae", "text_encoder"} {
+		if err := m.checkWeights(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkWeights reads the headers of a part's weights, which finds files that are cut or lie.
+func (m *model) checkWeights(part string) error {
+	sub, err := m.folder.Sub(part)
+	if err != nil {
+		return err
+	}
+	w, err := sub.Weights("")
+	if err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// openSource opens the pairs that --data names.
+func openSource(path string, seed uint64) (dataset.Source, error) {
+	switch path {
+	case config.Brand:
+		return brand.Pairs(brandPairs, seed, brandFlipRatio), nil
+	case "":
+		return nil, errors.New("--data is empty: name a Pick-a-Pic parquet file or folder, a folder with metadata.jsonl, or 'brand'")
+	}
+	src, err := source.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	return src, nil
+}
+
+// maxEvalPrompts bounds the prompts that are taken from the data.
+const maxEvalPrompts = 24
+
+// evalPrompts finds the prompts of the evaluation, and a note on them for the report.
+func evalPrompts(c config.Config, data dataset.Set) (prompts []string, note string, err error) {
+	switch {
+	case c.EvalPrompts != "":
+		prompts, err = readPrompts(c.EvalPrompts)
+		return prompts, "", err
+	case c.Data == config.Brand:
+		return brand.HeldOutPrompts(), "", nil
+	}
+	seen := map[string]bool{}
+	for _, p := range data.Pairs {
+		if !seen[p.Prompt] && len(prompts) < maxEvalPrompts {
+			seen[p.Prompt] = true
+			prompts = append(prompts, p.Prompt)
+		}
+	}
+	return prompts, "the evaluation's prompts are the data's own, not held out; give others with --eval-prompts", nil
+}
+
+// readPrompts reads one prompt a line.
+func readPrompts(path string) ([]string, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--eval-prompts: %s does not exist; give a text file with one prompt a line", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--eval-prompts: %w", err)
+	}
+	var prompts []string
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line != "" {
+			prompts = append(prompts, line)
+		}
+	}
+	if len(prompts) == 0 {
+		return nil, fmt.Errorf("--eval-prompts: %s holds no prompt; give one a line", path)
+	}
+	return prompts, nil
+}

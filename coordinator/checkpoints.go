@@ -1,0 +1,97 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"yohaku/coordinator/runstore"
+	"yohaku/internal/bus/blob"
+	"yohaku/internal/logkey"
+	"yohaku/internal/wire"
+)
+
+// trainerFile holds the optimizer's state in a checkpoint folder.
+const trainerFile = "trainer_state.safetensors"
+
+// keepCheckpoint makes a checkpoint folder of what rank 0 handed over: the base's files with the
+// new UNet, and the trainer's state.
+func (c *Coordinator) keepCheckpoint(s wire.TrainState) error {
+	start := time.Now()
+	files := slices.DeleteFunc(slices.Clone(c.model.all), func(f runstore.File) bool { return strings.HasPrefix(f.Path, "unet/") })
+	handed := append(slices.Clone(s.UNet), wire.ModelFile{Path: trainerFile, Ref: s.Trainer})
+	for i, h := range handed {
+		source, err := c.blobs.Path(blob.Ref(h.Ref))
+		if err != nil {
+			return fmt.Errorf("checkpoint of step %d: %s: %w", s.Step, h.Path, err)
+		}
+		if i < len(s.UNet) {
+			h.Path = "unet/" + h.Path
+		}
+		files = append(files, runstore.File{Path: h.Path, Source: source, SHA256: h.Ref.SHA256})
+	}
+	if err := c.run.SyncLogs(); err != nil {
+		return fmt.Errorf("sync logs: %w", err)
+	}
+	if err := c.run.SaveCheckpoint(s.Step, s.SHA256, files); err != nil {
+		return fmt.Errorf("save checkpoint: %w; free some space and --resume the run", err)
+	}
+	if err := c.adopt(handed); err != nil {
+		return err
+	}
+	c.log.Info().Int(logkey.Step, s.Step).Str(logkey.CheckpointSHA256, s.SHA256).Dur(logkey.DurationMS, time.Since(start)).Msg("checkpoint saved")
+	return c.run.Prune(c.o.Config.CheckpointsTotalLimit)
+}
+
+// adopt makes the newest checkpoint the one that generations start from, and removes the copies
+// that were handed over.
+func (c *Coordinator) adopt(handed []wire.ModelFile) error {
+	for _, h := range handed {
+		file, err := c.blobs.Path(blob.Ref(h.Ref))
+		if err != nil || filepath.Dir(file) != c.run.Path("blobs") {
+			continue // Of the base model, which stays.
+		}
+		if err := os.Remove(file); err != nil {
+			return fmt.Errorf("remove handed-over file: %w", err)
+		}
+	}
+	all, err := c.run.Checkpoints()
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return errors.New("the checkpoint just saved is not in the run folder; was it removed by hand?")
+	}
+	c.training.state, err = c.offerCheckpoint(all[len(all)-1])
+	return err
+}
+
+// offerCheckpoint names a checkpoint's files for the workers.
+func (c *Coordinator) offerCheckpoint(k runstore.Checkpoint) (*wire.TrainState, error) {
+	digest, err := k.Digest()
+	if err != nil {
+		return nil, fmt.Errorf("read checkpoint digest: %w", err)
+	}
+	state := &wire.TrainState{Step: k.Step, SHA256: digest}
+	for name := range k.Sums {
+		component, isUNet := strings.CutPrefix(name, "unet/")
+		if !isUNet && name != trainerFile {
+			continue
+		}
+		ref, err := c.blobs.Register(filepath.Join(k.Dir, filepath.FromSlash(name)))
+		if err != nil {
+			return nil, fmt.Errorf("checkpoint: %w", err)
+		}
+		if isUNet {
+			state.UNet = append(state.UNet, wire.ModelFile{Path: component, Ref: wire.Ref(ref)})
+		} else {
+			state.Trainer = wire.Ref(ref)
+		}
+	}
+	slices.SortFunc(state.UNet, func(a, b wire.ModelFile) int { return strings.Compare(a.Path, b.Path) })
+	return state, nil
+}

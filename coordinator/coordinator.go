@@ -1,0 +1,195 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"yohaku/coordinator/api"
+	"yohaku/coordinator/config"
+	"yohaku/coordinator/evidence"
+	"yohaku/coordinator/runstore"
+	"yohaku/dataset"
+	"yohaku/internal/bus"
+	"yohaku/internal/bus/blob"
+	"yohaku/internal/membership"
+	"yohaku/internal/trust"
+	"yohaku/internal/wire"
+)
+
+// ErrStopped reports that the run was stopped on request before training began. Nothing is lost:
+// it can be resumed.
+var ErrStopped = errors.New("stopped on request")
+
+// Options are what the command line decides.
+type Options struct {
+	Config        config.Config
+	Version       string
+	ModelName     string
+	Model         fs.FS       // A diffusers pipeline folder.
+	ModelDir      string      // Where Model lies on disk; empty when it is built in.
+	Resolution    int         // Side of the training pictures, pixels.
+	Data          dataset.Set // Checked and filtered.
+	DataName      string
+	EvalPrompts   []string // None: no evaluation, for the reason in EvalNote.
+	EvalNote      string
+	ResumeDir     string   // The run folder to continue, or empty.
+	WorkerCommand []string // Starts a local worker; the address to join is appended.
+	Log           zerolog.Logger
+	WorkerLog     io.Writer       // Where local workers log.
+	Progress      io.Writer       // A terminal for the progress bar, or nil.
+	Stop          <-chan struct{} // Closed when the run is to end at the next step boundary.
+	Announce      func(join string, run *runstore.Run)
+}
+
+// Coordinator owns one run. Make it with New, then call Run once.
+type Coordinator struct {
+	o     Options
+	log   zerolog.Logger
+	start time.Time
+
+	run     *runstore.Run
+	trust   *trust.Authority
+	boot    *trust.Server
+	bus     *bus.Bus
+	members *membership.Membership
+	blobs   *blob.Folder
+	http    *api.Server
+	locals  *localWorkers
+
+	inbox    chan event
+	nodes    map[string]*node
+	standing []string // Node names in the order of joining.
+	handlers []*bus.Handler
+	served   *blob.Service
+	nextJob  int
+
+	model     modelFiles
+	shards    []wire.Ref
+	stopAsked bool
+	stopOnce  sync.Once
+	stopped   chan struct{} // Closed by Stop of the API.
+
+	progress *progress
+	training trainingState
+
+	mu     sync.Mutex // Guards status, which the API reads.
+	status api.Status
+}
+
+// Run performs the whole run and returns its report. It returns ErrStopped when it was asked to
+// end before the first step; a stop during training ends with a checkpoint and a report.
+func Run(ctx context.Context, o Options) (evidence.Report, error) {
+	c := &Coordinator{
+		o: o, log: o.Log, start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{},
+		stopped: make(chan struct{}), progress: newProgress(o.Progress, o.Config.Steps),
+	}
+	report, err := c.perform(ctx)
+	return report, errors.Join(err, c.close())
+}
+
+// perform runs the phases in order.
+func (c *Coordinator) perform(ctx context.Context) (evidence.Report, error) {
+	for _, phase := range []func(context.Context) error{
+		c.openRun, c.openCluster, c.prepareModel, c.gather, c.encode, c.train,
+	} {
+		if err := phase(ctx); err != nil {
+			return evidence.Report{}, err
+		}
+	}
+	return c.report(ctx)
+}
+
+// openRun creates the run folder, or opens the one to resume and rewinds it to its last checkpoint.
+func (c *Coordinator) openRun(context.Context) error {
+	if c.o.ResumeDir != "" {
+		return c.resumeRun()
+	}
+	run, err := runstore.Create(c.o.Config.Out, c.manifest())
+	if err != nil {
+		return err
+	}
+	c.run = run
+	if err := runstore.WriteLines(run, "rejected.jsonl", c.o.Data.Rejects); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (c *Coordinator) manifest() runstore.Manifest {
+	return runstore.Manifest{
+		RunID: c.o.Config.RunID, Version: c.o.Version, Created: c.start.UTC().Truncate(time.Second), Config: wire.Encode(c.o.Config),
+		Seed: c.o.Config.Seed, DataName: c.o.DataName, DataDigest: c.o.Data.Digest, Pairs: len(c.o.Data.Pairs),
+		Ties: c.o.Data.Ties, RejectedRows: len(c.o.Data.Rejects),
+	}
+}
+
+func (c *Coordinator) resumeRun() error {
+	run, err := runstore.Open(c.o.ResumeDir)
+	if err != nil {
+		return err
+	}
+	c.run = run
+	if got, want := c.o.Data.Digest, run.Manifest.DataDigest; got != want {
+		return fmt.Errorf("--resume %s: the data has digest %.12s…, the run was started on %.12s…; give the same --data and filters, or start a new run", run.Manifest.RunID, got, want)
+	}
+	return nil
+}
+
+// Status is what the API shows.
+func (c *Coordinator) Status() api.Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status
+}
+
+// Token is the join token and the line to paste.
+func (c *Coordinator) Token() api.Token {
+	token := c.trust.Token(time.Time{}).Encode()
+	return api.Token{Token: token, Join: c.joinLine(token)}
+}
+
+// Stop asks for an end at the next step boundary.
+func (c *Coordinator) Stop() { c.stopOnce.Do(func() { close(c.stopped) }) }
+
+// show changes what the API shows.
+func (c *Coordinator) show(change func(*api.Status)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.status)
+}
+
+// close ends everything that was started, in reverse order. It may be called at any stage.
+func (c *Coordinator) close() error {
+	var errs []error
+	c.progress.clear()
+	if c.http != nil {
+		errs = append(errs, c.http.Close())
+	}
+	c.dismissWorkers()
+	if c.boot != nil {
+		errs = append(errs, c.boot.Close())
+	}
+	for _, h := range c.handlers {
+		h.Close()
+	}
+	if c.served != nil {
+		c.served.Close()
+	}
+	if c.members != nil {
+		errs = append(errs, c.members.Close())
+	}
+	if c.bus != nil {
+		c.bus.Close()
+	}
+	if c.run != nil {
+		errs = append(errs, c.run.Close())
+	}
+	return errors.Join(errs...)
+}

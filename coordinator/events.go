@@ -1,0 +1,229 @@
+package coordinator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"yohaku/coordinator/api"
+	"yohaku/internal/bus"
+	"yohaku/internal/logkey"
+	"yohaku/internal/membership"
+	"yohaku/internal/wire"
+)
+
+// inboxSize bounds the events that wait; a handler whose event finds no place makes its sender wait.
+const inboxSize = 256
+
+// event is something that happened outside; exactly one field is set.
+type event struct {
+	hello  *wire.Hello
+	report *wire.Report
+	lost   string // A member that is gone.
+	stop   bool
+	reply  chan error // For hello and report: the answer to the sender.
+}
+
+// node is a worker that said hello.
+type node struct {
+	hello          wire.Hello
+	state          string
+	rank           int
+	itemsPerSecond float64
+}
+
+// listen subscribes to what workers say.
+func (c *Coordinator) listen() error {
+	subjects := wire.Subjects{RunID: c.o.Config.RunID}
+	hello, err := bus.Handle(c.bus.Conn(), subjects.Hello(), 1, func(ctx context.Context, data []byte) ([]byte, error) {
+		var h wire.Hello
+		if err := wire.Decode(data, &h); err != nil {
+			return nil, err
+		}
+		return c.post(ctx, event{hello: &h})
+	})
+	if err != nil {
+		return fmt.Errorf("listen for workers: %w", err)
+	}
+	c.handlers = append(c.handlers, hello)
+	report, err := bus.Handle(c.bus.Conn(), subjects.Report(), 1, func(ctx context.Context, data []byte) ([]byte, error) {
+		var r wire.Report
+		if err := wire.Decode(data, &r); err != nil {
+			return nil, err
+		}
+		return c.post(ctx, event{report: &r})
+	})
+	if err != nil {
+		return fmt.Errorf("listen for reports: %w", err)
+	}
+	c.handlers = append(c.handlers, report)
+	return nil
+}
+
+// post puts ev into the inbox and waits for the owner's answer.
+func (c *Coordinator) post(ctx context.Context, ev event) ([]byte, error) {
+	ev.reply = make(chan error, 1)
+	select {
+	case c.inbox <- ev:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case err := <-ev.reply:
+		return nil, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// next waits for an event, after doing what every phase does with it: keeping the table of nodes.
+// What a phase gets has effect: a hello of a node that was let in, a report of a known node, a
+// node that is gone, or the wish to stop.
+func (c *Coordinator) next(ctx context.Context) (event, error) {
+	for {
+		var ev event
+		select {
+		case <-ctx.Done():
+			return event{}, context.Cause(ctx)
+		case <-c.unlessAsked(c.o.Stop):
+			return c.stopEvent(), nil
+		case <-c.unlessAsked(c.stopped):
+			return c.stopEvent(), nil
+		case member := <-c.members.Events():
+			ev = c.memberEvent(member)
+		case exit := <-c.locals.exits():
+			if err := c.localExit(exit); err != nil {
+				return event{}, err
+			}
+			continue
+		case ev = <-c.inbox:
+		}
+		if c.accept(ev) {
+			return ev, nil
+		}
+	}
+}
+
+// stopEvent notes the wish to stop; it is heard once.
+func (c *Coordinator) stopEvent() event {
+	c.stopAsked = true
+	c.log.Info().Msg("stopping at the next step boundary; a second Ctrl-C ends at once")
+	return event{stop: true}
+}
+
+// unlessAsked is ch, or nil when the wish to stop was heard already.
+func (c *Coordinator) unlessAsked(ch <-chan struct{}) <-chan struct{} {
+	if c.stopAsked {
+		return nil
+	}
+	return ch
+}
+
+// memberEvent turns a gossip event into one of ours, adding routes to those that join.
+func (c *Coordinator) memberEvent(m membership.Event) event {
+	switch m.Kind {
+	case membership.Leave:
+		return event{lost: m.Node.Name}
+	case membership.Resync:
+		return c.missing()
+	case membership.Conflict:
+		c.log.Error().Str(logkey.Peer, m.Node.Name).Msg("a second node has the name of a living one; end one of them")
+		return event{}
+	}
+	var meta wire.Meta
+	if err := json.Unmarshal(m.Node.Meta, &meta); err != nil || meta.Route == "" {
+		return event{}
+	}
+	if err := c.bus.AddRoute(meta.Route); err != nil {
+		c.log.Warn().Err(err).Str(logkey.Peer, m.Node.Name).Msg("route to member not added")
+	}
+	return event{}
+}
+
+// missing finds a known node that gossip no longer lists, after events were dropped. Further ones
+// are found by the next Resync, or by the job that fails on them.
+func (c *Coordinator) missing() event {
+	present := map[string]bool{}
+	for _, n := range c.members.Members() {
+		present[n.Name] = true
+	}
+	for _, name := range c.standing {
+		if !present[name] {
+			return event{lost: name}
+		}
+	}
+	return event{}
+}
+
+// accept keeps the table of nodes and answers the sender. It tells whether ev concerns the phase.
+func (c *Coordinator) accept(ev event) bool {
+	switch {
+	case ev.hello != nil:
+		err := c.welcome(*ev.hello)
+		ev.reply <- err
+		return err == nil
+	case ev.report != nil:
+		ev.reply <- nil
+		_, known := c.nodes[ev.report.Node]
+		return known
+	case ev.lost != "":
+		if _, known := c.nodes[ev.lost]; !known {
+			return false
+		}
+		delete(c.nodes, ev.lost)
+		c.standing = slices.DeleteFunc(c.standing, func(n string) bool { return n == ev.lost })
+		c.log.Warn().Str(logkey.Node, ev.lost).Int(logkey.WorldSize, len(c.nodes)).Msg("worker gone")
+		c.showNodes()
+		return true
+	}
+	return false
+}
+
+// welcome lets a worker in, or says why not.
+func (c *Coordinator) welcome(h wire.Hello) error {
+	if h.Protocol != wire.Version || h.Version != c.o.Version {
+		return fmt.Errorf("worker %s is version %s (protocol %d), the coordinator is %s (%d): install the same version on both", h.Node, h.Version, h.Protocol, c.o.Version, wire.Version)
+	}
+	if !wire.ValidToken(h.Node) {
+		return fmt.Errorf("worker name %q must be 1 to 64 letters, digits, '-' or '_': give another --name", h.Node)
+	}
+	if set := c.run.Manifest.KernelSet; set != "" && set != h.KernelSet {
+		return fmt.Errorf("worker %s has the kernel set %s, this run uses %s: other kernels give other bits, and the run promises the same; start it on a machine of the same kind, or with YOHAKU_KERNELS=%s if that machine has it", h.Node, h.KernelSet, set, set)
+	}
+	if c.run.Manifest.KernelSet == "" {
+		c.run.Manifest.KernelSet = h.KernelSet
+		if err := c.run.SaveManifest(); err != nil {
+			return err
+		}
+	}
+	if _, known := c.nodes[h.Node]; !known {
+		c.standing = append(c.standing, h.Node)
+	}
+	c.nodes[h.Node] = &node{hello: h, state: "idle", rank: -1}
+	c.log.Info().Str(logkey.Node, h.Node).Str(logkey.Device, h.Device).Str(logkey.KernelSet, h.KernelSet).Int(logkey.WorldSize, len(c.nodes)).Msg("worker ready")
+	c.showNodes()
+	return nil
+}
+
+// showNodes copies the table of nodes into the status, ranks first.
+func (c *Coordinator) showNodes() {
+	nodes := make([]api.Node, 0, len(c.standing))
+	for _, name := range c.standing {
+		n := c.nodes[name]
+		nodes = append(nodes, api.Node{
+			Name: name, Rank: n.rank, PID: n.hello.PID, Host: n.hello.Host, Device: n.hello.Device,
+			KernelSet: n.hello.KernelSet, ItemsPerSecond: n.itemsPerSecond, State: n.state,
+		})
+	}
+	slices.SortStableFunc(nodes, func(a, b api.Node) int { return rankOrder(a.Rank) - rankOrder(b.Rank) })
+	c.show(func(s *api.Status) { s.Nodes = nodes })
+}
+
+// rankOrder puts those that stand by last.
+func rankOrder(rank int) int {
+	if rank < 0 {
+		return 1 << 30
+	}
+	return rank
+}
