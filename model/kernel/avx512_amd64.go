@@ -34,6 +34,10 @@ func tileAVX512(t *tile, _ *Scratch) {
 		tileWideRows(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	case t.cols > 16:
 		tileWide(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+	case t.cols <= 8 && t.byRows:
+		tileEightRows(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+	case t.cols <= 8:
+		tileEight(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	case t.byRows:
 		tileNarrowRows(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	default:

@@ -20,6 +20,14 @@ func tile1x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 //go:noescape
 func tile1x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile1x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile1x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile1x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -35,6 +43,14 @@ func tile1x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 //
 //go:noescape
 func tile1x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile1x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile1x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile2x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -52,6 +68,14 @@ func tile2x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 //go:noescape
 func tile2x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile2x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile2x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile2x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -67,6 +91,14 @@ func tile2x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 //
 //go:noescape
 func tile2x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile2x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile2x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile3x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -84,6 +116,14 @@ func tile3x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 //go:noescape
 func tile3x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile3x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile3x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile3x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -99,6 +139,14 @@ func tile3x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 //
 //go:noescape
 func tile3x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile3x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile3x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile4x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -116,6 +164,14 @@ func tile4x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 //go:noescape
 func tile4x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile4x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile4x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile4x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -131,6 +187,14 @@ func tile4x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 //
 //go:noescape
 func tile4x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile4x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile4x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile5x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -148,6 +212,14 @@ func tile5x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 //go:noescape
 func tile5x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile5x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile5x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile5x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -163,6 +235,14 @@ func tile5x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 //
 //go:noescape
 func tile5x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile5x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile5x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile6x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -180,6 +260,14 @@ func tile6x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 //go:noescape
 func tile6x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile6x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile6x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile6x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -195,6 +283,14 @@ func tile6x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 //
 //go:noescape
 func tile6x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile6x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile6x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile7x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -212,6 +308,14 @@ func tile7x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 //go:noescape
 func tile7x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile7x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile7x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile7x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -227,6 +331,14 @@ func tile7x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 //
 //go:noescape
 func tile7x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile7x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile7x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile8x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -244,6 +356,14 @@ func tile8x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 //go:noescape
 func tile8x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile8x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile8x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile8x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -259,6 +379,14 @@ func tile8x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 //
 //go:noescape
 func tile8x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile8x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile8x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile9x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -276,6 +404,14 @@ func tile9x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 //go:noescape
 func tile9x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile9x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile9x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile9x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -291,6 +427,14 @@ func tile9x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 //
 //go:noescape
 func tile9x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile9x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile9x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile10x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -308,6 +452,14 @@ func tile10x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, loa
 //go:noescape
 func tile10x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile10x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile10x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile10x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -323,6 +475,14 @@ func tile10x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int,
 //
 //go:noescape
 func tile10x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile10x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile10x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile11x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -340,6 +500,14 @@ func tile11x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, loa
 //go:noescape
 func tile11x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile11x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile11x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile11x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -355,6 +523,14 @@ func tile11x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int,
 //
 //go:noescape
 func tile11x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile11x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile11x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile12x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -372,6 +548,14 @@ func tile12x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, loa
 //go:noescape
 func tile12x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile12x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile12x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile12x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -387,6 +571,14 @@ func tile12x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int,
 //
 //go:noescape
 func tile12x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile12x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile12x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile13x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -404,6 +596,14 @@ func tile13x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, loa
 //go:noescape
 func tile13x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile13x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile13x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile13x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -419,6 +619,14 @@ func tile13x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int,
 //
 //go:noescape
 func tile13x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile13x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile13x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile14x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
@@ -436,6 +644,14 @@ func tile14x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, loa
 //go:noescape
 func tile14x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile14x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile14x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile14x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
 // the sum starts at c when load is not 0; bias may be nil.
@@ -451,6 +667,14 @@ func tile14x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int,
 //
 //go:noescape
 func tile14x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile14x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile14x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
 // tile1x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;

@@ -18,6 +18,7 @@ type tileShape struct {
 	byRows        bool // A lies in rows of k, unpacked.
 	vec           []reg.VecPhysical
 	bytes         int  // Of a vector.
+	bRow          int  // Bytes of a row of B's panel.
 	masked        bool // Columns past the masks are left alone.
 }
 
@@ -34,19 +35,27 @@ func tiles512() {
 	for rows := 1; rows <= 14; rows++ {
 		for _, byRows := range []bool{false, true} {
 			suffix := map[bool]string{false: "", true: "Rows"}[byRows]
-			s := tileShape{rows: rows, byRows: byRows, vectors: 2, vec: zs, bytes: 64, masked: true}
+			s := tileShape{rows: rows, byRows: byRows, vectors: 2, vec: zs, bytes: 64, bRow: 128, masked: true}
 			s.emit(fmt.Sprintf("tile%dx32%s", rows, suffix))
 			s.vectors = 1
 			s.emit(fmt.Sprintf("tile%dx16of32%s", rows, suffix))
+			s.vec, s.bytes = allYs(), 32
+			s.emit(fmt.Sprintf("tile%dx8of32%s", rows, suffix))
 		}
 	}
+}
+
+// allYs are the 32 registers of 256 bits that AVX-512VL has.
+func allYs() []reg.VecPhysical {
+	return append(append([]reg.VecPhysical{}, ys...),
+		reg.Y16, reg.Y17, reg.Y18, reg.Y19, reg.Y20, reg.Y21, reg.Y22, reg.Y23, reg.Y24, reg.Y25, reg.Y26, reg.Y27, reg.Y28, reg.Y29, reg.Y30, reg.Y31)
 }
 
 func tiles256() {
 	for rows := 1; rows <= 6; rows++ {
 		for _, byRows := range []bool{false, true} {
 			suffix := map[bool]string{false: "", true: "Rows"}[byRows]
-			s := tileShape{rows: rows, byRows: byRows, vectors: 2, vec: ys, bytes: 32}
+			s := tileShape{rows: rows, byRows: byRows, vectors: 2, vec: ys, bytes: 32, bRow: 64}
 			s.emit(fmt.Sprintf("tile%dx16%s", rows, suffix))
 		}
 	}
@@ -169,7 +178,7 @@ func (s tileShape) aim() {
 
 // advance moves n steps of k on; n is 1 or 4.
 func (s tileShape) advance(n int) {
-	ADDQ(U32(n*2*s.bytes), tileB)
+	ADDQ(U32(n*s.bRow), tileB)
 	if s.byRows {
 		for i := 0; 3*i < s.rows; i++ {
 			ADDQ(U8(4*n), tileBases[i])
@@ -183,7 +192,7 @@ func (s tileShape) advance(n int) {
 // step adds the products of row k+u of the panels.
 func (s tileShape) step(u int, prefetch bool) {
 	for j := range s.vectors {
-		VMOVUPS(Mem{Base: tileB, Disp: (2*u + j) * s.bytes}, s.b(j))
+		VMOVUPS(Mem{Base: tileB, Disp: u*s.bRow + j*s.bytes}, s.b(j))
 	}
 	if prefetch {
 		s.prefetch(u)
@@ -198,9 +207,9 @@ func (s tileShape) step(u int, prefetch bool) {
 
 // prefetch asks for the panels some steps ahead.
 func (s tileShape) prefetch(u int) {
-	PREFETCHT0(Mem{Base: tileB, Disp: 1024 + 2*u*s.bytes})
+	PREFETCHT0(Mem{Base: tileB, Disp: 1024 + u*s.bRow})
 	if s.bytes == 64 && s.vectors == 2 {
-		PREFETCHT0(Mem{Base: tileB, Disp: 1024 + (2*u+1)*s.bytes})
+		PREFETCHT0(Mem{Base: tileB, Disp: 1024 + u*s.bRow + 64})
 	}
 	if !s.byRows && u%2 == 0 {
 		m := s.element(0, u)
