@@ -37,6 +37,7 @@ type Executable struct {
 	paramSlab []float32
 	inputs    map[op.Node][]float32
 	inputName map[string]op.Node
+	inputInfo []ParamInfo
 	owned     [][]float32 // Memory of outputs and constants, by storage.
 	gradOrder []ParamInfo
 	steps     []step
@@ -96,6 +97,7 @@ func (e *Executable) layout(b *op.Builder, be backend.Backend) {
 	for _, n := range b.Inputs() {
 		e.inputs[n] = be.Alloc(n.Shape().TotalSize())
 		e.inputName[n.Name()] = n
+		e.inputInfo = append(e.inputInfo, ParamInfo{Name: n.Name(), Shape: n.Shape(), Offset: -1, Len: n.Shape().TotalSize()})
 	}
 	e.slab = be.Alloc(e.memory.slab)
 	e.owned = make([][]float32, len(e.program.storages))
@@ -217,6 +219,9 @@ func (e *Executable) Input(name string) []float32 {
 	}
 	return e.inputs[n]
 }
+
+// Inputs lists the inputs in the order they were made; Offset is −1.
+func (e *Executable) Inputs() []ParamInfo { return e.inputInfo }
 
 // Output is the memory of output i, valid until the next Run.
 func (e *Executable) Output(i int) []float32 { return e.data(e.program.outputs[i]) }

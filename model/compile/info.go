@@ -30,7 +30,7 @@ func (e *Executable) Plan() PlanInfo {
 }
 
 func (e *Executable) flops(c *instruction) int64 {
-	return op.FLOPs(unwrap(c.def), e.program.operandShapes(c), c.shapes)
+	return op.FLOPs(unwrap(c.def), e.program.operandShapes(c), c.shapes) // An addend comes last, and is not looked at.
 }
 
 // InstructionProfile is what one instruction took.

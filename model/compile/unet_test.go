@@ -47,8 +47,8 @@ func (c unetCase) config(t testing.TB) unet.Config {
 	return cfg
 }
 
-// graph builds the network with its loss and gradients.
-func (c unetCase) graph(t testing.TB) (b *op.Builder, loss op.Node, grads []op.Node) {
+// forward builds the network with its loss.
+func (c unetCase) forward(t testing.TB) (b *op.Builder, loss, pred op.Node) {
 	t.Helper()
 	b = op.NewBuilder()
 	n := 2 * c.pairs
@@ -58,43 +58,58 @@ func (c unetCase) graph(t testing.TB) (b *op.Builder, loss op.Node, grads []op.N
 	}
 	mse := b.Apply(op.MSEPerSample{}, pred, b.Input("target", n, c.size, c.size, 4))
 	loss = b.Apply(op.MaPO{Objective: objective.Config{Form: objective.ReferenceCode, Beta: 0.1, SNR: 0.5, Scale: 1000}}, mse)
-	grads, err = b.Grad(loss, b.Params()...)
+	return b, loss, pred
+}
+
+// compile makes the training program, with weights and inputs.
+func (c unetCase) compile(t testing.TB, be backend.Backend, o compile.Options) *compile.Executable {
+	t.Helper()
+	b, loss, _ := c.forward(t)
+	grads, err := b.Grad(loss, b.Params()...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b, loss, grads
-}
-
-func (c unetCase) compile(t testing.TB, be backend.Backend, o compile.Options) *compile.Executable {
-	t.Helper()
-	b, loss, grads := c.graph(t)
 	e, err := compile.Compile(b, be, []op.Node{loss}, grads, o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.fill(e)
+	return e
+}
+
+// fill writes weights and inputs, the same on each call.
+func (c unetCase) fill(e *compile.Executable) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, p := range e.Params() {
 		for i := range p.Len {
 			e.ParamSlab()[p.Offset+i] = float32(r.NormFloat64() * 0.1)
 		}
 	}
-	for _, name := range []string{"sample", "context", "target"} {
-		for i := range e.Input(name) {
-			e.Input(name)[i] = float32(r.NormFloat64())
+	for _, i := range e.Inputs() {
+		data := e.Input(i.Name)
+		for k := range data {
+			switch i.Name {
+			case "timesteps":
+				data[k] = float32(61 * (k % c.pairs))
+			case "seed":
+				data[k] = 1
+			default:
+				data[k] = float32(r.NormFloat64())
+			}
 		}
 	}
-	for i := range e.Input("timesteps") {
-		e.Input("timesteps")[i] = float32(61 * (i % c.pairs))
-	}
-	return e
 }
 
 // BenchmarkDemoUNet measures forward and backward of the demo's network; -v prints what each
 // operator takes.
-func BenchmarkDemoUNet(b *testing.B) { benchmarkUNet(b, demoUNet) }
+func BenchmarkDemoUNet(b *testing.B) {
+	for _, threads := range []int{1, 2} {
+		b.Run(fmt.Sprint("threads=", threads), func(b *testing.B) { benchmarkUNet(b, demoUNet, threads) })
+	}
+}
 
-func benchmarkUNet(b *testing.B, c unetCase) {
-	be := cpu.New(0)
+func benchmarkUNet(b *testing.B, c unetCase, threads int) {
+	be := cpu.New(threads)
 	defer be.Close()
 	e := c.compile(b, be, compile.Options{Profile: true})
 	if err := e.Run(nil); err != nil {
