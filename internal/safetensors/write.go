@@ -169,19 +169,37 @@ func Encode(w io.Writer, data []float32, d DType) error {
 	if !d.IsFloat() {
 		return fmt.Errorf("data of type %T cannot be written as %s", data, d)
 	}
+	if d == F32 {
+		return encodeFloat32(w, data)
+	}
 	return encode(w, data, d.Size(), floatEncoder(d))
 }
 
+// encodeFloat32 is encode for the common type, without a call for each element.
+func encodeFloat32(w io.Writer, data []float32) error {
+	buf := make([]byte, min(chunkBytes, 4*len(data)))
+	for len(data) > 0 {
+		n := min(len(data), len(buf)/4)
+		for i, v := range data[:n] {
+			binary.LittleEndian.PutUint32(buf[4*i:4*i+4], math.Float32bits(v))
+		}
+		if _, err := w.Write(buf[:4*n]); err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+// floatEncoder returns how one element of F64, F16 or BF16 is written.
 func floatEncoder(d DType) func([]byte, float32) {
 	switch d {
 	case F64:
 		return func(b []byte, v float32) { binary.LittleEndian.PutUint64(b, math.Float64bits(float64(v))) }
 	case F16:
 		return func(b []byte, v float32) { binary.LittleEndian.PutUint16(b, Float32ToFloat16(v)) }
-	case BF16:
-		return func(b []byte, v float32) { binary.LittleEndian.PutUint16(b, Float32ToBFloat16(v)) }
 	}
-	return func(b []byte, v float32) { binary.LittleEndian.PutUint32(b, math.Float32bits(v)) }
+	return func(b []byte, v float32) { binary.LittleEndian.PutUint16(b, Float32ToBFloat16(v)) }
 }
 
 // encode writes data through a bounded buffer.

@@ -402,3 +402,25 @@ func TestDigest(t *testing.T) {
 }
 
 func negativeZero() float64 { zero := 0.0; return -1 * zero }
+
+func FuzzIndexes(f *testing.F) {
+	f.Add([]byte(`{"_class_name":"StableDiffusionPipeline","unet":["diffusers","UNet2DConditionModel"]}`))
+	f.Add([]byte(`{"weight_map":{"a":"model-00001-of-00001.safetensors"}}`))
+	f.Add([]byte(strings.Repeat("0", 64) + "  unet/config.json\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if p, err := parseIndex(data); err == nil && p.Components["unet"].Class != "UNet2DConditionModel" {
+			t.Errorf("accepted without a unet: %v", p.Components)
+		}
+		if sums, err := parseSums(data); err == nil {
+			for name := range sums {
+				if !filepath.IsLocal(name) {
+					t.Errorf("%q leaves the folder", name)
+				}
+			}
+		}
+		files := map[string][]byte{"model.safetensors.index.json": data, "model-00001-of-00001.safetensors": tensors(t, map[string][]int{"a": {1}})}
+		if w, err := open(t, files).Weights(""); err == nil && !slices.Equal(w.Names(), []string{"a"}) {
+			t.Errorf("names %v", w.Names())
+		}
+	})
+}
