@@ -136,12 +136,15 @@ func (r *run) decode(x []float32) ([]*image.NRGBA, error) {
 }
 
 // picture converts x [height,width,3] in [−1, 1] to 8 bits: round(255·clamp(x/2 + 1/2)), halves to even, as diffusers
-// and numpy do.
+// and numpy do. NaN, of a model that broke, is black.
 func picture(x []float32, height, width int) *image.NRGBA {
 	img := image.NewNRGBA(image.Rect(0, 0, width, height))
 	for p := range height * width {
 		for c := range 3 {
 			v := min(max(float32(x[3*p+c]*0.5)+0.5, 0), 1)
+			if v != v {
+				v = 0 // Converting NaN differs between processors.
+			}
 			img.Pix[4*p+c] = uint8(math.RoundToEven(float64(v * 255)))
 		}
 		img.Pix[4*p+3] = 255

@@ -87,6 +87,8 @@ func (p *Pipeline) withDefaults(o Options) (Options, error) {
 	}
 	multiple := f * p.unet.Factor()
 	switch {
+	case o.Height == 0 || o.Width == 0:
+		return o, fmt.Errorf("the unet's config in %s has no sample_size: give height and width", p.folder.Path())
 	case o.Batch < 1:
 		return o, fmt.Errorf("pictures at a time must be at least 1, got %d", o.Batch)
 	case o.Height < 1 || o.Width < 1 || o.Height > maxSide || o.Width > maxSide || o.Height%multiple != 0 || o.Width%multiple != 0:

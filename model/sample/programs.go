@@ -19,6 +19,10 @@ const (
 	inputLatents   = "input.latents"
 )
 
+// maxPrograms bounds the programs kept of a component, each with its own working memory: a full batch's and the last,
+// smaller one's.
+const maxPrograms = 2
+
 // denoiser returns the UNet's program for s, the same one for the same shape.
 func (p *Pipeline) denoiser(s shape) (*compile.Executable, error) {
 	if e, ok := p.denoisers[s]; ok {
@@ -35,7 +39,7 @@ func (p *Pipeline) denoiser(s shape) (*compile.Executable, error) {
 	}
 	e, err := p.program(b, pred, "unet", &p.unetSlab, checkpoint.LoadOptions{})
 	if err == nil {
-		p.denoisers[s] = e
+		keep(p.denoisers, s, e)
 	}
 	return e, err
 }
@@ -52,7 +56,7 @@ func (p *Pipeline) decoder(s shape) (*compile.Executable, error) {
 	}
 	e, err := p.program(b, image, "vae", &p.vaeSlab, checkpoint.LoadOptions{Rename: vae.Rename, Partial: true})
 	if err == nil {
-		p.decoders[s] = e
+		keep(p.decoders, s, e)
 	}
 	return e, err
 }
@@ -76,4 +80,11 @@ func (p *Pipeline) program(b *op.Builder, out op.Node, component string, slab *[
 	}
 	*slab = e.ParamSlab()
 	return e, nil
+}
+
+func keep(programs map[shape]*compile.Executable, s shape, e *compile.Executable) {
+	if len(programs) >= maxPrograms {
+		clear(programs)
+	}
+	programs[s] = e
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"image"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -247,6 +248,16 @@ func TestGenerateRefuses(t *testing.T) {
 	}
 }
 
+func TestNoSampleSize(t *testing.T) {
+	dir := tinyPipeline(t)
+	write(t, filepath.Join(dir, "unet", "config.json"), strings.Replace(configs["unet"], `"sample_size":8`, `"sample_size":null`, 1))
+	p := open(t, dir, 1)
+	if _, err := p.Generate(t.Context(), make([]Request, 1), Options{}); err == nil || !strings.Contains(err.Error(), "no sample_size") {
+		t.Errorf("got %v, want it to say that there is no sample_size", err)
+	}
+	generate(t, p, Options{Steps: 1, Height: 16, Width: 8}, Request{})
+}
+
 func TestOpenRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -296,8 +307,8 @@ func remove(t *testing.T, elem ...string) {
 
 func TestPictureRoundsAsNumpy(t *testing.T) {
 	at := func(v float32) float32 { return v*2/255 - 1 }
-	img := picture([]float32{at(10), at(11.4), at(300), -3, at(99.6), 1}, 1, 2)
-	if want := []uint8{10, 11, 255, 255, 0, 100, 255, 255}; !slices.Equal(img.Pix, want) {
+	img := picture([]float32{at(10), at(11.4), at(300), -3, at(99.6), float32(math.NaN())}, 1, 2)
+	if want := []uint8{10, 11, 255, 255, 0, 100, 0, 255}; !slices.Equal(img.Pix, want) {
 		t.Errorf("got %v, want %v", img.Pix, want)
 	}
 }
