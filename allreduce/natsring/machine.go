@@ -37,6 +37,7 @@ type machine struct {
 	floor   position // Of the last operation that began.
 	done    []key    // What ended well at floor.
 	void    map[position]error
+	news    *abort // Of a rank lost, while this one had nothing running.
 
 	stash   []stashed
 	control control
@@ -105,6 +106,7 @@ func newMachine(s settings) *machine {
 // nothing runs, when the operation is void already or out of order.
 func (m *machine) begin(now time.Time, k key, j job) error {
 	assert.That(m.running == nil && m.outcome == nil, "an operation begins while another one is running")
+	m.heedNews(k.position)
 	if err := m.void[k.position]; err != nil {
 		return err
 	}

@@ -52,24 +52,38 @@ func (m *machine) tell(at position, why abort) {
 	m.control.aborts = append(m.control.aborts, toNext, why)
 }
 
-// aborted handles a neighbour's abort: it voids the position here, and passes it on the first time.
+// aborted handles a neighbour's abort: it voids the position here, and passes it on the first time. News
+// of a lost rank also reaches a rank that is through the neighbour's step: the next one cannot end either.
 func (m *machine) aborted(h header, payload []byte) {
 	why, err := decodeAbort(h, payload)
 	if err != nil || why.rank >= m.world {
 		m.drops.malformed++
 		return
 	}
-	if m.stale(key{position: why.at}) || len(m.void) >= maxVoid {
+	op := m.running
+	switch ahead := op != nil && why.at.step < op.key.step; {
+	case op != nil && op.key.position == why.at, ahead && why.reason == reasonLost:
+		m.fail(m.abortError(why), why)
+	case m.stale(key{position: why.at}) || len(m.void) >= maxVoid:
 		m.drops.stale++
-		return
+	default:
+		if why.reason == reasonLost && op == nil {
+			m.news = &why
+		}
+		m.voidPosition(why.at, m.abortError(why))
+		m.tell(why.at, why)
 	}
-	reason := m.abortError(why)
-	if m.running != nil && m.running.key.position == why.at {
-		m.fail(reason, why)
-		return
+}
+
+// heedNews voids position p when a rank was lost in an earlier step that is complete here. At the same step
+// the caller knows already, and tries again.
+func (m *machine) heedNews(p position) {
+	why := m.news
+	m.news = nil
+	if why != nil && why.at.step < p.step {
+		m.voidPosition(p, m.abortError(*why))
+		m.tell(p, *why)
 	}
-	m.voidPosition(why.at, reason)
-	m.tell(why.at, why)
 }
 
 func (m *machine) abortError(why abort) error {

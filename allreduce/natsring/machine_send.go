@@ -12,11 +12,11 @@ func (m *machine) nextFrame(b []byte) (frame []byte, toNext, ok bool) {
 	case c.ack:
 		c.ack = false
 		k, chunks := m.state(func(op *operation) int { op.told = op.received; return op.received })
-		return withLength(m.appendHeader(b, kindAck, k, chunks, flag(m.prevPeer.heard))), false, true
+		return withLength(m.appendHeader(b, kindAck, k, chunks, bit(m.prevPeer.heard))), false, true
 	case c.beat:
 		c.beat = false
 		k, chunks := m.state(func(op *operation) int { return op.sent })
-		return withLength(m.appendHeader(b, kindBeat, k, chunks, flag(!m.linkUp))), true, true
+		return withLength(m.appendHeader(b, kindBeat, k, chunks, bit(!m.linkUp))), true, true
 	}
 	return m.nextChunk(b)
 }
@@ -51,7 +51,7 @@ func (m *machine) appendHeader(b []byte, k kind, about key, chunk, aux uint32) [
 	return appendHeader(b, header{kind: k, from: uint32(m.rank), generation: m.generation, key: about, chunk: chunk, aux: aux})
 }
 
-func flag(b bool) uint32 {
+func bit(b bool) uint32 {
 	if b {
 		return 1
 	}

@@ -442,6 +442,7 @@ func TestClose(t *testing.T) {
 		t.Errorf("after Close: %v, want %v", err, ErrClosed)
 	}
 	var aborted *AbortedError
+	waitFor(t, rings[1], func(m *machine) bool { return len(m.void) > 0 })
 	if _, err := rings[1].AllGather(within(t, time.Minute), Operation{}, "control", nil); !errors.As(err, &aborted) {
 		t.Errorf("the other rank: %v, want aborted", err)
 	}
