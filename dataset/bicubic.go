@@ -45,17 +45,38 @@ type fixedWindow struct {
 	weights []int32
 }
 
-// bicubicWindows returns the windows that take a line of in samples to out samples.
+// bicubicWindows returns the windows that take a line of in samples to out samples. When the line
+// shrinks the kernel, of support 2, is widened by in/out.
+//
+//	centre_i = (i + ½)·in/out,  weight_ij ∝ cubic((j + ½ − centre_i)/max(1, in/out))
 func bicubicWindows(in, out int) []fixedWindow {
 	windows := make([]fixedWindow, out)
-	for i, w := range windowsOf(in, out, 2, cubic) {
-		fixed := make([]int32, len(w.weights))
-		for j, v := range w.weights {
-			fixed[j] = int32(math.Copysign(0.5, v) + float64(v*(1<<fixedBits))) // Truncates.
+	scale := float64(in) / float64(out)
+	widen := max(1, scale)
+	reach, inverse := 2*widen, 1/widen
+	for i := range windows {
+		centre := float64((float64(i) + 0.5) * scale)
+		first := max(0, int(centre-reach+0.5))
+		end := min(in, int(centre+reach+0.5))
+		weights := make([]float64, end-first)
+		total := 0.0
+		for j := range weights {
+			weights[j] = cubic(float64((float64(j+first) - centre + 0.5) * inverse))
+			total += weights[j]
 		}
-		windows[i] = fixedWindow{w.first, fixed}
+		windows[i] = fixedWindow{first, fixedWeights(weights, total)}
 	}
 	return windows
+}
+
+// fixedWeights returns weights / total in fixed point, rounded half away from zero.
+func fixedWeights(weights []float64, total float64) []int32 {
+	fixed := make([]int32, len(weights))
+	for j, v := range weights {
+		v /= total
+		fixed[j] = int32(math.Copysign(0.5, v) + float64(v*(1<<fixedBits))) // Truncates.
+	}
+	return fixed
 }
 
 // cubic is the cubic convolution kernel with a = −½.

@@ -86,19 +86,28 @@ func Decode(data []byte) (*Image, error) {
 	if err := checkBeforeDecoding(data, format); err != nil {
 		return nil, err
 	}
-	var m image.Image
-	switch format {
-	case PNG:
-		m, err = png.Decode(bytes.NewReader(data))
-	case JPEG:
-		m, err = jpeg.Decode(bytes.NewReader(data))
-	case WebP:
-		m, err = webp.Decode(bytes.NewReader(data))
-	}
+	m, err := decodePixels(data, format)
 	if err != nil {
 		return nil, fmt.Errorf("decode %s: %w", format, err)
 	}
 	return toRGB(m, format)
+}
+
+// decodePixels calls the format's decoder. A panic there becomes an error: one broken picture must
+// not end a run.
+func decodePixels(data []byte, format Format) (m image.Image, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the decoder gave up: %v", p)
+		}
+	}()
+	switch format {
+	case JPEG:
+		return jpeg.Decode(bytes.NewReader(data))
+	case WebP:
+		return webp.Decode(bytes.NewReader(data))
+	}
+	return png.Decode(bytes.NewReader(data))
 }
 
 // checkBeforeDecoding reads the header and applies the bounds.

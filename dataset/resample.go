@@ -1,34 +1,35 @@
 package dataset
 
-import "math"
-
 // window is what one output sample is made of: source samples from first on, with weights that
 // sum to 1.
 type window struct {
 	first   int
-	weights []float64
+	weights []float32
 }
 
-// windowsOf returns the windows that take a line of in samples to out samples with a kernel of
-// the given support. When the line shrinks the kernel is widened by in/out (antialiasing).
+// bilinearWindows returns the windows that take a line of in samples to out samples with the
+// triangle kernel. When the line shrinks the kernel is widened by in/out (antialiasing).
 //
-//	centre_i = (i + ½)·in/out,  weight_ij ∝ kernel((j + ½ − centre_i)/max(1, in/out))
+//	centre_i = (i + ½)·in/out,  weight_ij ∝ triangle((j + ½ − centre_i)/max(1, in/out))
 //
-// Source: Pillow, Resample.c, precompute_coeffs; torch's _upsample_*_aa does the same.
-func windowsOf(in, out int, support float64, kernel func(float64) float64) []window {
-	scale := float64(in) / float64(out)
+// Scale, centre and weights are rounded to float32 where torch rounds them: at a few hundred
+// pixels that moves a weight by 1e-5, which exact arithmetic would not follow.
+//
+// Source: torch, aten/src/ATen/native/cpu/UpSampleKernel.cpp, the antialiased kernels for float.
+func bilinearWindows(in, out int) []window {
+	scale := float32(in) / float32(out)
 	widen := max(1, scale)
-	reach := float64(support * widen)
-	inverse := 1 / widen
+	inverse := float32(1 / float64(widen))
 	windows := make([]window, out)
 	for i := range windows {
-		centre := float64((float64(i) + 0.5) * scale)
-		first := max(0, int(centre-reach+0.5))
-		end := min(in, int(centre+reach+0.5))
-		weights := make([]float64, end-first)
-		total := 0.0
+		centre := float32(float64(scale) * (float64(i) + 0.5))
+		first := max(0, int(float64(centre-widen)+0.5))
+		end := min(in, int(float64(centre+widen)+0.5))
+		weights := make([]float32, end-first)
+		var total float32
 		for j := range weights {
-			weights[j] = kernel(float64((float64(j+first) - centre + 0.5) * inverse))
+			x := float32((float64(float32(j+first)-centre) + 0.5) * float64(inverse))
+			weights[j] = max(0, 1-max(x, -x))
 			total += weights[j]
 		}
 		for j := range weights {
@@ -39,18 +40,15 @@ func windowsOf(in, out int, support float64, kernel func(float64) float64) []win
 	return windows
 }
 
-// triangle is the kernel of bilinear interpolation, of support 1.
-func triangle(x float64) float64 { return max(0, 1-math.Abs(x)) }
-
 // resizeCrop resizes a picture bilinearly with antialiasing to width × height and cuts out the
 // square of the given side at (top, left), as float32 planes [3, side, side] in [0, 1]. Only what
 // is cut out is computed.
 //
 // As torchvision's Resize on a float tensor: bytes / 255, rows first, float32 between the passes.
-// Sums are float64, so the result is within half a unit of float32 of the exact one.
+// Sums are float64: products of float32 are exact there, so fusing them changes no bit.
 func resizeCrop(src *Image, width, height, top, left, side int) []float32 {
-	columns := windowsOf(src.Width, width, 1, triangle)[left : left+side]
-	rows := windowsOf(src.Height, height, 1, triangle)[top : top+side]
+	columns := bilinearWindows(src.Width, width)[left : left+side]
+	rows := bilinearWindows(src.Height, height)[top : top+side]
 	from, to := rows[0].first, 0
 	for _, w := range rows {
 		from, to = min(from, w.first), max(to, w.first+len(w.weights))
@@ -65,7 +63,7 @@ func resizeCrop(src *Image, width, height, top, left, side int) []float32 {
 				at := (w.first-from)*lineSize + c*side + x
 				sum := 0.0
 				for j, weight := range w.weights {
-					sum += float64(weight * float64(lines[at+j*lineSize]))
+					sum += float64(weight) * float64(lines[at+j*lineSize])
 				}
 				out[x] = float32(sum)
 			}
@@ -85,9 +83,9 @@ func resizeLines(src *Image, columns []window, from, to int) []float32 {
 			var r, g, b float64
 			for j, weight := range w.weights {
 				p := row[3*(w.first+j) : 3*(w.first+j)+3]
-				r += float64(weight * byteValue[p[0]])
-				g += float64(weight * byteValue[p[1]])
-				b += float64(weight * byteValue[p[2]])
+				r += float64(weight) * byteValue[p[0]]
+				g += float64(weight) * byteValue[p[1]]
+				b += float64(weight) * byteValue[p[2]]
 			}
 			line[x], line[side+x], line[2*side+x] = float32(r), float32(g), float32(b)
 		}
