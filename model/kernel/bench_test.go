@@ -96,3 +96,15 @@ func BenchmarkVector(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) { measure(b, float64(n), "Gel/s", c.f) })
 	}
 }
+
+func BenchmarkAttention(b *testing.B) {
+	pool := NewPool(benchThreads())
+	defer pool.Close()
+	for _, c := range []attentionCase{{8, 8, 1024, 1024, 4, false}, {8, 8, 1024, 1024, 8, false}, {8, 8, 256, 256, 16, false}, {2, 8, 1024, 1024, 40, false}, {2, 5, 1024, 1024, 64, false}, {8, 8, 1024, 77, 8, false}, {1, 8, 4096, 4096, 40, false}} {
+		a := c.args(1)
+		scores := float64(c.batch * c.heads * c.queries * c.keys)
+		name := fmt.Sprintf("b%d_h%d_%dx%d_d%d", c.batch, c.heads, c.queries, c.keys, c.dim)
+		b.Run(name+"/forward", func(b *testing.B) { measure(b, scores, "Gel/s", func() { pool.AttentionForward(a) }) })
+		b.Run(name+"/backward", func(b *testing.B) { measure(b, scores, "Gel/s", func() { pool.AttentionBackward(a) }) })
+	}
+}

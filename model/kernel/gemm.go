@@ -50,14 +50,15 @@ func GemmSerial(a *GemmArgs, s *Scratch) {
 
 // Scratch is the working memory of one thread. The zero value is ready; it grows to the largest problem seen.
 type Scratch struct {
-	packed   []float32 // Panels packed ahead, in serial products.
-	streamed []float32 // Panels of the running block.
-	tile     tile
-	edge     [maxWidth * maxWidth]float32
-	rows     [maxWidth]*float32
-	zeros    []float32 // A row of zeros for pixels outside an image.
-	gemm     product
-	one      [1]*Scratch
+	packed    []float32 // Panels packed ahead, in serial products.
+	streamed  []float32 // Panels of the running block.
+	tile      tile
+	edge      [maxWidth * maxWidth]float32
+	rows      [maxWidth]*float32
+	zeros     []float32 // A row of zeros for pixels outside an image.
+	gemm      product
+	one       [1]*Scratch
+	attention attentionScratch
 }
 
 // grow returns a slice of n elements, s itself when it is large enough. The content is arbitrary.

@@ -11,6 +11,10 @@ var genericSet = &kernelSet{
 }
 
 func tileGeneric(t *tile, s *Scratch) {
+	if t.byRows {
+		tileByRows(t)
+		return
+	}
 	if t.rows == 4 && t.cols == 4 {
 		tile4x4(t)
 		return
@@ -24,6 +28,22 @@ func tileGeneric(t *tile, s *Scratch) {
 	}
 	tile4x4(&part)
 	storeEdge(t, part.c, 4)
+}
+
+// tileByRows computes a tile whose A is not packed, one element at a time; only attention asks for it.
+func tileByRows(t *tile) {
+	for i := range t.rows {
+		for j := range t.cols {
+			var sum float32
+			if t.load {
+				sum = t.c[i*t.ldc+j]
+			}
+			for k := range t.kc {
+				sum += float32(t.a[i*t.lda+k] * t.b[k*4+j])
+			}
+			t.c[i*t.ldc+j] = sum
+		}
+	}
 }
 
 // copyTile copies rows×cols elements between matrices.

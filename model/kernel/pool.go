@@ -19,11 +19,12 @@ const maxTasks = 1<<24 - 1
 //
 // A Pool belongs to one goroutine: Run and the methods built on it must not be called concurrently, nor from inside a task.
 type Pool struct {
-	threads int
-	scratch []*Scratch // One a thread.
-	gemm    product    // The product being computed.
-	conv    convolution
-	running bool
+	threads   int
+	scratch   []*Scratch // One a thread.
+	gemm      product    // The product being computed.
+	conv      convolution
+	attention attention
+	running   bool
 
 	job       job           // Set before state offers tasks; stable until all of them are done.
 	_         [64]byte      // The words below are written by all threads.

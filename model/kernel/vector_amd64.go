@@ -8,6 +8,7 @@ var avx512Vectors = vectorSet{
 	siluGrad: siluGrad512, geluGrad: geluGrad512, expSum: expSum512, softmaxGrad: softmaxGrad512, normRow: normRow512,
 	affine: affine512, affineSiLU: affineSiLU512, affineGrad: affineGrad512, affineSiLUGrad: affineSiLUGrad512, columnSums: columnSums512,
 	columnGrads: columnGrads512, columnSiLUGrads: columnSiLUGrads512, adamW: adamW512,
+	scaleColumns: scaleColumns512, attentionGrad: attentionGrad512, columnMax: columnMax512, columnExp: columnExp512,
 }
 
 var avx2Vectors = vectorSet{
@@ -16,4 +17,5 @@ var avx2Vectors = vectorSet{
 	siluGrad: siluGrad256, geluGrad: geluGrad256, expSum: expSum256, softmaxGrad: softmaxGrad256, normRow: normRow256,
 	affine: affine256, affineSiLU: affineSiLU256, affineGrad: affineGrad256, affineSiLUGrad: affineSiLUGrad256, columnSums: columnSums256,
 	columnGrads: columnGrads256, columnSiLUGrads: columnSiLUGrads256, adamW: adamW256,
+	scaleColumns: scaleColumns256, attentionGrad: attentionGrad256, columnMax: columnMax256, columnExp: columnExp256,
 }

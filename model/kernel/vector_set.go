@@ -22,6 +22,10 @@ type vectorSet struct {
 	columnGrads     func(x, dy, first, second *float32, rows, n, stride int)
 	columnSiLUGrads func(x, dy, scale, shift, first, second *float32, rows, n, stride int)
 	adamW           func(p, grad, m, v, factors *float32, n int)
+	scaleColumns    func(x, factor *float32, rows, n int)
+	attentionGrad   func(s, dp, logSum, dot *float32, rows, n int)
+	columnMax       func(x, first *float32, rows, n, stride int)
+	columnExp       func(x, shift, total *float32, rows, n, stride int)
 }
 
 var genericVectors = vectorSet{
@@ -31,5 +35,6 @@ var genericVectors = vectorSet{
 	expSum: expSumGeneric, softmaxGrad: softmaxGradGeneric, normRow: normRowGeneric,
 	affine: affineGeneric, affineSiLU: affineSiLUGeneric, affineGrad: affineGradGeneric, affineSiLUGrad: affineSiLUGradGeneric,
 	columnSums: columnSumsGeneric, columnGrads: columnGradsGeneric, columnSiLUGrads: columnSiLUGradsGeneric,
-	adamW: adamWGeneric,
+	adamW: adamWGeneric, scaleColumns: scaleColumnsGeneric, attentionGrad: attentionGradGeneric,
+	columnMax: columnMaxGeneric, columnExp: columnExpGeneric,
 }

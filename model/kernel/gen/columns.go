@@ -136,6 +136,29 @@ func columnGrads(s *vectors) {
 		}}.emit(s)
 }
 
+func columnSoftmax(s *vectors) {
+	columnKernel{name: "columnMax", doc: "computes first = max(first, x), by column.",
+		streams: []string{"x"}, channels: []string{"first"},
+		before: func(p part) { p.load("first", 8+p.number) },
+		after:  func(p part) { p.store(8+p.number, "first") },
+		row: func(p part) {
+			p.load("x", 0)
+			VMAXPS(p.v[0], p.v[8+p.number], p.v[8+p.number])
+		}}.emit(s)
+	columnKernel{name: "columnExp", doc: "computes x = exp(x − shift) and total = Σ x, by column, rows in ascending order.",
+		streams: []string{"x"}, channels: []string{"shift", "total"}, constants: expConstants,
+		before: func(p part) { p.zero(8 + p.number) },
+		after:  func(p part) { p.store(8+p.number, "total") },
+		row: func(p part) {
+			p.load("x", 0)
+			p.load("shift", 1)
+			VSUBPS(p.v[1], p.v[0], p.v[0])
+			p.exp(0, 1, 2)
+			VADDPS(p.v[1], p.v[8+p.number], p.v[8+p.number])
+			p.store(1, "x")
+		}}.emit(s)
+}
+
 // adamW: see adamWGeneric, which this follows step by step.
 func adamW(s *vectors) {
 	kernel{name: "adamW", doc: "does one step of AdamW; see adamWGeneric.", streams: []string{"p", "grad", "m", "v"},

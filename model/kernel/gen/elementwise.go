@@ -139,11 +139,12 @@ func (s *vectors) geluGrad(x, dy int) {
 func elementwise() {
 	masks()
 	for _, s := range instructionSets() {
-		for _, k := range append(arithmetic(), append(activations(), normalisation()...)...) {
+		for _, k := range append(arithmetic(), append(activations(), append(normalisation(), attention()...)...)...) {
 			k.emit(s)
 		}
 		columnSums(s)
 		columnGrads(s)
+		columnSoftmax(s)
 		adamW(s)
 	}
 }
@@ -293,6 +294,31 @@ func normalisation() []kernel {
 			VADDPS(p.v[1], p.v[0], p.v[0])
 			p.store(0, "dst")
 		}},
+	}
+}
+
+// attention are the passes over blocks of scores that have a column for each query.
+func attention() []kernel {
+	return []kernel{
+		{name: "scaleColumns", doc: "computes x = x·factor, factor by column.", rows: true, streams: []string{"x"}, channels: []string{"factor"}, body: func(p part) {
+			p.load("x", 0)
+			p.load("factor", 1)
+			VMULPS(p.v[1], p.v[0], p.v[0])
+			p.store(0, "x")
+		}},
+		{name: "attentionGrad", doc: "computes s = exp(s − logSum) and dp = s·(dp − dot), logSum and dot by column.", rows: true,
+			streams: []string{"s", "dp"}, channels: []string{"logSum", "dot"}, constants: expConstants, body: func(p part) {
+				p.load("s", 0)
+				p.load("logSum", 1)
+				VSUBPS(p.v[1], p.v[0], p.v[0])
+				p.exp(0, 1, 2)
+				p.store(1, "s")
+				p.load("dp", 0)
+				p.load("dot", 2)
+				VSUBPS(p.v[2], p.v[0], p.v[0])
+				VMULPS(p.v[1], p.v[0], p.v[0])
+				p.store(0, "dp")
+			}},
 	}
 }
 
