@@ -39,6 +39,7 @@ type Options struct {
 	DataName      string
 	EvalPrompts   []string // None: no evaluation, for the reason in EvalNote.
 	EvalNote      string
+	EvalScheduler string   // Class to sample with; empty is the model's own.
 	ResumeDir     string   // The run folder to continue, or empty.
 	WorkerCommand []string // Starts a local worker; the address to join is appended.
 	Log           zerolog.Logger
@@ -64,6 +65,7 @@ type Coordinator struct {
 	locals  *localWorkers
 
 	inbox    chan event
+	retry    <-chan time.Time // When something that failed is to be tried again, or nil.
 	nodes    map[string]*node
 	standing []string // Node names in the order of joining.
 	handlers []*bus.Handler

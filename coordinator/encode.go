@@ -2,16 +2,13 @@ package coordinator
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"yohaku/coordinator/api"
 	"yohaku/dataset"
+	"yohaku/dataset/latents"
 	"yohaku/internal/bus/blob"
 	"yohaku/internal/wire"
 )
@@ -19,89 +16,114 @@ import (
 // pairsPerBatch is the number of pairs in an encode job.
 const pairsPerBatch = 16
 
-// shardIndex is latents.json: the shards encoded so far, by content key.
-const shardIndex = "latents.json"
-
 // encode has the workers turn pairs into latents, batch by batch. Shards that the run folder
 // holds already are reused.
 func (c *Coordinator) encode(ctx context.Context) error {
-	index, err := c.readShardIndex()
+	store, err := latents.Open(c.run.Path("latents"))
 	if err != nil {
 		return err
 	}
 	c.show(func(s *api.Status) { s.State = "encoding" })
 	var jobs []wire.Job
-	var at []int
+	var keys []string
 	pairs := c.o.Data.Pairs
 	for lo := 0; lo < len(pairs); lo += pairsPerBatch {
-		job, err := c.encodeJob(pairs[lo:min(lo+pairsPerBatch, len(pairs))])
+		batch := pairs[lo:min(lo+pairsPerBatch, len(pairs))]
+		key := c.shardKey(batch)
+		keys = append(keys, key)
+		if store.Has(key) {
+			continue
+		}
+		job, err := c.encodeJob(key, batch)
 		if err != nil {
 			return err
 		}
-		c.shards = append(c.shards, index[job.Key])
-		if c.held(index[job.Key]) {
-			continue
-		}
-		at = append(at, len(c.shards)-1)
-		jobs = append(jobs, wire.Job{Kind: wire.JobEncode, Encode: &job})
+		jobs = append(jobs, job)
 	}
-	done := 0
 	c.progress.phase("encoding pairs", len(jobs))
-	return c.spread(ctx, jobs, func(i int, d wire.Done) error {
-		if d.Shard == nil {
-			return errors.New("encode job ended without a shard")
-		}
+	done := 0
+	if err := c.spread(ctx, jobs, func(i int, d wire.Done) error {
 		done++
 		c.progress.at(done)
-		c.shards[at[i]] = *d.Shard
-		index[jobs[i].Encode.Key] = *d.Shard
-		return c.run.WriteJSON(shardIndex, index)
-	})
+		return c.keepShard(store, jobs[i].Encode.Key, d.Shard)
+	}); err != nil {
+		return err
+	}
+	return c.offerShards(store, keys)
 }
 
-// held tells whether a shard is in the run folder.
-func (c *Coordinator) held(ref wire.Ref) bool {
-	_, err := c.blobs.Path(blob.Ref(ref))
-	return ref.SHA256 != "" && err == nil
+func (c *Coordinator) transform() dataset.Transform {
+	return dataset.Transform{Resolution: c.o.Resolution, CenterCrop: c.o.Config.CenterCrop, Seed: c.o.Config.Seed}
 }
 
-func (c *Coordinator) readShardIndex() (map[string]wire.Ref, error) {
-	index := map[string]wire.Ref{}
-	data, err := os.ReadFile(c.run.Path(shardIndex))
-	if errors.Is(err, fs.ErrNotExist) {
-		return index, nil
+// shardKey names the shard of a batch by all that its content depends on.
+func (c *Coordinator) shardKey(batch []dataset.Pair) string {
+	ids := make([]string, len(batch))
+	for i, p := range batch {
+		ids[i] = p.ID
 	}
-	if err == nil {
-		err = json.Unmarshal(data, &index)
+	preprocessing := c.transform().String()
+	if c.o.Config.RandomFlip {
+		preprocessing += ", flips"
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w; remove the file to encode again", c.run.Path(shardIndex), err)
-	}
-	return index, nil
+	return latents.Key(ids, c.model.encoder, preprocessing, c.run.Manifest.KernelSet)
 }
 
-// encodeJob writes a batch of pairs as a blob and describes the job. The key of its shard covers
-// all that its content depends on.
-func (c *Coordinator) encodeJob(pairs []dataset.Pair) (wire.EncodeJob, error) {
+// encodeJob writes a batch of pairs as a blob and describes the job.
+func (c *Coordinator) encodeJob(key string, pairs []dataset.Pair) (wire.Job, error) {
 	batch := make(wire.Batch, len(pairs))
 	for i, p := range pairs {
 		batch[i] = wire.BatchPair{ID: p.ID, Prompt: p.Prompt, Winner: p.Winner, Loser: p.Loser, LoserFirst: p.LoserFirst}
 	}
 	data, err := batch.Encode()
 	if err != nil {
-		return wire.EncodeJob{}, fmt.Errorf("write batch: %w", err)
+		return wire.Job{}, fmt.Errorf("write batch: %w", err)
 	}
 	ref, err := c.blobs.Put(data)
 	if err != nil {
-		return wire.EncodeJob{}, fmt.Errorf("keep batch: %w", err)
+		return wire.Job{}, fmt.Errorf("keep batch: %w", err)
 	}
-	job := wire.EncodeJob{
-		Model: c.model.wire(), Batch: wire.Ref(ref), Resolution: c.o.Resolution, CenterCrop: c.o.Config.CenterCrop,
+	return wire.Job{Kind: wire.JobEncode, Encode: &wire.EncodeJob{
+		Model: c.model.wire(), Batch: wire.Ref(ref), Key: key, Resolution: c.o.Resolution, CenterCrop: c.o.Config.CenterCrop,
 		RandomFlip: c.o.Config.RandomFlip, Seed: c.o.Config.Seed,
+	}}, nil
+}
+
+// keepShard moves a shard that was handed over into the run's store.
+func (c *Coordinator) keepShard(store *latents.Store, key string, ref *wire.Ref) error {
+	if ref == nil {
+		return errors.New("encode job ended without a shard")
 	}
-	key := job
-	key.Model = wire.Model{}
-	keySum := sha256.Sum256(append(wire.Encode(key), c.model.encoder+c.run.Manifest.KernelSet...))
-	job.Key = hex.EncodeToString(keySum[:])
-	return job, nil
+	file, err := c.blobs.Path(blob.Ref(*ref))
+	if err != nil {
+		return fmt.Errorf("find shard: %w", err)
+	}
+	path, err := store.Path(key)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(file, path); err != nil {
+		return fmt.Errorf("keep shard: %w", err)
+	}
+	shard, err := store.Get(key) // Checks that it is the shard of this key.
+	if err != nil {
+		return errors.Join(err, store.Remove(key))
+	}
+	return shard.Close()
+}
+
+// offerShards names the shards for the workers, in the order of the pairs.
+func (c *Coordinator) offerShards(store *latents.Store, keys []string) error {
+	for _, key := range keys {
+		path, err := store.Path(key)
+		if err != nil {
+			return err
+		}
+		ref, err := c.blobs.Register(path)
+		if err != nil {
+			return fmt.Errorf("offer shard: %w", err)
+		}
+		c.shards = append(c.shards, wire.Ref(ref))
+	}
+	return nil
 }

@@ -91,10 +91,14 @@ func (c *Coordinator) whyNoEvaluation() string {
 }
 
 func (c *Coordinator) evalNotes() []string {
-	if c.o.EvalNote == "" {
-		return nil
+	var notes []string
+	if c.o.EvalNote != "" {
+		notes = append(notes, c.o.EvalNote)
 	}
-	return []string{c.o.EvalNote}
+	if s := c.o.EvalScheduler; s != "" {
+		notes = append(notes, "sampled with "+s+": the model's own scheduler has no sampler here")
+	}
+	return notes
 }
 
 // gallery is one model's pictures, [prompts][seeds].
@@ -126,7 +130,7 @@ func (c *Coordinator) sample(ctx context.Context, models ...wire.Model) ([]galle
 			into = append(into, []int{m, lo})
 			jobs = append(jobs, wire.Job{Kind: wire.JobSample, Sample: &wire.SampleJob{
 				Model: model, Prompts: prompts[lo:min(lo+promptsPerJob, len(prompts))], Seeds: seeds,
-				NumInferenceSteps: c.o.Config.NumInferenceSteps, GuidanceScale: c.o.Config.GuidanceScale, Judge: judgePalette,
+				NumInferenceSteps: c.o.Config.NumInferenceSteps, GuidanceScale: c.o.Config.GuidanceScale, Scheduler: c.o.EvalScheduler, Judge: judgePalette,
 			}})
 		}
 	}

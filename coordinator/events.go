@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -22,6 +21,7 @@ type event struct {
 	report *wire.Report
 	lost   string // A member that is gone.
 	stop   bool
+	retry  bool       // Something that failed is to be tried again.
 	reply  chan error // For hello and report: the answer to the sender.
 }
 
@@ -90,6 +90,9 @@ func (c *Coordinator) next(ctx context.Context) (event, error) {
 			return c.stopEvent(), nil
 		case <-c.unlessAsked(c.stopped):
 			return c.stopEvent(), nil
+		case <-c.retry:
+			c.retry = nil
+			return event{retry: true}, nil
 		case member := <-c.members.Events():
 			ev = c.memberEvent(member)
 		case exit := <-c.locals.exits():
@@ -120,7 +123,8 @@ func (c *Coordinator) unlessAsked(ch <-chan struct{}) <-chan struct{} {
 	return ch
 }
 
-// memberEvent turns a gossip event into one of ours, adding routes to those that join.
+// memberEvent turns a gossip event into one of ours. Routes need no help: the servers' own gossip
+// makes them.
 func (c *Coordinator) memberEvent(m membership.Event) event {
 	switch m.Kind {
 	case membership.Leave:
@@ -130,13 +134,6 @@ func (c *Coordinator) memberEvent(m membership.Event) event {
 	case membership.Conflict:
 		c.log.Error().Str(logkey.Peer, m.Node.Name).Msg("a second node has the name of a living one; end one of them")
 		return event{}
-	}
-	var meta wire.Meta
-	if err := json.Unmarshal(m.Node.Meta, &meta); err != nil || meta.Route == "" {
-		return event{}
-	}
-	if err := c.bus.AddRoute(meta.Route); err != nil {
-		c.log.Warn().Err(err).Str(logkey.Peer, m.Node.Name).Msg("route to member not added")
 	}
 	return event{}
 }

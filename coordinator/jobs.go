@@ -33,6 +33,9 @@ func (c *Coordinator) gather(ctx context.Context) error {
 // maxJobFailures bounds how often one job may fail before its error ends the run.
 const maxJobFailures = 3
 
+// retryDelay is the pause before an order that was not taken is given again.
+const retryDelay = 200 * time.Millisecond
+
 // leaveTimeout bounds the farewell of the workers.
 const leaveTimeout = 5 * time.Second
 
@@ -76,7 +79,8 @@ func (c *Coordinator) handOut(ctx context.Context, q *queue) {
 		}
 		i := q.waiting[0]
 		if err := c.order(ctx, name, wire.Order{Job: &q.jobs[i]}); err != nil {
-			c.log.Warn().Err(err).Msg("job not handed out") // Its membership ends if it is gone.
+			c.log.Debug().Err(err).Msg("job not handed out") // Gone, which membership tells, or not reachable just now.
+			c.retry = time.After(retryDelay)
 			continue
 		}
 		q.waiting = q.waiting[1:]

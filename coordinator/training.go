@@ -149,12 +149,22 @@ func (c *Coordinator) form(ctx context.Context, f rendezvous.Form) error {
 		}
 		job := c.trainJob(rank)
 		if err := c.order(ctx, name, wire.Order{Job: &job}); err != nil {
-			c.log.Warn().Err(err).Msg("train job not taken") // Gone: membership tells, and the generation is called back.
+			c.log.Warn().Err(err).Msg("train job not taken")
+			c.failRank(name, err)
 		}
 	}
 	c.showNodes()
 	c.show(func(s *api.Status) { s.State, s.Generation, s.Step = "training", f.Generation, t.step })
 	return nil
+}
+
+// failRank reports on behalf of a rank that never got its job.
+func (c *Coordinator) failRank(name string, err error) {
+	report := &wire.Report{Node: name, JobID: c.training.jobID, Done: &wire.Done{Error: err.Error()}}
+	select {
+	case c.inbox <- event{report: report, reply: make(chan error, 1)}:
+	default: // Full of other news; the ring's own time limit ends the generation then.
+	}
 }
 
 func (c *Coordinator) trainJob(rank int) wire.Job {

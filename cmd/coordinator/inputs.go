@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"yohaku/coordinator/config"
@@ -31,6 +32,7 @@ type model struct {
 	folder     *checkpoint.Folder
 	resolution int // Of its pictures.
 	factor     int // Picture sides must be multiples of it.
+	scheduler  string
 }
 
 // openModel opens a pipeline folder, the built-in one when path is empty, and checks all of its
@@ -68,9 +70,11 @@ func (m *model) check() error {
 	if _, err := clip.ReadConfig(m.folder.FS(), "text_encoder"); err != nil {
 		return err
 	}
-	if _, err := diffusion.ReadConfig(m.folder.FS(), "scheduler"); err != nil {
+	schedule, err := diffusion.ReadConfig(m.folder.FS(), "scheduler")
+	if err != nil {
 		return err
 	}
+	m.scheduler = schedule.Class
 	m.factor = autoencoder.Factor() * network.Factor()
 	m.resolution = network.SampleSize.Height * autoencoder.Factor()
 	for _, part := range []string{"unet", "vae", "text_encoder"} {
@@ -79,6 +83,17 @@ func (m *model) check() error {
 		}
 	}
 	return nil
+}
+
+// fallbackSampler samples models whose own scheduler has no sampler here.
+const fallbackSampler = "DDIMScheduler"
+
+// sampler is the scheduler class to sample with, empty when it is the model's own.
+func (m *model) sampler() string {
+	if slices.Contains(diffusion.SamplerClasses(), m.scheduler) {
+		return ""
+	}
+	return fallbackSampler
 }
 
 // checkWeights reads the headers of a part's weights, which finds files that are cut or lie.

@@ -121,6 +121,7 @@ func (u *up) openModel(context.Context) error {
 		return err
 	}
 	u.o.Model, u.o.ModelDir, u.o.ModelName = m.folder.FS(), m.dir, m.name
+	u.o.EvalScheduler = m.sampler()
 	u.o.Resolution = u.o.Config.Resolution
 	if u.o.Resolution == 0 {
 		u.o.Resolution = m.resolution

@@ -104,7 +104,8 @@ type SampleJob struct {
 	Seeds             []uint64 `json:"seeds"`
 	NumInferenceSteps int      `json:"num_inference_steps"`
 	GuidanceScale     float64  `json:"guidance_scale"`
-	Judge             string   `json:"judge,omitempty"` // "palette", or none.
+	Scheduler         string   `json:"scheduler,omitempty"` // Class to sample with instead of the model's.
+	Judge             string   `json:"judge,omitempty"`     // "palette", or none.
 }
 
 // TrainJob asks a worker to be one rank of a generation.

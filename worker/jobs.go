@@ -1,0 +1,33 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"yohaku/internal/wire"
+)
+
+// do performs a job. A panic in a job is a bug of ours: it is reported with its place, and the
+// worker lives on for the next one.
+func (w *Worker) do(ctx context.Context, j wire.Job, pause <-chan struct{}) (done wire.Done) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.log.Error().Str("cause", fmt.Sprint(p)).Str("stack", string(debug.Stack())).Msg("job panicked")
+			done = wire.Done{Error: fmt.Sprintf("internal error: %v", p)}
+		}
+	}()
+	var err error
+	switch j.Kind {
+	case wire.JobEncode:
+		done, err = w.encode(ctx, *j.Encode)
+	case wire.JobSample:
+		done, err = w.sample(ctx, *j.Sample)
+	case wire.JobTrain:
+		done, err = w.train(ctx, j.ID, *j.Train, pause)
+	}
+	if err != nil {
+		done.Error = err.Error()
+	}
+	return done
+}

@@ -1,0 +1,98 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	"image/png"
+
+	"yohaku/dataset/palette"
+	"yohaku/internal/wire"
+	"yohaku/model/checkpoint"
+	"yohaku/model/sample"
+)
+
+// judges score pictures, higher is better.
+var judges = map[string]func(image.Image) float64{
+	"palette": func(m image.Image) float64 { return palette.Score(m, palette.Brand) },
+}
+
+// sample makes the pictures of a job, scores them, and hands them over as PNG.
+func (w *Worker) sample(ctx context.Context, j wire.SampleJob) (wire.Done, error) {
+	judge, known := judges[j.Judge]
+	if !known && j.Judge != "" {
+		return wire.Done{}, fmt.Errorf("judge %q is not known; this version has palette", j.Judge)
+	}
+	pipeline, err := w.pipeline(ctx, j.Model)
+	if err != nil {
+		return wire.Done{}, err
+	}
+	var requests []sample.Request
+	for _, prompt := range j.Prompts {
+		for _, seed := range j.Seeds {
+			requests = append(requests, sample.Request{Prompt: prompt, Negative: j.NegativePrompt, Seed: seed})
+		}
+	}
+	pictures, err := pipeline.Generate(ctx, requests, sample.Options{
+		Steps: j.NumInferenceSteps, Guidance: j.GuidanceScale, Batch: len(j.Seeds) * len(j.Prompts), Scheduler: j.Scheduler,
+	})
+	if err != nil {
+		return wire.Done{}, fmt.Errorf("sample: %w", err)
+	}
+	var done wire.Done
+	for i, picture := range pictures {
+		m, err := w.keepPicture(ctx, requests[i], picture)
+		if err != nil {
+			return wire.Done{}, err
+		}
+		if judge != nil {
+			score := judge(picture)
+			m.Score = &score
+		}
+		done.Images = append(done.Images, m)
+	}
+	return done, nil
+}
+
+// keepPicture hands a picture over to the coordinator.
+func (w *Worker) keepPicture(ctx context.Context, r sample.Request, picture image.Image) (wire.SampleImage, error) {
+	var data bytes.Buffer
+	if err := png.Encode(&data, picture); err != nil {
+		return wire.SampleImage{}, fmt.Errorf("encode picture: %w", err)
+	}
+	ref, err := w.files.put(ctx, data.Bytes())
+	return wire.SampleImage{Prompt: r.Prompt, Seed: r.Seed, Ref: ref}, err
+}
+
+// pipeline opens the model of a job; the last one stays open for the next job.
+func (w *Worker) pipeline(ctx context.Context, m wire.Model) (*sample.Pipeline, error) {
+	folder, digest, err := w.modelFolder(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if w.open.digest != digest {
+		p, err := sample.Open(folder, w.backend)
+		if err != nil {
+			return nil, fmt.Errorf("open model: %w", err)
+		}
+		w.open.digest, w.open.pipeline = digest, p
+	}
+	return w.open.pipeline, nil
+}
+
+// openPipeline is the pipeline of the last sample job.
+type openPipeline struct {
+	digest   string
+	pipeline *sample.Pipeline
+}
+
+// modelFolder fetches a model's files and opens the folder they form.
+func (w *Worker) modelFolder(ctx context.Context, m wire.Model) (*checkpoint.Folder, string, error) {
+	dir, digest, err := w.files.model(ctx, m)
+	if err != nil {
+		return nil, "", err
+	}
+	folder, err := checkpoint.OpenFolder(dir)
+	return folder, digest, err
+}
