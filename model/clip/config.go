@@ -24,7 +24,7 @@ type Config struct {
 	VocabSize             int      `json:"vocab_size"`
 	HiddenSize            int      `json:"hidden_size"`
 	IntermediateSize      int      `json:"intermediate_size"`
-	ProjectionDim         int      `json:"projection_dim"` // Only with a projection.
+	ProjectionDim         *int     `json:"projection_dim"` // Only with a projection.
 	NumHiddenLayers       int      `json:"num_hidden_layers"`
 	NumAttentionHeads     int      `json:"num_attention_heads"`
 	MaxPositionEmbeddings int      `json:"max_position_embeddings"`
@@ -63,9 +63,10 @@ func (t *TokenID) UnmarshalJSON(data []byte) error {
 
 // Defaults returns the defaults of CLIPTextConfig, which stand for absent keys.
 func Defaults() Config {
+	projection := 512
 	return Config{
 		Architectures: []string{Class}, ModelType: "clip_text_model",
-		VocabSize: 49408, HiddenSize: 512, IntermediateSize: 2048, ProjectionDim: 512, NumHiddenLayers: 12, NumAttentionHeads: 8,
+		VocabSize: 49408, HiddenSize: 512, IntermediateSize: 2048, ProjectionDim: &projection, NumHiddenLayers: 12, NumAttentionHeads: 8,
 		MaxPositionEmbeddings: 77, HiddenAct: "quick_gelu", LayerNormEps: 1e-5, EOSTokenID: 49407,
 	}
 }
@@ -125,7 +126,7 @@ func (c Config) check() error {
 	k.That(c.LayerNormEps > 0, "layer_norm_eps", c.LayerNormEps, "must be above 0")
 	k.OneOf("hidden_act", c.HiddenAct, "quick_gelu", "gelu")
 	if c.HasProjection() {
-		k.Range("projection_dim", c.ProjectionDim, 1, maxWidth)
+		k.That(c.ProjectionDim != nil && *c.ProjectionDim >= 1 && *c.ProjectionDim <= maxWidth, "projection_dim", c.ProjectionDim, "must be between 1 and %d", maxWidth)
 	}
 	return k.Err()
 }

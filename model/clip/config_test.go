@@ -20,6 +20,7 @@ func TestParseConfigRefusesByName(t *testing.T) {
 		{`{"eos_token_id": null}`, "eos_token_id", "single end token"},
 		{`{"architectures": ["BertModel"]}`, "architectures", "CLIPTextModel"},
 		{`{"model_type": "clip"}`, "model_type", "clip_text_model"},
+		{`{"architectures": ["CLIPTextModelWithProjection"], "projection_dim": null}`, "projection_dim", "between 1"},
 		{`{"vocab_size": 0}`, "vocab_size", "between"},
 	} {
 		_, err := ParseConfig([]byte(tt.json))

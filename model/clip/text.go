@@ -59,7 +59,7 @@ func (c Config) build(m layer.Module, in Inputs) Outputs {
 	}
 	out.Pooled = m.Apply(op.TakeRow{}, out.Last, in.Pool)
 	if c.HasProjection() {
-		out.Embeds = m.Linear("text_projection", out.Pooled, c.ProjectionDim, false)
+		out.Embeds = m.Linear("text_projection", out.Pooled, *c.ProjectionDim, false)
 	}
 	return out
 }

@@ -121,6 +121,7 @@ func (c Config) checkEmbeddings(k *config.Checker) {
 	k.Null("time_cond_proj_dim", c.TimeCondProjDim == nil, c.TimeCondProjDim)
 	k.Null("class_embed_type", c.ClassEmbedType == nil, c.ClassEmbedType)
 	k.Null("num_class_embeds", c.NumClassEmbeds == nil, c.NumClassEmbeds)
+	k.That(!c.ClassEmbeddingsConcat, "class_embeddings_concat", c.ClassEmbeddingsConcat, "not supported; supported: false")
 	k.Null("encoder_hid_dim", c.EncoderHidDim == nil, c.EncoderHidDim)
 	k.Null("encoder_hid_dim_type", c.EncoderHidDimType == nil, c.EncoderHidDimType)
 	if c.AdditionEmbedType == nil {

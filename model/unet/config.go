@@ -62,7 +62,7 @@ type Config struct {
 	ConvOutKernel                     int                      `json:"conv_out_kernel"`
 	ProjectionClassEmbeddingsInputDim *int                     `json:"projection_class_embeddings_input_dim"`
 	AttentionType                     string                   `json:"attention_type"`
-	ClassEmbeddingsConcat             bool                     `json:"class_embeddings_concat"`        // Only with a class embedding, refused.
+	ClassEmbeddingsConcat             bool                     `json:"class_embeddings_concat"`
 	MidBlockOnlyCrossAttention        *bool                    `json:"mid_block_only_cross_attention"` // Only in a mid block that check refuses.
 	CrossAttentionNorm                *string                  `json:"cross_attention_norm"`           // Only in blocks that check refuses.
 	AdditionEmbedTypeNumHeads         int                      `json:"addition_embed_type_num_heads"`  // Only for embeddings that check refuses.

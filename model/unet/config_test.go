@@ -32,6 +32,7 @@ func TestParseConfigRefusesByName(t *testing.T) {
 		{`{"dropout": 0.1}`, "dropout", "supported: 0"},
 		{`{"class_embed_type": "timestep"}`, "class_embed_type", "supported: null"},
 		{`{"num_class_embeds": 10}`, "num_class_embeds", "supported: null"},
+		{`{"class_embeddings_concat": true}`, "class_embeddings_concat", "supported: false"},
 		{`{"encoder_hid_dim": 10}`, "encoder_hid_dim", "supported: null"},
 		{`{"addition_embed_type": "text"}`, "addition_embed_type", `supported: "text_time"`},
 		{`{"addition_embed_type": "text_time"}`, "addition_time_embed_dim", "needs a width"},
