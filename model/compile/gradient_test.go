@@ -54,6 +54,13 @@ var operatorCases = []operatorCase{
 	{"embedding", op.Embedding{}, shapes(op.Shape{2, 3}, op.Shape{5, 4}), map[int][]float64{0: {4, 0, 2, 2, 2, 1}}},
 	{"take row", op.TakeRow{}, shapes(op.Shape{2, 3, 4}, op.Shape{2}), map[int][]float64{1: {2, 0}}},
 	{"mse", op.MSEPerSample{}, shapes(op.Shape{3, 2, 4}, op.Shape{3, 2, 4}), map[int][]float64{1: ramp(24)}},
+	{"linear of many rows", op.Linear{}, shapes(op.Shape{150, 2}, op.Shape{3, 2}, op.Shape{3}), nil},
+	{"layer norm of many rows", op.LayerNorm{Eps: 1e-5}, shapes(op.Shape{130, 3}, op.Shape{3}, op.Shape{3}), nil},
+	{"layer norm of wide rows", op.LayerNorm{Eps: 1e-5}, shapes(op.Shape{3, 21}, op.Shape{21}, op.Shape{21}), nil},
+	{"group norm of one position", op.GroupNorm{Groups: 2, Eps: 1e-5}, shapes(op.Shape{2, 8}, op.Shape{8}, op.Shape{8}), nil},
+	{"group norm silu wide", op.GroupNorm{Groups: 2, Eps: 1e-5, SiLU: true}, shapes(op.Shape{2, 2, 20}, op.Shape{20}, op.Shape{20}), nil},
+	{"geglu wide", op.GEGLU{}, shapes(op.Shape{2, 38}), nil},
+	{"sum of chunks", op.Sum{}, shapes(op.Shape{70, 64}), nil},
 	{"mapo code", op.MaPO{Objective: objective.Config{Form: objective.ReferenceCode, Beta: 0.1, SNR: 0.5, Scale: 20}}, shapes(op.Shape{6}), nil},
 	{"mapo paper", op.MaPO{Objective: objective.Config{Form: objective.Paper, Beta: 8}}, shapes(op.Shape{4}), nil},
 }
