@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -38,8 +39,8 @@ type Config struct {
 	// RouteListen is the host:port that peers' servers connect to; the host is an address of this
 	// machine, port 0 picks one. Empty: this process has no peers.
 	RouteListen string
-	// RouteAdvertise is the host:port told to peers; empty: the address listened on. It is needed
-	// when RouteListen's host is unspecified (0.0.0.0 or ::).
+	// RouteAdvertise is the host:port told to peers, port 0 meaning the bound one; empty: the
+	// address listened on. It is needed when RouteListen's host is unspecified (0.0.0.0 or ::).
 	RouteAdvertise string
 	Routes         []string    // host:port of peers' routes, dialled until they answer.
 	TLS            *tls.Config // Mutual TLS 1.3, see trust.Identity.MutualTLS; nil only on loopback.
@@ -51,10 +52,11 @@ type Config struct {
 
 	PingInterval  time.Duration // Between servers; 0: 300 ms.
 	MaxPingsOut   int           // Unanswered pings that end a route; 0: 2.
-	WriteDeadline time.Duration // For a peer to take what was written; 0: 1 s.
+	WriteDeadline time.Duration // For a peer to take anything of what was written; 0: 1 s.
 
 	// OnPeer, when set, hears of each peer found and lost. Calls come one at a time from one
-	// goroutine and must not block. With ExternalURL there are none.
+	// goroutine, must not block, must not call Close, and end when Close begins. With ExternalURL
+	// there are none.
 	OnPeer func(p Peer, up bool)
 	Log    zerolog.Logger // The zero Logger writes nothing.
 }
@@ -146,13 +148,18 @@ func (b *Bus) clientOptions() []nats.Option {
 
 // RouteAddr is the host:port that peers use, or "" without a route listener.
 func (b *Bus) RouteAddr() string {
-	switch {
-	case b.server == nil || b.config.RouteListen == "":
+	if b.server == nil || b.config.RouteListen == "" {
 		return ""
-	case b.config.RouteAdvertise != "":
-		return b.config.RouteAdvertise
 	}
-	return b.server.ClusterAddr().String()
+	bound := b.server.ClusterAddr()
+	if b.config.RouteAdvertise == "" {
+		return bound.String()
+	}
+	host, port, _ := net.SplitHostPort(b.config.RouteAdvertise) // Checked by check.
+	if port == "0" {
+		return hostPort(host, bound.Port)
+	}
+	return b.config.RouteAdvertise
 }
 
 // Close closes the connection and stops the server, and waits for both. Messages published before
@@ -165,6 +172,9 @@ func (b *Bus) Close() {
 	}
 	b.closed = true
 	b.mu.Unlock()
+	if b.watch != nil {
+		b.watch.stop() // First: the routes that end below are no lost peers.
+	}
 	if b.conn != nil {
 		_ = b.conn.FlushTimeout(flushTimeout) // Best effort: the peer may be gone.
 		b.conn.Close()
@@ -172,9 +182,6 @@ func (b *Bus) Close() {
 	if b.server != nil {
 		b.server.Shutdown()
 		b.server.WaitForShutdown()
-	}
-	if b.watch != nil {
-		b.watch.stop()
 	}
 }
 

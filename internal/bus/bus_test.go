@@ -22,7 +22,10 @@ import (
 func TestRoutedBusesTalkOverTLS(t *testing.T) {
 	a := newAuthority(t)
 	one := start(t, a, bus.Config{NodeName: "one"})
-	two := start(t, a, bus.Config{NodeName: "two", Routes: []string{one.RouteAddr()}})
+	two := start(t, a, bus.Config{NodeName: "two", RouteListen: "0.0.0.0:0", RouteAdvertise: "127.0.0.1:0", Routes: []string{one.RouteAddr()}})
+	if host, port, err := net.SplitHostPort(two.RouteAddr()); err != nil || host != "127.0.0.1" || port == "0" {
+		t.Errorf("two advertises %s, want 127.0.0.1 and the bound port", two.RouteAddr())
+	}
 	three := start(t, a, bus.Config{NodeName: "three"})
 	if err := three.AddRoute(one.RouteAddr()); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func (c *Config) check() error {
 		return err
 	}
 	for _, r := range c.Routes {
-		if err := checkHostPort("route", r); err != nil {
+		if err := checkHostPort("route", r, 1); err != nil {
 			return err
 		}
 	}
@@ -52,7 +52,7 @@ func (c *Config) checkListen() error {
 		return fmt.Errorf("route listen address %q is unspecified; set the address that peers should use", c.RouteListen)
 	}
 	if c.RouteAdvertise != "" {
-		if err := checkHostPort("route advertise", c.RouteAdvertise); err != nil {
+		if err := checkHostPort("route advertise", c.RouteAdvertise, 0); err != nil {
 			return err
 		}
 	}
@@ -72,13 +72,13 @@ func checkTLS(c *tls.Config) error {
 	return nil
 }
 
-func checkHostPort(what, addr string) error {
+func checkHostPort(what, addr string, lowest uint64) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || host == "" {
 		return fmt.Errorf("%s address %q is not HOST:PORT", what, addr)
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return fmt.Errorf("%s address %q: the port must be 1 to 65535", what, addr)
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n < lowest {
+		return fmt.Errorf("%s address %q: the port must be %d to 65535", what, addr, lowest)
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func (b *Bus) options() *server.Options {
 		PingInterval:   orDefault(b.config.PingInterval, defaultPingInterval),
 		MaxPingsOut:    orDefault(b.config.MaxPingsOut, defaultMaxPingsOut),
 		WriteDeadline:  orDefault(b.config.WriteDeadline, defaultWriteDeadline),
-		WriteTimeout:   server.WriteTimeoutPolicyClose,
+		WriteTimeout:   server.WriteTimeoutPolicyRetry, // A peer that takes something is slow, one that takes nothing is gone.
 		TLSTimeout:     tlsTimeout,
 	}
 	if b.config.TLS != nil {
@@ -121,7 +121,7 @@ func orDefault[T comparable](v, def T) T {
 // AddRoute starts dialling a peer's route at host:port, and keeps on until RemoveRoute. Adding a
 // present one does nothing. Peers of peers are found without it.
 func (b *Bus) AddRoute(addr string) error {
-	if err := checkHostPort("route", addr); err != nil {
+	if err := checkHostPort("route", addr, 1); err != nil {
 		return err
 	}
 	return b.changeRoutes(func(routes []string) []string {

@@ -49,7 +49,10 @@ func mutual(t *testing.T, a *trust.Authority, name string) *tls.Config {
 // start starts a bus on loopback, with TLS when a is set, and closes it with the test.
 func start(t *testing.T, a *trust.Authority, c bus.Config) *bus.Bus {
 	t.Helper()
-	c.RunID, c.RouteListen = "run", "127.0.0.1:0"
+	c.RunID = "run"
+	if c.RouteListen == "" {
+		c.RouteListen = "127.0.0.1:0"
+	}
 	if a != nil {
 		c.TLS = mutual(t, a, c.NodeName)
 	}
