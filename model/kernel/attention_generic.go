@@ -1,5 +1,7 @@
 package kernel
 
+// The passes of attention for the set generic. The other sets fuse multiply-adds in the exponential, so these are no twins.
+
 func scaleColumnsGeneric(x, factor *float32, rows, n int) {
 	xs, f := at(x, rows*n), at(factor, n)
 	for i := range xs {

@@ -23977,87 +23977,67 @@ row:
 	PCALIGN $0x10
 
 whole:
-	VMOVUPS (DI)(AX*1), Z0
-	VMOVUPS (BX)(AX*1), Z1
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS Z31, Z2
-	VMINPS  Z0, Z2, Z0
-	VMOVUPS Z30, Z2
-	VMAXPS  Z0, Z2, Z0
-	VMULPS  Z29, Z0, Z2
-	VADDPS  Z28, Z2, Z2
-	VSUBPS  Z28, Z2, Z1
-	VPSLLD  $0x17, Z2, Z2
-	VPADDD  Z25, Z2, Z2
-	VMULPS  Z27, Z1, Z13
-	VSUBPS  Z13, Z0, Z0
-	VMULPS  Z26, Z1, Z13
-	VSUBPS  Z13, Z0, Z0
-	VMULPS  Z24, Z0, Z1
-	VADDPS  Z23, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z22, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z21, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z20, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z19, Z1, Z1
-	VMULPS  Z0, Z0, Z13
-	VMULPS  Z13, Z1, Z1
-	VADDPS  Z0, Z1, Z1
-	VADDPS  Z25, Z1, Z1
-	VMULPS  Z2, Z1, Z1
-	VMOVUPS Z1, (DI)(AX*1)
-	VMOVUPS (SI)(AX*1), Z0
-	VMOVUPS (R8)(AX*1), Z2
-	VSUBPS  Z2, Z0, Z0
-	VMULPS  Z1, Z0, Z0
-	VMOVUPS Z0, (SI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
+	VMOVUPS      (DI)(AX*1), Z0
+	VMOVUPS      (BX)(AX*1), Z1
+	VSUBPS       Z1, Z0, Z0
+	VMOVUPS      Z30, Z2
+	VMAXPS       Z0, Z2, Z0
+	VMOVUPS      Z28, Z2
+	VFMADD231PS  Z29, Z0, Z2
+	VSUBPS       Z28, Z2, Z13
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z25, Z2, Z2
+	VFNMADD231PS Z27, Z13, Z0
+	VFNMADD231PS Z26, Z13, Z0
+	VMOVUPS      Z24, Z1
+	VFMADD213PS  Z23, Z0, Z1
+	VFMADD213PS  Z22, Z0, Z1
+	VFMADD213PS  Z21, Z0, Z1
+	VFMADD213PS  Z20, Z0, Z1
+	VFMADD213PS  Z19, Z0, Z1
+	VFMADD213PS  Z25, Z0, Z1
+	VFMADD213PS  Z25, Z0, Z1
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, (DI)(AX*1)
+	VMOVUPS      (SI)(AX*1), Z0
+	VMOVUPS      (R8)(AX*1), Z2
+	VSUBPS       Z2, Z0, Z0
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      Z0, (SI)(AX*1)
+	ADDQ         $0x40, AX
+	CMPQ         AX, R13
+	JLT          whole
 
 partial:
-	CMPQ      AX, CX
-	JGE       done
-	VMOVUPS.Z (DI)(AX*1), K1, Z0
-	VMOVUPS.Z (BX)(AX*1), K1, Z1
-	VSUBPS    Z1, Z0, Z0
-	VMOVUPS   Z31, Z2
-	VMINPS    Z0, Z2, Z0
-	VMOVUPS   Z30, Z2
-	VMAXPS    Z0, Z2, Z0
-	VMULPS    Z29, Z0, Z2
-	VADDPS    Z28, Z2, Z2
-	VSUBPS    Z28, Z2, Z1
-	VPSLLD    $0x17, Z2, Z2
-	VPADDD    Z25, Z2, Z2
-	VMULPS    Z27, Z1, Z13
-	VSUBPS    Z13, Z0, Z0
-	VMULPS    Z26, Z1, Z13
-	VSUBPS    Z13, Z0, Z0
-	VMULPS    Z24, Z0, Z1
-	VADDPS    Z23, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z22, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z21, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z20, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z19, Z1, Z1
-	VMULPS    Z0, Z0, Z13
-	VMULPS    Z13, Z1, Z1
-	VADDPS    Z0, Z1, Z1
-	VADDPS    Z25, Z1, Z1
-	VMULPS    Z2, Z1, Z1
-	VMOVUPS   Z1, K1, (DI)(AX*1)
-	VMOVUPS.Z (SI)(AX*1), K1, Z0
-	VMOVUPS.Z (R8)(AX*1), K1, Z2
-	VSUBPS    Z2, Z0, Z0
-	VMULPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (SI)(AX*1)
+	CMPQ         AX, CX
+	JGE          done
+	VMOVUPS.Z    (DI)(AX*1), K1, Z0
+	VMOVUPS.Z    (BX)(AX*1), K1, Z1
+	VSUBPS       Z1, Z0, Z0
+	VMOVUPS      Z30, Z2
+	VMAXPS       Z0, Z2, Z0
+	VMOVUPS      Z28, Z2
+	VFMADD231PS  Z29, Z0, Z2
+	VSUBPS       Z28, Z2, Z13
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z25, Z2, Z2
+	VFNMADD231PS Z27, Z13, Z0
+	VFNMADD231PS Z26, Z13, Z0
+	VMOVUPS      Z24, Z1
+	VFMADD213PS  Z23, Z0, Z1
+	VFMADD213PS  Z22, Z0, Z1
+	VFMADD213PS  Z21, Z0, Z1
+	VFMADD213PS  Z20, Z0, Z1
+	VFMADD213PS  Z19, Z0, Z1
+	VFMADD213PS  Z25, Z0, Z1
+	VFMADD213PS  Z25, Z0, Z1
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, K1, (DI)(AX*1)
+	VMOVUPS.Z    (SI)(AX*1), K1, Z0
+	VMOVUPS.Z    (R8)(AX*1), K1, Z2
+	VSUBPS       Z2, Z0, Z0
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      Z0, K1, (SI)(AX*1)
 
 done:
 	ADDQ CX, DI
@@ -24451,47 +24431,37 @@ whole:
 	MOVQ   rows+24(FP), CX
 
 wholeRow:
-	VMOVUPS (DI)(AX*1), Z0
-	VMOVUPS (SI)(AX*1), Z1
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS Z31, Z2
-	VMINPS  Z0, Z2, Z0
-	VMOVUPS Z30, Z2
-	VMAXPS  Z0, Z2, Z0
-	VMULPS  Z29, Z0, Z2
-	VADDPS  Z28, Z2, Z2
-	VSUBPS  Z28, Z2, Z1
-	VPSLLD  $0x17, Z2, Z2
-	VPADDD  Z25, Z2, Z2
-	VMULPS  Z27, Z1, Z13
-	VSUBPS  Z13, Z0, Z0
-	VMULPS  Z26, Z1, Z13
-	VSUBPS  Z13, Z0, Z0
-	VMULPS  Z24, Z0, Z1
-	VADDPS  Z23, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z22, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z21, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z20, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z19, Z1, Z1
-	VMULPS  Z0, Z0, Z13
-	VMULPS  Z13, Z1, Z1
-	VADDPS  Z0, Z1, Z1
-	VADDPS  Z25, Z1, Z1
-	VMULPS  Z2, Z1, Z1
-	VADDPS  Z1, Z8, Z8
-	VMOVUPS Z1, (DI)(AX*1)
-	ADDQ    R13, DI
-	DECQ    CX
-	JNZ     wholeRow
-	VMOVUPS Z8, (BX)(AX*1)
-	MOVQ    x+0(FP), DI
-	ADDQ    $0x40, AX
-	SUBQ    $0x10, DX
-	JMP     whole
+	VMOVUPS      (DI)(AX*1), Z0
+	VMOVUPS      (SI)(AX*1), Z1
+	VSUBPS       Z1, Z0, Z0
+	VMOVUPS      Z30, Z2
+	VMAXPS       Z0, Z2, Z0
+	VMOVUPS      Z28, Z2
+	VFMADD231PS  Z29, Z0, Z2
+	VSUBPS       Z28, Z2, Z13
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z25, Z2, Z2
+	VFNMADD231PS Z27, Z13, Z0
+	VFNMADD231PS Z26, Z13, Z0
+	VMOVUPS      Z24, Z1
+	VFMADD213PS  Z23, Z0, Z1
+	VFMADD213PS  Z22, Z0, Z1
+	VFMADD213PS  Z21, Z0, Z1
+	VFMADD213PS  Z20, Z0, Z1
+	VFMADD213PS  Z19, Z0, Z1
+	VFMADD213PS  Z25, Z0, Z1
+	VFMADD213PS  Z25, Z0, Z1
+	VMULPS       Z2, Z1, Z1
+	VADDPS       Z1, Z8, Z8
+	VMOVUPS      Z1, (DI)(AX*1)
+	ADDQ         R13, DI
+	DECQ         CX
+	JNZ          wholeRow
+	VMOVUPS      Z8, (BX)(AX*1)
+	MOVQ         x+0(FP), DI
+	ADDQ         $0x40, AX
+	SUBQ         $0x10, DX
+	JMP          whole
 
 partial:
 	TESTQ  DX, DX
@@ -24500,44 +24470,34 @@ partial:
 	MOVQ   rows+24(FP), CX
 
 partialRow:
-	VMOVUPS.Z (DI)(AX*1), K1, Z0
-	VMOVUPS.Z (SI)(AX*1), K1, Z1
-	VSUBPS    Z1, Z0, Z0
-	VMOVUPS   Z31, Z2
-	VMINPS    Z0, Z2, Z0
-	VMOVUPS   Z30, Z2
-	VMAXPS    Z0, Z2, Z0
-	VMULPS    Z29, Z0, Z2
-	VADDPS    Z28, Z2, Z2
-	VSUBPS    Z28, Z2, Z1
-	VPSLLD    $0x17, Z2, Z2
-	VPADDD    Z25, Z2, Z2
-	VMULPS    Z27, Z1, Z13
-	VSUBPS    Z13, Z0, Z0
-	VMULPS    Z26, Z1, Z13
-	VSUBPS    Z13, Z0, Z0
-	VMULPS    Z24, Z0, Z1
-	VADDPS    Z23, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z22, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z21, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z20, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z19, Z1, Z1
-	VMULPS    Z0, Z0, Z13
-	VMULPS    Z13, Z1, Z1
-	VADDPS    Z0, Z1, Z1
-	VADDPS    Z25, Z1, Z1
-	VMULPS    Z2, Z1, Z1
-	VADDPS    Z1, Z8, Z8
-	VMOVUPS   Z1, K1, (DI)(AX*1)
-	ADDQ      R13, DI
-	DECQ      CX
-	JNZ       partialRow
-	VMOVUPS   Z8, K1, (BX)(AX*1)
-	MOVQ      x+0(FP), DI
+	VMOVUPS.Z    (DI)(AX*1), K1, Z0
+	VMOVUPS.Z    (SI)(AX*1), K1, Z1
+	VSUBPS       Z1, Z0, Z0
+	VMOVUPS      Z30, Z2
+	VMAXPS       Z0, Z2, Z0
+	VMOVUPS      Z28, Z2
+	VFMADD231PS  Z29, Z0, Z2
+	VSUBPS       Z28, Z2, Z13
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z25, Z2, Z2
+	VFNMADD231PS Z27, Z13, Z0
+	VFNMADD231PS Z26, Z13, Z0
+	VMOVUPS      Z24, Z1
+	VFMADD213PS  Z23, Z0, Z1
+	VFMADD213PS  Z22, Z0, Z1
+	VFMADD213PS  Z21, Z0, Z1
+	VFMADD213PS  Z20, Z0, Z1
+	VFMADD213PS  Z19, Z0, Z1
+	VFMADD213PS  Z25, Z0, Z1
+	VFMADD213PS  Z25, Z0, Z1
+	VMULPS       Z2, Z1, Z1
+	VADDPS       Z1, Z8, Z8
+	VMOVUPS      Z1, K1, (DI)(AX*1)
+	ADDQ         R13, DI
+	DECQ         CX
+	JNZ          partialRow
+	VMOVUPS      Z8, K1, (BX)(AX*1)
+	MOVQ         x+0(FP), DI
 
 done:
 	VZEROUPPER
@@ -27001,7 +26961,7 @@ done:
 	RET
 
 // func attentionGrad256(s *float32, dp *float32, logSum *float32, dot *float32, rows int, n int)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, FMA3
 TEXT ·attentionGrad256(SB), NOSPLIT, $0-48
 	MOVQ    s+0(FP), DI
 	MOVQ    dp+8(FP), SI
@@ -27028,161 +26988,121 @@ row:
 	PCALIGN $0x10
 
 whole:
-	VMOVUPS (DI)(AX*1), Y0
-	VMOVUPS (BX)(AX*1), Y1
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS constant42b00000<>+0(SB), Y2
-	VMINPS  Y0, Y2, Y0
-	VMOVUPS constantc2b00000<>+0(SB), Y2
-	VMAXPS  Y0, Y2, Y0
-	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS  constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  constant3f800000<>+0(SB), Y2, Y2
-	VMULPS  constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constant39506967<>+0(SB), Y0, Y1
-	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3c088908<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3f000000<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y0, Y13
-	VMULPS  Y13, Y1, Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMULPS  Y2, Y1, Y1
-	VMOVUPS Y1, (DI)(AX*1)
-	VMOVUPS (SI)(AX*1), Y0
-	VMOVUPS (R8)(AX*1), Y2
-	VSUBPS  Y2, Y0, Y0
-	VMULPS  Y1, Y0, Y0
-	VMOVUPS Y0, (SI)(AX*1)
-	VMOVUPS 32(DI)(AX*1), Y0
-	VMOVUPS 32(BX)(AX*1), Y1
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS constant42b00000<>+0(SB), Y2
-	VMINPS  Y0, Y2, Y0
-	VMOVUPS constantc2b00000<>+0(SB), Y2
-	VMAXPS  Y0, Y2, Y0
-	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS  constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  constant3f800000<>+0(SB), Y2, Y2
-	VMULPS  constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constant39506967<>+0(SB), Y0, Y1
-	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3c088908<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3f000000<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y0, Y13
-	VMULPS  Y13, Y1, Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMULPS  Y2, Y1, Y1
-	VMOVUPS Y1, 32(DI)(AX*1)
-	VMOVUPS 32(SI)(AX*1), Y0
-	VMOVUPS 32(R8)(AX*1), Y2
-	VSUBPS  Y2, Y0, Y0
-	VMULPS  Y1, Y0, Y0
-	VMOVUPS Y0, 32(SI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
+	VMOVUPS      (DI)(AX*1), Y0
+	VMOVUPS      (BX)(AX*1), Y1
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      constantc2b00000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      constant4b400000<>+0(SB), Y2
+	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       constant3f800000<>+0(SB), Y2, Y2
+	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
+	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
+	VMOVUPS      constant39506967<>+0(SB), Y1
+	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (DI)(AX*1)
+	VMOVUPS      (SI)(AX*1), Y0
+	VMOVUPS      (R8)(AX*1), Y2
+	VSUBPS       Y2, Y0, Y0
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (SI)(AX*1)
+	VMOVUPS      32(DI)(AX*1), Y0
+	VMOVUPS      32(BX)(AX*1), Y1
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      constantc2b00000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      constant4b400000<>+0(SB), Y2
+	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       constant3f800000<>+0(SB), Y2, Y2
+	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
+	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
+	VMOVUPS      constant39506967<>+0(SB), Y1
+	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 32(DI)(AX*1)
+	VMOVUPS      32(SI)(AX*1), Y0
+	VMOVUPS      32(R8)(AX*1), Y2
+	VSUBPS       Y2, Y0, Y0
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 32(SI)(AX*1)
+	ADDQ         $0x40, AX
+	CMPQ         AX, R13
+	JLT          whole
 
 partial:
-	CMPQ       AX, CX
-	JGE        done
-	VMASKMOVPS (DI)(AX*1), Y14, Y0
-	VMASKMOVPS (BX)(AX*1), Y14, Y1
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    constant42b00000<>+0(SB), Y2
-	VMINPS     Y0, Y2, Y0
-	VMOVUPS    constantc2b00000<>+0(SB), Y2
-	VMAXPS     Y0, Y2, Y0
-	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS     constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD     $0x17, Y2, Y2
-	VPADDD     constant3f800000<>+0(SB), Y2, Y2
-	VMULPS     constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constant39506967<>+0(SB), Y0, Y1
-	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3c088908<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3f000000<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y0, Y13
-	VMULPS     Y13, Y1, Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMULPS     Y2, Y1, Y1
-	VMASKMOVPS Y1, Y14, (DI)(AX*1)
-	VMASKMOVPS (SI)(AX*1), Y14, Y0
-	VMASKMOVPS (R8)(AX*1), Y14, Y2
-	VSUBPS     Y2, Y0, Y0
-	VMULPS     Y1, Y0, Y0
-	VMASKMOVPS Y0, Y14, (SI)(AX*1)
-	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
-	VMASKMOVPS 32(BX)(AX*1), Y15, Y1
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    constant42b00000<>+0(SB), Y2
-	VMINPS     Y0, Y2, Y0
-	VMOVUPS    constantc2b00000<>+0(SB), Y2
-	VMAXPS     Y0, Y2, Y0
-	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS     constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD     $0x17, Y2, Y2
-	VPADDD     constant3f800000<>+0(SB), Y2, Y2
-	VMULPS     constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constant39506967<>+0(SB), Y0, Y1
-	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3c088908<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3f000000<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y0, Y13
-	VMULPS     Y13, Y1, Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMULPS     Y2, Y1, Y1
-	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
-	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
-	VMASKMOVPS 32(R8)(AX*1), Y15, Y2
-	VSUBPS     Y2, Y0, Y0
-	VMULPS     Y1, Y0, Y0
-	VMASKMOVPS Y0, Y15, 32(SI)(AX*1)
+	CMPQ         AX, CX
+	JGE          done
+	VMASKMOVPS   (DI)(AX*1), Y14, Y0
+	VMASKMOVPS   (BX)(AX*1), Y14, Y1
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      constantc2b00000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      constant4b400000<>+0(SB), Y2
+	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       constant3f800000<>+0(SB), Y2, Y2
+	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
+	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
+	VMOVUPS      constant39506967<>+0(SB), Y1
+	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VMULPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS   (SI)(AX*1), Y14, Y0
+	VMASKMOVPS   (R8)(AX*1), Y14, Y2
+	VSUBPS       Y2, Y0, Y0
+	VMULPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y14, (SI)(AX*1)
+	VMASKMOVPS   32(DI)(AX*1), Y15, Y0
+	VMASKMOVPS   32(BX)(AX*1), Y15, Y1
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      constantc2b00000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      constant4b400000<>+0(SB), Y2
+	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       constant3f800000<>+0(SB), Y2, Y2
+	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
+	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
+	VMOVUPS      constant39506967<>+0(SB), Y1
+	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VMULPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y15, 32(DI)(AX*1)
+	VMASKMOVPS   32(SI)(AX*1), Y15, Y0
+	VMASKMOVPS   32(R8)(AX*1), Y15, Y2
+	VSUBPS       Y2, Y0, Y0
+	VMULPS       Y1, Y0, Y0
+	VMASKMOVPS   Y0, Y15, 32(SI)(AX*1)
 
 done:
 	ADDQ CX, DI
@@ -27676,7 +27596,7 @@ done:
 	RET
 
 // func columnExp256(x *float32, shift *float32, total *float32, rows int, n int, stride int)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, FMA3
 TEXT ·columnExp256(SB), NOSPLIT, $0-48
 	MOVQ    x+0(FP), DI
 	MOVQ    shift+8(FP), SI
@@ -27700,81 +27620,61 @@ whole:
 	MOVQ   rows+24(FP), CX
 
 wholeRow:
-	VMOVUPS (DI)(AX*1), Y0
-	VMOVUPS (SI)(AX*1), Y1
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS constant42b00000<>+0(SB), Y2
-	VMINPS  Y0, Y2, Y0
-	VMOVUPS constantc2b00000<>+0(SB), Y2
-	VMAXPS  Y0, Y2, Y0
-	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS  constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  constant3f800000<>+0(SB), Y2, Y2
-	VMULPS  constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constant39506967<>+0(SB), Y0, Y1
-	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3c088908<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3f000000<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y0, Y13
-	VMULPS  Y13, Y1, Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMULPS  Y2, Y1, Y1
-	VADDPS  Y1, Y8, Y8
-	VMOVUPS Y1, (DI)(AX*1)
-	VMOVUPS 32(DI)(AX*1), Y0
-	VMOVUPS 32(SI)(AX*1), Y1
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS constant42b00000<>+0(SB), Y2
-	VMINPS  Y0, Y2, Y0
-	VMOVUPS constantc2b00000<>+0(SB), Y2
-	VMAXPS  Y0, Y2, Y0
-	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS  constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  constant3f800000<>+0(SB), Y2, Y2
-	VMULPS  constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constant39506967<>+0(SB), Y0, Y1
-	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3c088908<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3f000000<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y0, Y13
-	VMULPS  Y13, Y1, Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMULPS  Y2, Y1, Y1
-	VADDPS  Y1, Y9, Y9
-	VMOVUPS Y1, 32(DI)(AX*1)
-	ADDQ    R13, DI
-	DECQ    CX
-	JNZ     wholeRow
-	VMOVUPS Y8, (BX)(AX*1)
-	VMOVUPS Y9, 32(BX)(AX*1)
-	MOVQ    x+0(FP), DI
-	ADDQ    $0x40, AX
-	SUBQ    $0x10, DX
-	JMP     whole
+	VMOVUPS      (DI)(AX*1), Y0
+	VMOVUPS      (SI)(AX*1), Y1
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      constantc2b00000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      constant4b400000<>+0(SB), Y2
+	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       constant3f800000<>+0(SB), Y2, Y2
+	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
+	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
+	VMOVUPS      constant39506967<>+0(SB), Y1
+	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VMULPS       Y2, Y1, Y1
+	VADDPS       Y1, Y8, Y8
+	VMOVUPS      Y1, (DI)(AX*1)
+	VMOVUPS      32(DI)(AX*1), Y0
+	VMOVUPS      32(SI)(AX*1), Y1
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      constantc2b00000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      constant4b400000<>+0(SB), Y2
+	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       constant3f800000<>+0(SB), Y2, Y2
+	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
+	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
+	VMOVUPS      constant39506967<>+0(SB), Y1
+	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VMULPS       Y2, Y1, Y1
+	VADDPS       Y1, Y9, Y9
+	VMOVUPS      Y1, 32(DI)(AX*1)
+	ADDQ         R13, DI
+	DECQ         CX
+	JNZ          wholeRow
+	VMOVUPS      Y8, (BX)(AX*1)
+	VMOVUPS      Y9, 32(BX)(AX*1)
+	MOVQ         x+0(FP), DI
+	ADDQ         $0x40, AX
+	SUBQ         $0x10, DX
+	JMP          whole
 
 partial:
 	TESTQ  DX, DX
@@ -27784,78 +27684,58 @@ partial:
 	MOVQ   rows+24(FP), CX
 
 partialRow:
-	VMASKMOVPS (DI)(AX*1), Y14, Y0
-	VMASKMOVPS (SI)(AX*1), Y14, Y1
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    constant42b00000<>+0(SB), Y2
-	VMINPS     Y0, Y2, Y0
-	VMOVUPS    constantc2b00000<>+0(SB), Y2
-	VMAXPS     Y0, Y2, Y0
-	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS     constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD     $0x17, Y2, Y2
-	VPADDD     constant3f800000<>+0(SB), Y2, Y2
-	VMULPS     constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constant39506967<>+0(SB), Y0, Y1
-	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3c088908<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3f000000<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y0, Y13
-	VMULPS     Y13, Y1, Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMULPS     Y2, Y1, Y1
-	VADDPS     Y1, Y8, Y8
-	VMASKMOVPS Y1, Y14, (DI)(AX*1)
-	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
-	VMASKMOVPS 32(SI)(AX*1), Y15, Y1
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    constant42b00000<>+0(SB), Y2
-	VMINPS     Y0, Y2, Y0
-	VMOVUPS    constantc2b00000<>+0(SB), Y2
-	VMAXPS     Y0, Y2, Y0
-	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS     constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD     $0x17, Y2, Y2
-	VPADDD     constant3f800000<>+0(SB), Y2, Y2
-	VMULPS     constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constant39506967<>+0(SB), Y0, Y1
-	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3c088908<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3f000000<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y0, Y13
-	VMULPS     Y13, Y1, Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMULPS     Y2, Y1, Y1
-	VADDPS     Y1, Y9, Y9
-	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
-	ADDQ       R13, DI
-	DECQ       CX
-	JNZ        partialRow
-	VMASKMOVPS Y8, Y14, (BX)(AX*1)
-	VMASKMOVPS Y9, Y15, 32(BX)(AX*1)
-	MOVQ       x+0(FP), DI
+	VMASKMOVPS   (DI)(AX*1), Y14, Y0
+	VMASKMOVPS   (SI)(AX*1), Y14, Y1
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      constantc2b00000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      constant4b400000<>+0(SB), Y2
+	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       constant3f800000<>+0(SB), Y2, Y2
+	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
+	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
+	VMOVUPS      constant39506967<>+0(SB), Y1
+	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VMULPS       Y2, Y1, Y1
+	VADDPS       Y1, Y8, Y8
+	VMASKMOVPS   Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS   32(DI)(AX*1), Y15, Y0
+	VMASKMOVPS   32(SI)(AX*1), Y15, Y1
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      constantc2b00000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      constant4b400000<>+0(SB), Y2
+	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
+	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       constant3f800000<>+0(SB), Y2, Y2
+	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
+	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
+	VMOVUPS      constant39506967<>+0(SB), Y1
+	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
+	VMULPS       Y2, Y1, Y1
+	VADDPS       Y1, Y9, Y9
+	VMASKMOVPS   Y1, Y15, 32(DI)(AX*1)
+	ADDQ         R13, DI
+	DECQ         CX
+	JNZ          partialRow
+	VMASKMOVPS   Y8, Y14, (BX)(AX*1)
+	VMASKMOVPS   Y9, Y15, 32(BX)(AX*1)
+	MOVQ         x+0(FP), DI
 
 done:
 	VZEROUPPER

@@ -32,6 +32,25 @@ func (s *vectors) exp(x, d, t int) {
 	VMULPS(v[t], v[d], v[d])
 }
 
+// expFused is exp for arguments up to 88, with fused multiply-adds: faster, and the same on both sets, but without a twin.
+func (s *vectors) expFused(x, d, t int) {
+	v, c := s.v, s.constant
+	VMOVUPS(c(expLow), v[t])
+	VMAXPS(v[x], v[t], v[x])
+	VMOVUPS(c(roundingShift), v[t])
+	VFMADD231PS(c(log2e), v[x], v[t])
+	VSUBPS(c(roundingShift), v[t], v[13])
+	VPSLLD(u8(23), v[t], v[t])
+	VPADDD(c(1), v[t], v[t])
+	VFNMADD231PS(c(ln2High), v[13], v[x])
+	VFNMADD231PS(c(ln2Low), v[13], v[x])
+	VMOVUPS(c(expCoefficients[0]), v[d])
+	for _, k := range append(append([]float32{}, expCoefficients[1:]...), 1, 1) {
+		VFMADD213PS(c(k), v[x], v[d])
+	}
+	VMULPS(v[t], v[d], v[d])
+}
+
 // reduce subtracts v[n]·ln 2 from v[x] in two steps.
 func (s *vectors) reduce(x, n, t int) {
 	VMULPS(s.constant(ln2High), s.v[n], s.v[t])
@@ -311,7 +330,7 @@ func attention() []kernel {
 				p.load("s", 0)
 				p.load("logSum", 1)
 				VSUBPS(p.v[1], p.v[0], p.v[0])
-				p.exp(0, 1, 2)
+				p.expFused(0, 1, 2)
 				p.store(1, "s")
 				p.load("dp", 0)
 				p.load("dot", 2)
