@@ -10,9 +10,10 @@
 //		})
 //	}
 //
-// The environment picks the set, YOHAKU_GOLDEN=DIR (by default the subset in testdata/golden),
-// and the cases, YOHAKU_GOLDEN_CASES=REGEXP on "case" or "case/sub". A selected case that no test
-// names fails TestGoldenCasesAreKnown in this package, so a new case cannot be passed over.
+// The environment picks the set, YOHAKU_GOLDEN=DIR (relative to the module's root; by default the
+// subset in testdata/golden), and the cases, YOHAKU_GOLDEN_CASES=REGEXP on "case" or "case/sub". A
+// selected case that no test names, and a selection of nothing, fails TestGoldenCasesAreKnown in
+// this package, so that no case is passed over.
 package golden
 
 import (
@@ -96,17 +97,21 @@ func openSet() (*set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile YOHAKU_GOLDEN_CASES: %w", err)
 	}
-	if dir := os.Getenv("YOHAKU_GOLDEN"); dir != "" {
-		if _, err := os.Stat(dir); err != nil {
-			return nil, fmt.Errorf("open the set of YOHAKU_GOLDEN: %w", err)
-		}
-		return &set{dir: dir, foreign: true, selected: pattern}, nil
-	}
 	root, err := moduleRoot()
 	if err != nil {
 		return nil, err
 	}
-	return &set{dir: filepath.Join(root, "testdata", "golden"), selected: pattern}, nil
+	dir := os.Getenv("YOHAKU_GOLDEN")
+	if dir == "" {
+		return &set{dir: filepath.Join(root, "testdata", "golden"), selected: pattern}, nil
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(root, dir) // Go runs a test in its package's folder, not where the user is.
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("open the set of YOHAKU_GOLDEN: %w", err)
+	}
+	return &set{dir: dir, foreign: true, selected: pattern}, nil
 }
 
 // selects says whether "name" or "name/sub" is wanted.

@@ -27,7 +27,7 @@ func TestGoldenCasesAreKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases := 0
+	cases, selected := 0, 0
 	for _, e := range entries {
 		if _, err := os.Stat(filepath.Join(s.dir, e.Name(), "case.json")); err != nil {
 			continue
@@ -38,13 +38,20 @@ func TestGoldenCasesAreKnown(t *testing.T) {
 			t.Error(err)
 		}
 		for _, sub := range subs {
-			if s.selects(e.Name(), sub) && !k.has(e.Name(), sub) {
+			if !s.selects(e.Name(), sub) {
+				continue
+			}
+			selected++
+			if !k.has(e.Name(), sub) {
 				t.Errorf("golden case %s is selected, but no test names it", join(e.Name(), sub))
 			}
 		}
 	}
-	if cases == 0 {
+	switch {
+	case cases == 0:
 		t.Errorf("%s holds no golden case (a folder with case.json)", s.dir)
+	case selected == 0:
+		t.Errorf("YOHAKU_GOLDEN_CASES=%s selects none of the %d cases in %s", s.selected, cases, s.dir)
 	}
 }
 
