@@ -19,12 +19,18 @@ const roundMagic = 0x1.8p52
 // of an infinity or a NaN, or −1; a block that holds one adds nothing and needs NonFinite.
 // At most Grid.Terms calls may add to one dst before it is cleared. It is for Int32; Int16 takes AccumulateKeyed.
 func (g *Grid) Accumulate(dst []int32, x []float32, exps, needed []int8) (firstBad int) {
+	assert.That(g.format == Int32, "an int16 grid rounds by key")
+	return g.accumulate(dst, x, exps, needed, nil)
+}
+
+// accumulate rounds stochastically when d is given.
+func (g *Grid) accumulate(dst []int32, x []float32, exps, needed []int8, d *dithering) (firstBad int) {
 	checkShapes(len(dst), len(x), len(exps), len(needed))
 	firstBad = -1
 	for b := range exps {
 		lo := b * BlockElements
 		hi := min(lo+BlockElements, len(x))
-		if bad := g.accumulateBlock(dst[lo:hi], x[lo:hi], exps[b], &needed[b]); bad >= 0 && firstBad < 0 {
+		if bad := g.accumulateBlock(dst[lo:hi], x[lo:hi], exps[b], &needed[b], d, b); bad >= 0 && firstBad < 0 {
 			firstBad = lo + bad
 		}
 	}
@@ -37,7 +43,7 @@ func checkShapes(dst, x, exps, needed int) {
 	}
 }
 
-func (g *Grid) accumulateBlock(dst []int32, x []float32, exp int8, needed *int8) (bad int) {
+func (g *Grid) accumulateBlock(dst []int32, x []float32, exp int8, needed *int8, d *dithering, block int) (bad int) {
 	top := maxAbsBits(x)
 	if top >= infBits {
 		*needed = NonFinite
@@ -49,6 +55,8 @@ func (g *Grid) accumulateBlock(dst []int32, x []float32, exp int8, needed *int8)
 	case top == 0:
 	case need > exp:
 		addClamped(dst, x, inverse, g.limit)
+	case d != nil:
+		addDithered(dst, x, inverse, splitMix(d.state, d.block+block))
 	default:
 		addRounded(dst, x, inverse)
 	}

@@ -9,7 +9,7 @@
 //	x̂   = scale · 2^E · sum
 //
 // with b = 31 (Int32) or 15 (Int16) and m = ⌈log2 M⌉. Rounding is to nearest even for Int32, and
-// stochastic, keyed by (seed, step, micro-batch, element), for Int16.
+// stochastic, keyed by (seed, step, micro-batch, element), for Int16 (AccumulateKeyed).
 //
 // Two exponents belong to a block. Its needed exponent is the smallest E that holds what was seen,
 // combined by max over micro-batches and ranks. Its grid exponent E is the same everywhere, comes

@@ -1,7 +1,6 @@
 package fixedpoint
 
 import (
-	"fmt"
 	"math"
 	"math/big"
 	"math/rand/v2"
@@ -361,6 +360,11 @@ func TestAccumulateAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(10, func() { g.Accumulate(sums, x, exps, needed) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+	g, _ = NewGrid(g.Layout(), Int16, 8)
+	x[0] = 1e-37
+	if n := testing.AllocsPerRun(10, func() { g.AccumulateKeyed(sums, x, exps, needed, Rounding{}) }); n > 1 { // The stream that keys the call.
+		t.Errorf("Int16: %v allocations", n)
+	}
 }
 
 func BenchmarkFixedPoint(b *testing.B) {
@@ -377,7 +381,7 @@ func BenchmarkFixedPoint(b *testing.B) {
 		"accumulate": func() { g.Accumulate(sums, x, exps, needed) },
 		"decode":     func() { Decode(x, sums, exps, 1) },
 	} {
-		b.Run(fmt.Sprint(name), func(b *testing.B) {
+		b.Run(name, func(b *testing.B) {
 			b.SetBytes(4 * n)
 			for b.Loop() {
 				f()
