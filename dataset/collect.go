@@ -57,19 +57,21 @@ type Set struct {
 }
 
 // RejectedRatioError says that too many rows are bad. The Set that comes with it has the rejects;
-// the caller writes them down and stops.
+// the caller stops before it writes anything.
 type RejectedRatioError struct {
 	Name           string
 	Rejected, Read int
 	Max            float64
+	First          Reject
 	Reasons        []ReasonCount // Most frequent first.
 }
 
 // Error implements error.
 func (e *RejectedRatioError) Error() string {
-	return fmt.Sprintf("%s: %d of %d rows (%.1f %%) are bad, more than max_rejected_ratio %v allows; most often: %s (%d rows): "+
-		"mend the rows listed in rejected.jsonl, or raise --max-rejected-ratio", e.Name, e.Rejected, e.Read,
-		100*float64(e.Rejected)/float64(e.Read), e.Max, e.Reasons[0].Reason, e.Reasons[0].Rows)
+	return fmt.Sprintf("%s: %d of %d rows (%.1f %%) are bad, more than max_rejected_ratio %v allows; most often (%d rows): %s; "+
+		"the first is row %d of %s: list them with 'coordinator data inspect' and mend them, or raise --max-rejected-ratio",
+		e.Name, e.Rejected, e.Read, 100*float64(e.Rejected)/float64(e.Read), e.Max,
+		e.Reasons[0].Rows, e.Reasons[0].Reason, e.First.Row, e.First.File)
 }
 
 // ErrNoPairs says that a source has nothing to train on: no rows, or ties only.
@@ -142,7 +144,7 @@ func (c *collector) judge() error {
 	s := c.set
 	if rejected := len(s.Rejects); float64(rejected) > c.options.MaxRejectedRatio*float64(s.Read) {
 		return &RejectedRatioError{Name: s.Name, Rejected: rejected, Read: s.Read,
-			Max: c.options.MaxRejectedRatio, Reasons: countReasons(s.Rejects)}
+			Max: c.options.MaxRejectedRatio, First: s.Rejects[0], Reasons: countReasons(s.Rejects)}
 	}
 	switch {
 	case len(s.Pairs) > 0:
