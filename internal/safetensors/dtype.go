@@ -44,10 +44,10 @@ func (d DType) IsFloat() bool { return d == F64 || d == F32 || d == F16 || d == 
 func Float16ToFloat32(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exponent, fraction := uint32(h>>10)&0x1f, uint32(h&0x3ff)
-	switch {
-	case exponent == 0x1f: // Infinity or NaN.
+	switch exponent {
+	case 0x1f: // Infinity or NaN.
 		return math.Float32frombits(sign | 0x7f800000 | fraction<<13)
-	case exponent == 0: // Zero or subnormal: fraction × 2⁻²⁴ is exact in float32.
+	case 0: // Zero or subnormal: fraction × 2⁻²⁴ is exact in float32.
 		v := float32(fraction) * 0x1p-24
 		return math.Float32frombits(math.Float32bits(v) | sign)
 	}

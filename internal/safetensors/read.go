@@ -45,7 +45,7 @@ func OpenFS(fsys fs.FS, path string) (*File, error) {
 	if r, ok := f.(io.ReaderAt); ok {
 		return fromFile(path, f, r)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // Only read from.
 	data, err := io.ReadAll(f)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)

@@ -50,7 +50,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if diff := cmp.Diff(f.Metadata(), map[string]string{"format": "pt", "a": "<b>"}); diff != "" {
 		t.Error("metadata got, want:", diff)
 	}

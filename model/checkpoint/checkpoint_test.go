@@ -64,7 +64,7 @@ func load(t *testing.T, f *Folder, params []Param, o LoadOptions) error {
 	if err != nil {
 		return err
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	return w.Load(params, o)
 }
 

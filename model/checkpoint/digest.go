@@ -20,13 +20,13 @@ func Digest(params []Param, s State) string {
 	hashParams(h, "weights", params)
 	hashParams(h, "m", s.M)
 	hashParams(h, "v", s.V)
-	fmt.Fprintf(h, "exponents %d\n", len(s.Exponents))
+	h.Write(fmt.Appendf(nil, "exponents %d\n", len(s.Exponents)))
 	exponents := make([]byte, len(s.Exponents))
 	for i, e := range s.Exponents {
 		exponents[i] = byte(e)
 	}
 	h.Write(exponents)
-	fmt.Fprintf(h, "step %d\n", s.Step)
+	h.Write(fmt.Appendf(nil, "step %d\n", s.Step))
 	return hex.EncodeToString(h.Sum(nil))
 }
 
@@ -35,7 +35,7 @@ func Digest(params []Param, s State) string {
 func hashParams(h hash.Hash, kind string, params []Param) {
 	sorted := slices.SortedFunc(slices.Values(params), func(a, b Param) int { return cmp.Compare(a.Name, b.Name) })
 	for _, p := range sorted {
-		fmt.Fprintf(h, "%s %q %v\n", kind, p.Name, FileShape(p.Shape))
+		h.Write(fmt.Appendf(nil, "%s %q %v\n", kind, p.Name, FileShape(p.Shape)))
 		var err error
 		if len(p.Shape) == 4 {
 			err = writeConverted(h, p, safetensors.F32)

@@ -92,7 +92,7 @@ func (f *Folder) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", f.Path(name), err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // Only read from.
 	data, err := io.ReadAll(io.LimitReader(file, maxTextBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.Path(name), err)

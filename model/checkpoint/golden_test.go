@@ -38,7 +38,7 @@ func TestGoldenStorageVariants(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer fromDisk.Close()
+			defer func() { _ = fromDisk.Close() }()
 			within, err := FolderFS(os.DirFS(c.Dir), folder)
 			if err != nil {
 				t.Fatal(err)
@@ -47,7 +47,7 @@ func TestGoldenStorageVariants(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer fromFS.Close()
+			defer func() { _ = fromFS.Close() }()
 			params, again := paramsOf(fromDisk), paramsOf(fromFS)
 			if err := fromDisk.Load(params, LoadOptions{}); err != nil {
 				t.Fatal(err)

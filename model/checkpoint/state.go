@@ -57,7 +57,7 @@ func (f *Folder) ReadState(m, v []Param) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("%w; this folder cannot be resumed from", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // Only read from.
 	where := f.Path(StateFile)
 	metadata := maps.Clone(file.Metadata())
 	step, err := strconv.Atoi(metadata["step"])

@@ -69,7 +69,7 @@ func (f *Folder) sum(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("open %s: %w", f.Path(name), err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // Only read from.
 	h := sha256.New()
 	if _, err := io.Copy(h, file); err != nil {
 		return "", fmt.Errorf("read %s: %w", f.Path(name), err)

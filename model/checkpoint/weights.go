@@ -230,7 +230,7 @@ func (w *Weights) Digest() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(h, "%q %s %v %d\n", name, info.DType, info.Shape, len(data))
+		h.Write(fmt.Appendf(nil, "%q %s %v %d\n", name, info.DType, info.Shape, len(data)))
 		h.Write(data)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

@@ -188,7 +188,7 @@ func (w *folderWriter) copy(from fs.FS, name, to string) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", name, err)
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }() // Only read from.
 	return w.file(to, func(out io.Writer) error {
 		_, err := io.Copy(out, in)
 		return err

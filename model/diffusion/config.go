@@ -87,7 +87,7 @@ func ReadConfig(fsys fs.FS, dir string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("open scheduler config: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // Only read from.
 	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
 	if err != nil {
 		return Config{}, fmt.Errorf("read %s: %w", name, err)
@@ -133,7 +133,7 @@ func ParseConfig(data []byte) (Config, error) {
 func (c Config) validate(name string) error {
 	k := config.Checker{Class: name}
 	k.Range("num_train_timesteps", c.NumTrainTimesteps, 1, maxTimesteps)
-	k.That(c.RescaleBetasZeroSNR == false || c.NumTrainTimesteps > 1, "rescale_betas_zero_snr", true, "needs num_train_timesteps above 1")
+	k.That(!c.RescaleBetasZeroSNR || c.NumTrainTimesteps > 1, "rescale_betas_zero_snr", true, "needs num_train_timesteps above 1")
 	k.OneOf("beta_schedule", c.BetaSchedule, "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 	k.OneOf("prediction_type", c.PredictionType, Epsilon, VPrediction, SampleType)
 	k.That(!c.UseFlowSigmas, "use_flow_sigmas", true, "flow matching is not supported; supported: false")
