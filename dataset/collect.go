@@ -80,8 +80,8 @@ var ErrNoPairs = errors.New("no pairs to train on")
 // Collect reads a whole source. It decodes every picture; a row with a bad picture or caption is
 // set aside as a Reject and reading goes on. The result depends on the data and the options only.
 //
-// Errors: one of the source or of ctx; options out of range; *RejectedRatioError; ErrNoPairs; more
-// than MaxBytes of pictures. With the first two of the last three the Set is complete.
+// Errors: one of the source or of ctx; options out of range; more than MaxBytes of pictures;
+// *RejectedRatioError and ErrNoPairs, with which the Set is complete all the same.
 func Collect(ctx context.Context, src Source, o Options) (Set, error) {
 	if err := o.check(); err != nil {
 		return Set{}, err
