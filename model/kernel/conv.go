@@ -9,8 +9,8 @@ import "fmt"
 // where pixels outside the image are 0; the padding at the bottom and right follows from OH and OW.
 // X is [B, H, W, Cin], Y is [B, OH, OW, Cout], Wt is [KH, KW, Cin, Cout], Bias is [Cout] or nil; all float32, dense.
 //
-// Each element is one chain of fused multiply-adds: over (kh, kw, ci) forward, over (kh, kw, co) for the gradient of the
-// image, over (b, oh, ow) for the gradient of the weights.
+// Each element is one chain of fused multiply-adds: over (kh, kw, ci) ascending forward, over kh and kw descending and co
+// ascending for the gradient of the image, over (b, oh, ow) ascending for the gradient of the weights.
 type ConvArgs struct {
 	B, H, W, Cin    int
 	OH, OW, Cout    int
@@ -51,6 +51,7 @@ func checkLength(name string, got, want int) {
 // convolution holds the sources of the convolution being computed.
 type convolution struct {
 	args    ConvArgs
+	halo    haloConv
 	pixels  pixelRows
 	taps    tapRows
 	weights turnedWeights
@@ -59,6 +60,9 @@ type convolution struct {
 func (c *convolution) forward(p *Pool, a *ConvArgs) {
 	a.check()
 	c.args = *a
+	if c.haloForward(p) {
+		return
+	}
 	g := &p.gemm
 	g.set = active
 	c.pixels = pixelRows{args: &c.args}
@@ -71,6 +75,9 @@ func (c *convolution) forward(p *Pool, a *ConvArgs) {
 func (c *convolution) dataGrad(p *Pool, a *ConvArgs) {
 	a.check()
 	c.args = *a
+	if c.haloDataGrad(p) {
+		return
+	}
 	g := &p.gemm
 	g.set = active
 	c.pixels = pixelRows{args: &c.args, back: true}
@@ -78,6 +85,42 @@ func (c *convolution) dataGrad(p *Pool, a *ConvArgs) {
 	g.prepare(a.B*a.H*a.W, a.Cin, a.KH*a.KW*a.Cout, &c.pixels, &c.weights, a.X, a.Cin)
 	g.accumulate = a.Accumulate
 	c.run(p, g)
+}
+
+// haloForward computes Y by a padded copy of X, if the shape suits that, and reports whether it did.
+func (c *convolution) haloForward(p *Pool) bool {
+	a, h := &c.args, &c.halo
+	h.set, h.image, h.height, h.width, h.ch = active, a.X, a.H, a.W, a.Cin
+	h.out, h.outH, h.outW, h.columns = a.Y, a.OH, a.OW, a.Cout
+	h.kh, h.kw, h.stride, h.top, h.left = a.KH, a.KW, a.Stride, a.PadTop, a.PadLeft
+	h.accumulate, h.bias = a.Accumulate, a.Bias
+	p.gemm.matrixB = matrix{data: a.Wt, ld: a.Cout}
+	h.weights = &p.gemm.matrixB
+	return c.runHalo(p)
+}
+
+// haloDataGrad computes X, which for stride 1 is the convolution of Y by the turned weights.
+func (c *convolution) haloDataGrad(p *Pool) bool {
+	a, h := &c.args, &c.halo
+	if a.Stride != 1 {
+		return false
+	}
+	h.set, h.image, h.height, h.width, h.ch = active, a.Y, a.OH, a.OW, a.Cout
+	h.out, h.outH, h.outW, h.columns = a.X, a.H, a.W, a.Cin
+	h.kh, h.kw, h.stride, h.top, h.left = a.KH, a.KW, 1, a.KH-1-a.PadTop, a.KW-1-a.PadLeft
+	h.accumulate, h.bias = a.Accumulate, nil
+	c.weights = turnedWeights{args: a}
+	h.weights = &c.weights
+	return c.runHalo(p)
+}
+
+func (c *convolution) runHalo(p *Pool) bool {
+	if c.args.B == 0 || !c.halo.fits() {
+		return false
+	}
+	c.halo.run(p, c.args.B)
+	c.args = ConvArgs{}
+	return true
 }
 
 func (c *convolution) weightGrad(p *Pool, a *ConvArgs) {

@@ -34,6 +34,10 @@ var convCases = []convCase{
 	{1, 7, 9, 2, 3, 5, 3, 2, 1, 0, 3},
 	{2, 2, 3, 40, 200, 3, 1, 1, 1, 1, 1},
 	{1, 30, 31, 3, 2, 3, 1, 1, 1, 1, 1},
+	{2, 13, 17, 24, 40, 3, 1, 1, 1, 1, 1}, // From here on by a padded copy.
+	{1, 9, 20, 16, 5, 3, 2, 1, 1, 1, 1},
+	{1, 16, 16, 200, 36, 3, 2, 0, 0, 1, 1},
+	{1, 12, 9, 17, 18, 5, 1, 2, 0, 1, 3},
 }
 
 // eachTerm calls f with the offsets of every product x·w that enters y.
@@ -137,6 +141,29 @@ func TestConvBits(t *testing.T) {
 					key := name + " " + c.String()
 					sameBits(t, fmt.Sprintf("%s, %d threads", key, p.Threads()), pass.result(a), first, family+key)
 				}
+			}
+		}
+	})
+}
+
+// TestConvPaths: the padded copy and the packed patches give the same bits.
+func TestConvPaths(t *testing.T) {
+	pool := NewPool(2)
+	defer pool.Close()
+	onEverySet(t, func(t *testing.T) {
+		packed := *active
+		packed.direct = false
+		for _, c := range convCases {
+			first := map[string][]float32{}
+			for _, set := range []*kernelSet{&packed, active} {
+				before := active
+				active = set
+				a := c.args(5)
+				pool.ConvForward(a)
+				sameBits(t, c.String()+" forward", a.Y, first, "forward")
+				pool.ConvDataGrad(a)
+				sameBits(t, c.String()+" data gradient", a.X, first, "data")
+				active = before
 			}
 		}
 	})

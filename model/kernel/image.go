@@ -1,7 +1,8 @@
 package kernel
 
 // pixelRows is an image as a source: a row for each pixel of the result, k = (tap, channel). Forward, the row gathers the
-// patch of X under a pixel of Y; back, it gathers the pixels of Y that a pixel of X took part in.
+// patch of X under a pixel of Y; back, it gathers the pixels of Y that a pixel of X took part
+// in, the last tap first.
 type pixelRows struct {
 	args *ConvArgs
 	back bool
@@ -21,8 +22,12 @@ func (r *pixelRows) pack(set *kernelSet, s *Scratch, dst []float32, width, i, n,
 	for kc > 0 {
 		tap, ch := k0/channels, k0%channels
 		run := min(kc, channels-ch)
+		kh, kw := tap/a.KW, tap%a.KW
+		if r.back {
+			kh, kw = a.KH-1-kh, a.KW-1-kw
+		}
 		for j := range n {
-			s.rows[j] = r.address(s, corner[j], tap/a.KW, tap%a.KW, ch)
+			s.rows[j] = r.address(s, corner[j], kh, kw, ch)
 		}
 		set.packRows(dst, width, s.rows[:n], run)
 		dst, k0, kc = dst[run*width:], k0+run, kc-run
@@ -76,13 +81,14 @@ func (r *pixelRows) address(s *Scratch, p pixel, kh, kw, ch int) *float32 {
 	return &a.Y[((p.image*a.OH+h)*a.OW+w)*a.Cout+ch]
 }
 
-// turnedWeights is the weights as columns of B in the gradient of the image: a row for each ci, k = (tap, co).
+// turnedWeights is the weights as columns of B in the gradient of the image: a row for each ci, k = (tap, co), the last
+// tap first.
 type turnedWeights struct{ args *ConvArgs }
 
 func (t *turnedWeights) pack(set *kernelSet, s *Scratch, dst []float32, width, i, n, k0, kc int) {
 	a := t.args
 	for kc > 0 {
-		tap, co := k0/a.Cout, k0%a.Cout
+		tap, co := a.KH*a.KW-1-k0/a.Cout, k0%a.Cout
 		run := min(kc, a.Cout-co)
 		for j := range n {
 			s.rows[j] = &a.Wt[(tap*a.Cin+i+j)*a.Cout+co]
