@@ -35,7 +35,7 @@ func (w *Worker) sample(ctx context.Context, j wire.SampleJob) (wire.Done, error
 		}
 	}
 	pictures, err := pipeline.Generate(ctx, requests, sample.Options{
-		Steps: j.NumInferenceSteps, Guidance: j.GuidanceScale, Batch: len(j.Seeds) * len(j.Prompts), Scheduler: j.Scheduler,
+		Steps: j.NumInferenceSteps, Guidance: j.GuidanceScale, Scheduler: j.Scheduler,
 	})
 	if err != nil {
 		return wire.Done{}, fmt.Errorf("sample: %w", err)

@@ -103,6 +103,7 @@ func resumeConfig(flags *config.Flags, dir string) (config.Config, error) {
 	if err != nil {
 		return config.Config{}, fmt.Errorf("--resume: configuration in %s: %w", filepath.Join(dir, "manifest.json"), err)
 	}
+	saved.RunID = "" // The folder names the run.
 	c, err := flags.LoadOver(saved)
 	if err != nil {
 		return config.Config{}, cli.UsageError{Err: err}
