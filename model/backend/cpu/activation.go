@@ -3,20 +3,13 @@ package cpu
 import (
 	"yohaku/model/backend"
 	"yohaku/model/backend/cpu/vector"
+	"yohaku/model/kernel"
 	"yohaku/model/op"
 )
 
 var activations = [...]func(y, x []float32){
-	op.KindSiLU: func(y, x []float32) {
-		for i, v := range x {
-			y[i] = v * vector.Sigmoid(v)
-		}
-	},
-	op.KindGELU: func(y, x []float32) {
-		for i, v := range x {
-			y[i] = v * vector.Normal(v)
-		}
-	},
+	op.KindSiLU: kernel.SiLU,
+	op.KindGELU: kernel.GELU,
 	op.KindQuickGELU: func(y, x []float32) {
 		for i, v := range x {
 			y[i] = v * vector.Sigmoid(1.702*v)
@@ -25,16 +18,8 @@ var activations = [...]func(y, x []float32){
 }
 
 var activationGradients = [...]func(dx, x, dy []float32){
-	op.KindSiLU: func(dx, x, dy []float32) {
-		for i, v := range x {
-			dx[i] = dy[i] * vector.SiLUSlope(v)
-		}
-	},
-	op.KindGELU: func(dx, x, dy []float32) {
-		for i, v := range x {
-			dx[i] = dy[i] * vector.GELUSlope(v)
-		}
-	},
+	op.KindSiLU: kernel.SiLUGrad,
+	op.KindGELU: kernel.GELUGrad,
 	op.KindQuickGELU: func(dx, x, dy []float32) {
 		for i, v := range x {
 			s := vector.Sigmoid(1.702 * v)

@@ -2,7 +2,7 @@ package cpu
 
 import (
 	"yohaku/model/backend"
-	"yohaku/model/backend/cpu/vector"
+	"yohaku/model/kernel"
 	"yohaku/model/op"
 )
 
@@ -45,7 +45,7 @@ func (be *Backend) arithmetic(d op.Def, in []op.Shape) (backend.Kernel, bool) {
 func (be *Backend) add() backend.Kernel {
 	return backend.Kernel{InPlace: []int{0, 1}, Bind: func(a backend.Args) func() error {
 		x, z, y := a.In[0], a.In[1], a.Out[0]
-		return be.over(len(y), 1, func(lo, hi int) { vector.Add(y[lo:hi], x[lo:hi], z[lo:hi]) })
+		return be.over(len(y), 1, func(lo, hi int) { kernel.Add(y[lo:hi], x[lo:hi], z[lo:hi]) })
 	}}
 }
 
@@ -56,7 +56,7 @@ func (be *Backend) addBroadcast(in []op.Shape) backend.Kernel {
 		x, t, y := a.In[0], a.In[1], a.Out[0]
 		return be.over(n, c, func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				vector.Add(y[r*c:(r+1)*c], x[r*c:(r+1)*c], t[r/positions*c:][:c])
+				kernel.Add(y[r*c:(r+1)*c], x[r*c:(r+1)*c], t[r/positions*c:][:c])
 			}
 		})
 	}}
@@ -68,7 +68,7 @@ func (be *Backend) addPosition(in []op.Shape) backend.Kernel {
 		x, p, y := a.In[0], a.In[1], a.Out[0]
 		return be.over(b, n, func(lo, hi int) {
 			for i := lo; i < hi; i++ {
-				vector.Add(y[i*n:(i+1)*n], x[i*n:(i+1)*n], p)
+				kernel.Add(y[i*n:(i+1)*n], x[i*n:(i+1)*n], p)
 			}
 		})
 	}}

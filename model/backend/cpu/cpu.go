@@ -18,16 +18,14 @@ import (
 
 // Backend runs programs on a pool of threads. It belongs to one goroutine.
 type Backend struct {
-	pool    *kernel.Pool
-	scratch []kernel.Scratch // Of GemmSerial, one a thread.
+	pool *kernel.Pool
 }
 
 var _ backend.Backend = (*Backend)(nil)
 
 // New returns a backend with its own pool of that many threads, 0 meaning all processors. Close stops it.
 func New(threads int) *Backend {
-	pool := kernel.NewPool(threads)
-	return &Backend{pool: pool, scratch: make([]kernel.Scratch, pool.Threads())}
+	return &Backend{pool: kernel.NewPool(threads)}
 }
 
 // Close stops the pool; programs of this backend must not run afterwards.

@@ -5,6 +5,7 @@ import (
 
 	"yohaku/model/backend"
 	"yohaku/model/backend/cpu/vector"
+	"yohaku/model/kernel"
 	"yohaku/model/op"
 )
 
@@ -123,12 +124,9 @@ func (n *groupNormRun) apply(t, _ int) {
 	slope := n.lines[sample*2*n.channels:][:n.channels]
 	offset := n.lines[(sample*2+1)*n.channels:][:n.channels]
 	lo, hi := n.span(t)
-	for ; lo < hi; lo += n.channels {
-		y, x := n.y[lo:lo+n.channels], n.x[lo:lo+n.channels]
-		if n.def.SiLU {
-			vector.LineSiLU(y, x, slope, offset)
-		} else {
-			vector.Line(y, x, slope, offset)
-		}
+	if n.def.SiLU {
+		kernel.AffineSiLU(n.y[lo:hi], n.x[lo:hi], slope, offset)
+	} else {
+		kernel.Affine(n.y[lo:hi], n.x[lo:hi], slope, offset)
 	}
 }

@@ -3,6 +3,7 @@ package cpu
 import (
 	"yohaku/model/backend"
 	"yohaku/model/backend/cpu/vector"
+	"yohaku/model/kernel"
 	"yohaku/model/op"
 )
 
@@ -120,9 +121,7 @@ func (n *groupNormBackwardRun) apply(t, _ int) {
 	sample := t / n.chunks
 	ofG, ofX, rest := n.line(sample, 0), n.line(sample, 1), n.line(sample, 2)
 	lo, hi := n.span(t)
-	for ; lo < hi; lo += n.channels {
-		vector.TwoLines(n.dx[lo:lo+n.channels], n.x[lo:], ofG, ofX, rest)
-	}
+	kernel.AffineGrad(n.dx[lo:hi], n.x[lo:hi], n.dx[lo:hi], ofG, ofX, rest)
 }
 
 // parameters sums dgamma and dbeta over the samples, in order.

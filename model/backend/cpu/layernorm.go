@@ -5,6 +5,7 @@ import (
 
 	"yohaku/model/backend"
 	"yohaku/model/backend/cpu/vector"
+	"yohaku/model/kernel"
 	"yohaku/model/op"
 )
 
@@ -21,7 +22,7 @@ func (be *Backend) layerNorm(d op.LayerNorm, in []op.Shape) backend.Kernel {
 				if stats != nil {
 					stats[2*r], stats[2*r+1] = mean, inverse
 				}
-				vector.Normalize(y[r*c:(r+1)*c], row, gamma, beta, mean, inverse)
+				kernel.NormRow(y[r*c:(r+1)*c], row, gamma, beta, mean, inverse)
 			}
 		})
 	}}

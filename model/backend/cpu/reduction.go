@@ -6,6 +6,7 @@ import (
 
 	"yohaku/model/backend"
 	"yohaku/model/backend/cpu/vector"
+	"yohaku/model/kernel"
 	"yohaku/model/objective"
 	"yohaku/model/op"
 )
@@ -212,7 +213,7 @@ func embeddingBackward(in []op.Shape) backend.Kernel {
 				if err != nil {
 					return err
 				}
-				vector.Add(dt[i*c:(i+1)*c], dt[i*c:(i+1)*c], dy[r*c:(r+1)*c])
+				kernel.Add(dt[i*c:(i+1)*c], dt[i*c:(i+1)*c], dy[r*c:(r+1)*c])
 			}
 			return nil
 		}

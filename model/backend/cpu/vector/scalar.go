@@ -70,6 +70,3 @@ func SiLUSlope(x float32) float32 {
 	s := Sigmoid(x)
 	return s * (float32(x*(1-s)) + 1)
 }
-
-// GELUSlope is d/dx x·Φ(x) = Φ + x·φ.
-func GELUSlope(x float32) float32 { return Normal(x) + float32(x*Density(x)) }

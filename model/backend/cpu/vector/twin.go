@@ -2,58 +2,9 @@ package vector
 
 // The twins are the specification of the assembly.
 
-func maxScaledTwin(m, s []float32, scale float32) {
-	for i, v := range s {
-		if v = float32(scale * v); v > m[i] {
-			m[i] = v
-		}
-	}
-}
-
-func expSumTwin(s, shift, sum []float32, scale float32) {
-	for i, v := range s {
-		e := Exp(float32(scale*v) - shift[i])
-		s[i] = e
-		sum[i] += e
-	}
-}
-
-func softmaxGradientTwin(p, ds, lse, d []float32, scale float32) {
-	for i, v := range p {
-		e := Exp(float32(scale*v) - lse[i])
-		p[i] = e
-		ds[i] = scale * float32(e*(ds[i]-d[i]))
-	}
-}
-
-func lineTwin(y, x, a, b []float32) {
-	for i, v := range x {
-		y[i] = float32(v*a[i]) + b[i]
-	}
-}
-
-func lineSiLUTwin(y, x, a, b []float32) {
-	for i, v := range x {
-		h := float32(v*a[i]) + b[i]
-		y[i] = h * Sigmoid(h)
-	}
-}
-
 func lineSiLUGradientTwin(g, dy, x, a, b []float32) {
 	for i, v := range x {
 		g[i] = dy[i] * SiLUSlope(float32(v*a[i])+b[i])
-	}
-}
-
-func twoLinesTwin(g, x, a, b, c []float32) {
-	for i, v := range g {
-		g[i] = float32(v*a[i]) + float32(x[i]*b[i]) + c[i]
-	}
-}
-
-func addTwin(y, x, z []float32) {
-	for i, v := range x {
-		y[i] = v + z[i]
 	}
 }
 
@@ -123,12 +74,6 @@ func laneSquaresTwin(l *lanes, x []float32, mean float64) {
 	for i, v := range x {
 		e := float64(v) - mean
 		l[i%8] += float64(e * e)
-	}
-}
-
-func normalizeTwin(y, x, gamma, beta []float32, mean, inverse float32) {
-	for i, v := range x {
-		y[i] = float32(float32((v-mean)*inverse)*gamma[i]) + beta[i]
 	}
 }
 

@@ -3,62 +3,6 @@ package vector
 // All slices of one call have the first one's length, unless a comment says otherwise. A longer slice is cut, a
 // shorter one panics.
 
-// MaxScaled is m = max(m, scale·s).
-func MaxScaled(m, s []float32, scale float32) {
-	n := len(m)
-	s = s[:n]
-	w := whole(n)
-	if w > 0 {
-		maxScaledAsm(&m[0], &s[0], w, scale)
-	}
-	maxScaledTwin(m[w:], s[w:], scale)
-}
-
-// ExpSum is s = exp(scale·s − shift) and sum += s.
-func ExpSum(s, shift, sum []float32, scale float32) {
-	n := len(s)
-	shift, sum = shift[:n], sum[:n]
-	w := whole(n)
-	if w > 0 {
-		expSumAsm(&s[0], &shift[0], &sum[0], w, scale)
-	}
-	expSumTwin(s[w:], shift[w:], sum[w:], scale)
-}
-
-// SoftmaxGradient turns scores into probabilities, p = exp(scale·p − lse), and the gradient of the probabilities
-// into that of the scores, ds = scale·(p·(ds − d)).
-func SoftmaxGradient(p, ds, lse, d []float32, scale float32) {
-	n := len(p)
-	ds, lse, d = ds[:n], lse[:n], d[:n]
-	w := whole(n)
-	if w > 0 {
-		softmaxGradientAsm(&p[0], &ds[0], &lse[0], &d[0], w, scale)
-	}
-	softmaxGradientTwin(p[w:], ds[w:], lse[w:], d[w:], scale)
-}
-
-// Line is y = a·x + b.
-func Line(y, x, a, b []float32) {
-	n := len(y)
-	x, a, b = x[:n], a[:n], b[:n]
-	w := whole(n)
-	if w > 0 {
-		lineAsm(&y[0], &x[0], &a[0], &b[0], w)
-	}
-	lineTwin(y[w:], x[w:], a[w:], b[w:])
-}
-
-// LineSiLU is y = silu(a·x + b).
-func LineSiLU(y, x, a, b []float32) {
-	n := len(y)
-	x, a, b = x[:n], a[:n], b[:n]
-	w := whole(n)
-	if w > 0 {
-		lineSiLUAsm(&y[0], &x[0], &a[0], &b[0], w)
-	}
-	lineSiLUTwin(y[w:], x[w:], a[w:], b[w:])
-}
-
 // LineSiLUGradient is g = dy·silu'(a·x + b).
 func LineSiLUGradient(g, dy, x, a, b []float32) {
 	n := len(g)
@@ -68,28 +12,6 @@ func LineSiLUGradient(g, dy, x, a, b []float32) {
 		lineSiLUGradientAsm(&g[0], &dy[0], &x[0], &a[0], &b[0], w)
 	}
 	lineSiLUGradientTwin(g[w:], dy[w:], x[w:], a[w:], b[w:])
-}
-
-// TwoLines is g = a·g + b·x + c.
-func TwoLines(g, x, a, b, c []float32) {
-	n := len(g)
-	x, a, b, c = x[:n], a[:n], b[:n], c[:n]
-	w := whole(n)
-	if w > 0 {
-		twoLinesAsm(&g[0], &x[0], &a[0], &b[0], &c[0], w)
-	}
-	twoLinesTwin(g[w:], x[w:], a[w:], b[w:], c[w:])
-}
-
-// Add is y = x + z.
-func Add(y, x, z []float32) {
-	n := len(y)
-	x, z = x[:n], z[:n]
-	w := whole(n)
-	if w > 0 {
-		addAsm(&y[0], &x[0], &z[0], w)
-	}
-	addTwin(y[w:], x[w:], z[w:])
 }
 
 // GEGLU is y = v·gelu(g).
@@ -169,17 +91,6 @@ func Moments(x []float32) (mean, variance float64) {
 	}
 	laneSquaresTwin(&l, x[w:], mean)
 	return mean, l.total() / float64(len(x))
-}
-
-// Normalize is y = (x−mean)·inverse·gamma + beta.
-func Normalize(y, x, gamma, beta []float32, mean, inverse float32) {
-	n := len(y)
-	x, gamma, beta = x[:n], gamma[:n], beta[:n]
-	w := whole(n)
-	if w > 0 {
-		normalizeAsm(&y[0], &x[0], &gamma[0], &beta[0], w, mean, inverse)
-	}
-	normalizeTwin(y[w:], x[w:], gamma[w:], beta[w:], mean, inverse)
 }
 
 // LayerNormGradient is, with x̂ = (x−mean)·inverse, dx = inverse·(γ·dy − mean(γ·dy) − x̂·mean(γ·dy·x̂)); it adds dy

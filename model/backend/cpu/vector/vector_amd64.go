@@ -4,45 +4,10 @@
 
 package vector
 
-// maxScaledAsm is m = max(m, scale·s).
-//
-//go:noescape
-func maxScaledAsm(m *float32, s *float32, n int, scale float32)
-
-// expSumAsm is s = exp(scale·s − shift), sum += s.
-//
-//go:noescape
-func expSumAsm(s *float32, shift *float32, sum *float32, n int, scale float32)
-
-// softmaxGradientAsm is p = exp(scale·p − lse), ds = scale·(p·(ds − d)).
-//
-//go:noescape
-func softmaxGradientAsm(p *float32, ds *float32, lse *float32, d *float32, n int, scale float32)
-
-// lineAsm is y = a·x + b.
-//
-//go:noescape
-func lineAsm(y *float32, x *float32, a *float32, b *float32, n int)
-
-// lineSiLUAsm is y = silu(a·x + b).
-//
-//go:noescape
-func lineSiLUAsm(y *float32, x *float32, a *float32, b *float32, n int)
-
 // lineSiLUGradientAsm is g = dy·silu'(a·x + b).
 //
 //go:noescape
 func lineSiLUGradientAsm(grad *float32, dy *float32, x *float32, a *float32, b *float32, n int)
-
-// twoLinesAsm is g = a·g + b·x + c.
-//
-//go:noescape
-func twoLinesAsm(grad *float32, x *float32, a *float32, b *float32, c *float32, n int)
-
-// addAsm is y = x + z.
-//
-//go:noescape
-func addAsm(y *float32, x *float32, z *float32, n int)
 
 // gegluAsm is y = v·gelu(g).
 //
@@ -78,11 +43,6 @@ func laneSumsAsm(lanes *float64, x *float32, n int)
 //
 //go:noescape
 func laneSquaresAsm(lanes *float64, x *float32, n int, mean float64)
-
-// normalizeAsm is y = (x−mean)·inverse·gamma + beta.
-//
-//go:noescape
-func normalizeAsm(y *float32, x *float32, gamma *float32, beta *float32, n int, mean float32, inverse float32)
 
 // layerNormSumsAsm adds dy to db and dy·x̂ to dg, and sums γ·dy (8 lanes) and γ·dy·x̂ (8 lanes).
 //

@@ -4,40 +4,21 @@
 
 #include "textflag.h"
 
-// func maxScaledAsm(m *float32, s *float32, n int, scale float32)
-// Requires: AVX, AVX2, SSE
-TEXT ·maxScaledAsm(SB), NOSPLIT, $0-28
-	MOVQ         m+0(FP), AX
-	MOVQ         s+8(FP), CX
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVQ         n+16(FP), DX
+// func lineSiLUGradientAsm(grad *float32, dy *float32, x *float32, a *float32, b *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·lineSiLUGradientAsm(SB), NOSPLIT, $0-48
+	MOVQ grad+0(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ a+24(FP), BX
+	MOVQ b+32(FP), SI
+	MOVQ n+40(FP), DI
 
 loop:
-	VMOVUPS (AX), Y1
-	VMULPS  (CX), Y0, Y2
-	VMAXPS  Y1, Y2, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
-	SUBQ    $0x08, DX
-	JG      loop
-	VZEROUPPER
-	RET
-
-// func expSumAsm(s *float32, shift *float32, sum *float32, n int, scale float32)
-// Requires: AVX, AVX2, SSE
-TEXT ·expSumAsm(SB), NOSPLIT, $0-36
-	MOVQ         s+0(FP), AX
-	MOVQ         shift+8(FP), CX
-	MOVQ         sum+16(FP), DX
-	MOVSS        scale+32(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVQ         n+24(FP), BX
-
-loop:
-	VMULPS  (AX), Y0, Y1
-	VSUBPS  (CX), Y1, Y1
+	VMOVUPS (DX), Y0
+	VMULPS  (BX), Y0, Y0
+	VADDPS  (SI), Y0, Y0
+	VXORPS  c80000000<>+0(SB), Y0, Y1
 	VMOVUPS cc2ae999a<>+0(SB), Y2
 	VMAXPS  Y1, Y2, Y1
 	VMOVUPS c42b0999a<>+0(SB), Y2
@@ -66,16 +47,35 @@ loop:
 	VADDPS  c3f800000<>+0(SB), Y3, Y3
 	VPSLLD  $0x17, Y2, Y2
 	VPADDD  Y2, Y3, Y3
+	VMOVUPS c3f800000<>+0(SB), Y1
+	VADDPS  Y1, Y3, Y3
+	VDIVPS  Y3, Y1, Y3
+	VMOVUPS c3f800000<>+0(SB), Y1
+	VSUBPS  Y3, Y1, Y1
+	VMULPS  Y1, Y0, Y0
+	VADDPS  c3f800000<>+0(SB), Y0, Y0
+	VMULPS  Y0, Y3, Y3
+	VMULPS  (CX), Y3, Y3
 	VMOVUPS Y3, (AX)
-	VADDPS  (DX), Y3, Y3
-	VMOVUPS Y3, (DX)
 	ADDQ    $0x20, AX
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, DX
-	SUBQ    $0x08, BX
+	ADDQ    $0x20, BX
+	ADDQ    $0x20, SI
+	SUBQ    $0x08, DI
 	JG      loop
 	VZEROUPPER
 	RET
+
+DATA c80000000<>+0(SB)/4, $0x80000000
+DATA c80000000<>+4(SB)/4, $0x80000000
+DATA c80000000<>+8(SB)/4, $0x80000000
+DATA c80000000<>+12(SB)/4, $0x80000000
+DATA c80000000<>+16(SB)/4, $0x80000000
+DATA c80000000<>+20(SB)/4, $0x80000000
+DATA c80000000<>+24(SB)/4, $0x80000000
+DATA c80000000<>+28(SB)/4, $0x80000000
+GLOBL c80000000<>(SB), RODATA|NOPTR, $32
 
 DATA cc2ae999a<>+0(SB)/4, $0xc2ae999a
 DATA cc2ae999a<>+4(SB)/4, $0xc2ae999a
@@ -206,263 +206,6 @@ DATA c3f800000<>+20(SB)/4, $0x3f800000
 DATA c3f800000<>+24(SB)/4, $0x3f800000
 DATA c3f800000<>+28(SB)/4, $0x3f800000
 GLOBL c3f800000<>(SB), RODATA|NOPTR, $32
-
-// func softmaxGradientAsm(p *float32, ds *float32, lse *float32, d *float32, n int, scale float32)
-// Requires: AVX, AVX2, SSE
-TEXT ·softmaxGradientAsm(SB), NOSPLIT, $0-44
-	MOVQ         p+0(FP), AX
-	MOVQ         ds+8(FP), CX
-	MOVQ         lse+16(FP), DX
-	MOVQ         d+24(FP), BX
-	MOVSS        scale+40(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVQ         n+32(FP), SI
-
-loop:
-	VMOVUPS (CX), Y2
-	VMULPS  (AX), Y0, Y1
-	VSUBPS  (DX), Y1, Y1
-	VMOVUPS cc2ae999a<>+0(SB), Y3
-	VMAXPS  Y1, Y3, Y1
-	VMOVUPS c42b0999a<>+0(SB), Y3
-	VMINPS  Y1, Y3, Y1
-	VMULPS  c3fb8aa3b<>+0(SB), Y1, Y3
-	VADDPS  c4b400000<>+0(SB), Y3, Y3
-	VSUBPS  c4b400000<>+0(SB), Y3, Y4
-	VMULPS  c3f317200<>+0(SB), Y4, Y5
-	VSUBPS  Y5, Y1, Y1
-	VMULPS  c35bfbe8e<>+0(SB), Y4, Y5
-	VSUBPS  Y5, Y1, Y1
-	VMOVUPS c39506967<>+0(SB), Y4
-	VMULPS  Y1, Y4, Y4
-	VADDPS  c3ab743ce<>+0(SB), Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VADDPS  c3c088908<>+0(SB), Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VADDPS  c3d2aa9c1<>+0(SB), Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VADDPS  c3e2aaaaa<>+0(SB), Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VADDPS  c3f000000<>+0(SB), Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VADDPS  Y1, Y4, Y4
-	VADDPS  c3f800000<>+0(SB), Y4, Y4
-	VPSLLD  $0x17, Y3, Y3
-	VPADDD  Y3, Y4, Y4
-	VMOVUPS Y4, (AX)
-	VSUBPS  (BX), Y2, Y2
-	VMULPS  Y4, Y2, Y2
-	VMULPS  Y0, Y2, Y2
-	VMOVUPS Y2, (CX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
-	ADDQ    $0x20, DX
-	ADDQ    $0x20, BX
-	SUBQ    $0x08, SI
-	JG      loop
-	VZEROUPPER
-	RET
-
-// func lineAsm(y *float32, x *float32, a *float32, b *float32, n int)
-// Requires: AVX
-TEXT ·lineAsm(SB), NOSPLIT, $0-40
-	MOVQ y+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ a+16(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ n+32(FP), SI
-
-loop:
-	VMOVUPS (CX), Y0
-	VMULPS  (DX), Y0, Y0
-	VADDPS  (BX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
-	ADDQ    $0x20, DX
-	ADDQ    $0x20, BX
-	SUBQ    $0x08, SI
-	JG      loop
-	VZEROUPPER
-	RET
-
-// func lineSiLUAsm(y *float32, x *float32, a *float32, b *float32, n int)
-// Requires: AVX, AVX2
-TEXT ·lineSiLUAsm(SB), NOSPLIT, $0-40
-	MOVQ y+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ a+16(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ n+32(FP), SI
-
-loop:
-	VMOVUPS (CX), Y0
-	VMULPS  (DX), Y0, Y0
-	VADDPS  (BX), Y0, Y0
-	VXORPS  c80000000<>+0(SB), Y0, Y1
-	VMOVUPS cc2ae999a<>+0(SB), Y2
-	VMAXPS  Y1, Y2, Y1
-	VMOVUPS c42b0999a<>+0(SB), Y2
-	VMINPS  Y1, Y2, Y1
-	VMULPS  c3fb8aa3b<>+0(SB), Y1, Y2
-	VADDPS  c4b400000<>+0(SB), Y2, Y2
-	VSUBPS  c4b400000<>+0(SB), Y2, Y3
-	VMULPS  c3f317200<>+0(SB), Y3, Y4
-	VSUBPS  Y4, Y1, Y1
-	VMULPS  c35bfbe8e<>+0(SB), Y3, Y4
-	VSUBPS  Y4, Y1, Y1
-	VMOVUPS c39506967<>+0(SB), Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  c3ab743ce<>+0(SB), Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  c3c088908<>+0(SB), Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  c3d2aa9c1<>+0(SB), Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  c3e2aaaaa<>+0(SB), Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  c3f000000<>+0(SB), Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  c3f800000<>+0(SB), Y3, Y3
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  Y2, Y3, Y3
-	VMOVUPS c3f800000<>+0(SB), Y1
-	VADDPS  Y1, Y3, Y3
-	VDIVPS  Y3, Y1, Y3
-	VMULPS  Y0, Y3, Y3
-	VMOVUPS Y3, (AX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
-	ADDQ    $0x20, DX
-	ADDQ    $0x20, BX
-	SUBQ    $0x08, SI
-	JG      loop
-	VZEROUPPER
-	RET
-
-DATA c80000000<>+0(SB)/4, $0x80000000
-DATA c80000000<>+4(SB)/4, $0x80000000
-DATA c80000000<>+8(SB)/4, $0x80000000
-DATA c80000000<>+12(SB)/4, $0x80000000
-DATA c80000000<>+16(SB)/4, $0x80000000
-DATA c80000000<>+20(SB)/4, $0x80000000
-DATA c80000000<>+24(SB)/4, $0x80000000
-DATA c80000000<>+28(SB)/4, $0x80000000
-GLOBL c80000000<>(SB), RODATA|NOPTR, $32
-
-// func lineSiLUGradientAsm(grad *float32, dy *float32, x *float32, a *float32, b *float32, n int)
-// Requires: AVX, AVX2
-TEXT ·lineSiLUGradientAsm(SB), NOSPLIT, $0-48
-	MOVQ grad+0(FP), AX
-	MOVQ dy+8(FP), CX
-	MOVQ x+16(FP), DX
-	MOVQ a+24(FP), BX
-	MOVQ b+32(FP), SI
-	MOVQ n+40(FP), DI
-
-loop:
-	VMOVUPS (DX), Y0
-	VMULPS  (BX), Y0, Y0
-	VADDPS  (SI), Y0, Y0
-	VXORPS  c80000000<>+0(SB), Y0, Y1
-	VMOVUPS cc2ae999a<>+0(SB), Y2
-	VMAXPS  Y1, Y2, Y1
-	VMOVUPS c42b0999a<>+0(SB), Y2
-	VMINPS  Y1, Y2, Y1
-	VMULPS  c3fb8aa3b<>+0(SB), Y1, Y2
-	VADDPS  c4b400000<>+0(SB), Y2, Y2
-	VSUBPS  c4b400000<>+0(SB), Y2, Y3
-	VMULPS  c3f317200<>+0(SB), Y3, Y4
-	VSUBPS  Y4, Y1, Y1
-	VMULPS  c35bfbe8e<>+0(SB), Y3, Y4
-	VSUBPS  Y4, Y1, Y1
-	VMOVUPS c39506967<>+0(SB), Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  c3ab743ce<>+0(SB), Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  c3c088908<>+0(SB), Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  c3d2aa9c1<>+0(SB), Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  c3e2aaaaa<>+0(SB), Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  c3f000000<>+0(SB), Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  c3f800000<>+0(SB), Y3, Y3
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  Y2, Y3, Y3
-	VMOVUPS c3f800000<>+0(SB), Y1
-	VADDPS  Y1, Y3, Y3
-	VDIVPS  Y3, Y1, Y3
-	VMOVUPS c3f800000<>+0(SB), Y1
-	VSUBPS  Y3, Y1, Y1
-	VMULPS  Y1, Y0, Y0
-	VADDPS  c3f800000<>+0(SB), Y0, Y0
-	VMULPS  Y0, Y3, Y3
-	VMULPS  (CX), Y3, Y3
-	VMOVUPS Y3, (AX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
-	ADDQ    $0x20, DX
-	ADDQ    $0x20, BX
-	ADDQ    $0x20, SI
-	SUBQ    $0x08, DI
-	JG      loop
-	VZEROUPPER
-	RET
-
-// func twoLinesAsm(grad *float32, x *float32, a *float32, b *float32, c *float32, n int)
-// Requires: AVX
-TEXT ·twoLinesAsm(SB), NOSPLIT, $0-48
-	MOVQ grad+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ a+16(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ c+32(FP), SI
-	MOVQ n+40(FP), DI
-
-loop:
-	VMOVUPS (AX), Y0
-	VMOVUPS (CX), Y1
-	VMULPS  (DX), Y0, Y0
-	VMULPS  (BX), Y1, Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (SI), Y0, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
-	ADDQ    $0x20, DX
-	ADDQ    $0x20, BX
-	ADDQ    $0x20, SI
-	SUBQ    $0x08, DI
-	JG      loop
-	VZEROUPPER
-	RET
-
-// func addAsm(y *float32, x *float32, z *float32, n int)
-// Requires: AVX
-TEXT ·addAsm(SB), NOSPLIT, $0-32
-	MOVQ y+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ z+16(FP), DX
-	MOVQ n+24(FP), BX
-
-loop:
-	VMOVUPS (CX), Y0
-	VADDPS  (DX), Y0, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
-	ADDQ    $0x20, DX
-	SUBQ    $0x08, BX
-	JG      loop
-	VZEROUPPER
-	RET
 
 // func gegluAsm(y *float32, v *float32, gate *float32, n int)
 // Requires: AVX
@@ -919,35 +662,6 @@ loop:
 	JG        loop
 	VMOVUPD   Y1, (AX)
 	VMOVUPD   Y2, 32(AX)
-	VZEROUPPER
-	RET
-
-// func normalizeAsm(y *float32, x *float32, gamma *float32, beta *float32, n int, mean float32, inverse float32)
-// Requires: AVX, AVX2, SSE
-TEXT ·normalizeAsm(SB), NOSPLIT, $0-48
-	MOVQ         y+0(FP), AX
-	MOVQ         x+8(FP), CX
-	MOVQ         gamma+16(FP), DX
-	MOVQ         beta+24(FP), BX
-	MOVSS        mean+40(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        inverse+44(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVQ         n+32(FP), SI
-
-loop:
-	VMOVUPS (CX), Y2
-	VSUBPS  Y0, Y2, Y2
-	VMULPS  Y1, Y2, Y2
-	VMULPS  (DX), Y2, Y2
-	VADDPS  (BX), Y2, Y2
-	VMOVUPS Y2, (AX)
-	ADDQ    $0x20, AX
-	ADDQ    $0x20, CX
-	ADDQ    $0x20, DX
-	ADDQ    $0x20, BX
-	SUBQ    $0x08, SI
-	JG      loop
 	VZEROUPPER
 	RET
 

@@ -7,22 +7,9 @@ func whole(int) int { return 0 }
 
 // The functions below are never called.
 
-func maxScaledAsm(m *float32, s *float32, n int, scale float32) { panic("vector: no assembly") }
-func expSumAsm(s *float32, shift *float32, sum *float32, n int, scale float32) {
-	panic("vector: no assembly")
-}
-func softmaxGradientAsm(p *float32, ds *float32, lse *float32, d *float32, n int, scale float32) {
-	panic("vector: no assembly")
-}
-func lineAsm(y *float32, x *float32, a *float32, b *float32, n int)     { panic("vector: no assembly") }
-func lineSiLUAsm(y *float32, x *float32, a *float32, b *float32, n int) { panic("vector: no assembly") }
 func lineSiLUGradientAsm(grad *float32, dy *float32, x *float32, a *float32, b *float32, n int) {
 	panic("vector: no assembly")
 }
-func twoLinesAsm(grad *float32, x *float32, a *float32, b *float32, c *float32, n int) {
-	panic("vector: no assembly")
-}
-func addAsm(y *float32, x *float32, z *float32, n int)      { panic("vector: no assembly") }
 func gegluAsm(y *float32, v *float32, gate *float32, n int) { panic("vector: no assembly") }
 func gegluGradientAsm(dv *float32, dg *float32, v *float32, gate *float32, dy *float32, n int) {
 	panic("vector: no assembly")
@@ -36,9 +23,6 @@ func columnProductsAsm(sum *float64, product *float64, grad *float32, x *float32
 }
 func laneSumsAsm(lanes *float64, x *float32, n int)                  { panic("vector: no assembly") }
 func laneSquaresAsm(lanes *float64, x *float32, n int, mean float64) { panic("vector: no assembly") }
-func normalizeAsm(y *float32, x *float32, gamma *float32, beta *float32, n int, mean float32, inverse float32) {
-	panic("vector: no assembly")
-}
 func layerNormSumsAsm(lanes *float64, db *float64, dg *float64, x *float32, dy *float32, gamma *float32, n int, mean float32, inverse float32) {
 	panic("vector: no assembly")
 }

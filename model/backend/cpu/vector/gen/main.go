@@ -13,7 +13,6 @@ import (
 
 func main() {
 	ConstraintExpr("amd64,!noasm")
-	softmax()
 	lines()
 	gates()
 	columns()
@@ -172,44 +171,6 @@ func densityOf(x reg.VecVirtual) reg.VecVirtual {
 	return e
 }
 
-func softmax() {
-	function("maxScaledAsm", "func(m, s *float32, n int, scale float32)", "is m = max(m, scale·s).")
-	p := pointers("m", "s")
-	scale := scalar("scale")
-	loop(Load(Param("n"), GP64()), p, func() {
-		m, s := read(p[0]), YMM()
-		VMULPS(at(p[1]), scale, s)
-		VMAXPS(m, s, m)
-		VMOVUPS(m, at(p[0]))
-	})
-	function("expSumAsm", "func(s, shift, sum *float32, n int, scale float32)", "is s = exp(scale·s − shift), sum += s.")
-	p = pointers("s", "shift", "sum")
-	scale = scalar("scale")
-	loop(Load(Param("n"), GP64()), p, func() {
-		s := YMM()
-		VMULPS(at(p[0]), scale, s)
-		VSUBPS(at(p[1]), s, s)
-		e := expOf(s)
-		VMOVUPS(e, at(p[0]))
-		VADDPS(at(p[2]), e, e)
-		VMOVUPS(e, at(p[2]))
-	})
-	function("softmaxGradientAsm", "func(p, ds, lse, d *float32, n int, scale float32)", "is p = exp(scale·p − lse), ds = scale·(p·(ds − d)).")
-	p = pointers("p", "ds", "lse", "d")
-	scale = scalar("scale")
-	loop(Load(Param("n"), GP64()), p, func() {
-		s, g := YMM(), read(p[1])
-		VMULPS(at(p[0]), scale, s)
-		VSUBPS(at(p[2]), s, s)
-		e := expOf(s)
-		VMOVUPS(e, at(p[0]))
-		VSUBPS(at(p[3]), g, g)
-		VMULPS(e, g, g)
-		VMULPS(scale, g, g)
-		VMOVUPS(g, at(p[1]))
-	})
-}
-
 // lineOf is x·a + b.
 func lineOf(x, a, b reg.Register) reg.VecVirtual {
 	y := read(x)
@@ -219,20 +180,8 @@ func lineOf(x, a, b reg.Register) reg.VecVirtual {
 }
 
 func lines() {
-	function("lineAsm", "func(y, x, a, b *float32, n int)", "is y = a·x + b.")
-	p := pointers("y", "x", "a", "b")
-	loop(Load(Param("n"), GP64()), p, func() { VMOVUPS(lineOf(p[1], p[2], p[3]), at(p[0])) })
-
-	function("lineSiLUAsm", "func(y, x, a, b *float32, n int)", "is y = silu(a·x + b).")
-	p = pointers("y", "x", "a", "b")
-	loop(Load(Param("n"), GP64()), p, func() {
-		h := lineOf(p[1], p[2], p[3])
-		s := sigmoidOf(h)
-		VMULPS(h, s, s)
-		VMOVUPS(s, at(p[0]))
-	})
 	function("lineSiLUGradientAsm", "func(grad, dy, x, a, b *float32, n int)", "is g = dy·silu'(a·x + b).")
-	p = pointers("grad", "dy", "x", "a", "b")
+	p := pointers("grad", "dy", "x", "a", "b")
 	loop(Load(Param("n"), GP64()), p, func() {
 		h := lineOf(p[2], p[3], p[4])
 		s, one := sigmoidOf(h), YMM()
@@ -243,23 +192,6 @@ func lines() {
 		VMULPS(h, s, s)
 		VMULPS(at(p[1]), s, s)
 		VMOVUPS(s, at(p[0]))
-	})
-	function("twoLinesAsm", "func(grad, x, a, b, c *float32, n int)", "is g = a·g + b·x + c.")
-	p = pointers("grad", "x", "a", "b", "c")
-	loop(Load(Param("n"), GP64()), p, func() {
-		g, x := read(p[0]), read(p[1])
-		VMULPS(at(p[2]), g, g)
-		VMULPS(at(p[3]), x, x)
-		VADDPS(x, g, g)
-		VADDPS(at(p[4]), g, g)
-		VMOVUPS(g, at(p[0]))
-	})
-	function("addAsm", "func(y, x, z *float32, n int)", "is y = x + z.")
-	p = pointers("y", "x", "z")
-	loop(Load(Param("n"), GP64()), p, func() {
-		x := read(p[1])
-		VADDPS(at(p[2]), x, x)
-		VMOVUPS(x, at(p[0]))
 	})
 }
 
@@ -405,17 +337,6 @@ func layerNorm() {
 	VZEROUPPER()
 	RET()
 
-	function("normalizeAsm", "func(y, x, gamma, beta *float32, n int, mean, inverse float32)", "is y = (x−mean)·inverse·gamma + beta.")
-	p = pointers("y", "x", "gamma", "beta")
-	m, r := scalar("mean"), scalar("inverse")
-	loop(Load(Param("n"), GP64()), p, func() {
-		x := read(p[1])
-		VSUBPS(m, x, x)
-		VMULPS(r, x, x)
-		VMULPS(at(p[2]), x, x)
-		VADDPS(at(p[3]), x, x)
-		VMOVUPS(x, at(p[0]))
-	})
 	layerNormGradients()
 }
 
