@@ -34,6 +34,7 @@ type Executable struct {
 	slab      []float32
 	params    []ParamInfo
 	paramAt   map[op.Node]int // Offset in the parameter slab.
+	paramSize int             // Elements of the parameter slab.
 	paramSlab []float32
 	inputs    map[op.Node][]float32
 	inputName map[string]op.Node
@@ -63,6 +64,26 @@ type emission struct {
 // binds it. grads are nodes that b.Grad returned; nil compiles a forward program. It returns an
 // error when a node is of another graph, or be cannot run an operator on its shapes.
 func Compile(b *op.Builder, be backend.Backend, outputs, grads []op.Node, o Options) (*Executable, error) {
+	e, err := prepare(b, be, outputs, grads, o)
+	if err != nil {
+		return nil, err
+	}
+	e.allocate(b, be)
+	e.bind()
+	return e, nil
+}
+
+// Estimate returns the plan that Compile would make, without allocating its memory, and Compile's error.
+func Estimate(b *op.Builder, be backend.Backend, outputs, grads []op.Node, o Options) (PlanInfo, error) {
+	e, err := prepare(b, be, outputs, grads, o)
+	if err != nil {
+		return PlanInfo{}, err
+	}
+	return e.Plan(), nil
+}
+
+// prepare does all that needs no memory.
+func prepare(b *op.Builder, be backend.Backend, outputs, grads []op.Node, o Options) (*Executable, error) {
 	p, err := lower(b, outputs, grads)
 	if err != nil {
 		return nil, err
@@ -79,25 +100,23 @@ func Compile(b *op.Builder, be backend.Backend, outputs, grads []op.Node, o Opti
 		e.kernels = append(e.kernels, k)
 	}
 	e.memory = planMemory(p, e.kernels, !o.Unshared)
-	e.layout(b, be)
-	e.bind()
+	for _, n := range b.Params() {
+		size := n.Shape().TotalSize()
+		e.params = append(e.params, ParamInfo{Name: n.Name(), Shape: n.Shape(), Offset: e.paramSize, Len: size})
+		e.paramAt[n] = e.paramSize
+		e.paramSize += align(size)
+	}
 	return e, nil
 }
 
-// layout allocates all memory.
-func (e *Executable) layout(b *op.Builder, be backend.Backend) {
-	end := 0
-	for _, n := range b.Params() {
-		size := n.Shape().TotalSize()
-		e.params = append(e.params, ParamInfo{Name: n.Name(), Shape: n.Shape(), Offset: end, Len: size})
-		e.paramAt[n] = end
-		end += align(size)
-	}
-	e.paramSlab = be.Alloc(end)
+// allocate gets all memory.
+func (e *Executable) allocate(b *op.Builder, be backend.Backend) {
+	e.paramSlab = be.Alloc(e.paramSize)
 	for _, n := range b.Inputs() {
-		e.inputs[n] = be.Alloc(n.Shape().TotalSize())
+		size := n.Shape().TotalSize()
+		e.inputs[n] = be.Alloc(size)
 		e.inputName[n.Name()] = n
-		e.inputInfo = append(e.inputInfo, ParamInfo{Name: n.Name(), Shape: n.Shape(), Offset: -1, Len: n.Shape().TotalSize()})
+		e.inputInfo = append(e.inputInfo, ParamInfo{Name: n.Name(), Shape: n.Shape(), Offset: -1, Len: size})
 	}
 	e.slab = be.Alloc(e.memory.slab)
 	e.owned = make([][]float32, len(e.program.storages))

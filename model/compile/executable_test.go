@@ -65,6 +65,23 @@ func TestBitsDoNotDependOnThreadsOrMemory(t *testing.T) {
 	}
 }
 
+// TestBitsAtWorkingSize: in the tiny network most products are too small to be shared among threads.
+func TestBitsAtWorkingSize(t *testing.T) {
+	c := unetCase{channels: []int{32, 64}, layers: 1, heads: 4, size: 16, pairs: 2, context: 24, tokens: 7, groups: 8}
+	var want *result
+	for _, threads := range []int{1, 2, 3} {
+		be := cpu.New(threads)
+		defer be.Close()
+		got := runOnce(t, c.compile(t, be, compile.Options{Debug: threads == 2}))
+		if want == nil {
+			want = &got
+		}
+		if diff := cmp.Diff(*want, got); diff != "" || math.IsNaN(float64(got.Loss)) {
+			t.Fatalf("%d threads differ (loss %v):\n%.2000s", threads, got.Loss, diff)
+		}
+	}
+}
+
 // TestFusionChangesRoundingOnly compares with the program without fusion.
 func TestFusionChangesRoundingOnly(t *testing.T) {
 	be := cpu.New(2)
@@ -300,6 +317,14 @@ func TestPlan(t *testing.T) {
 	shared, unshared := tinyUNet.compile(t, be, compile.Options{}).Plan(), tinyUNet.compile(t, be, compile.Options{Unshared: true}).Plan()
 	if shared.SlabBytes < shared.LiveBytes || float64(shared.SlabBytes) > 1.05*float64(shared.LiveBytes) {
 		t.Errorf("slab of %d bytes, lower bound %d", shared.SlabBytes, shared.LiveBytes)
+	}
+	b, loss, _ := tinyUNet.forward(t)
+	grads, err := b.Grad(loss, b.Params()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if estimate, err := compile.Estimate(b, be, []op.Node{loss}, grads, compile.Options{}); err != nil || estimate != shared {
+		t.Errorf("estimate %+v, error %v; the plan is %+v", estimate, err, shared)
 	}
 	if shared.SlabBytes >= unshared.SlabBytes {
 		t.Errorf("sharing memory takes %d bytes, not sharing %d", shared.SlabBytes, unshared.SlabBytes)

@@ -21,7 +21,7 @@ func (e *Executable) Plan() PlanInfo {
 		Instructions: len(e.program.code),
 		SlabBytes:    4 * int64(e.memory.slab),
 		LiveBytes:    4 * int64(e.memory.live),
-		ParamBytes:   4 * int64(len(e.paramSlab)),
+		ParamBytes:   4 * int64(e.paramSize),
 	}
 	for _, c := range e.program.code {
 		info.FLOPs += e.flops(c)
