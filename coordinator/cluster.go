@@ -41,7 +41,7 @@ func (c *Coordinator) openCluster(ctx context.Context) error {
 		}
 	}
 	c.o.Announce(c.Token().Join, c.run)
-	c.locals = startLocalWorkers(ctx, c.o, c.boot.Addr().String(), c.Token().Token)
+	c.locals = startLocalWorkers(ctx, c.o, c.run, c.boot.Addr().String(), c.Token().Token)
 	return c.locals.err
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"yohaku/coordinator/runstore"
 	"yohaku/internal/logkey"
 )
 
@@ -32,8 +33,20 @@ type localExit struct {
 	err  error
 }
 
-func startLocalWorkers(ctx context.Context, o Options, addr, token string) *localWorkers {
+// workersLog is the file that local workers log to while the terminal shows the progress bar.
+const workersLog = "workers.log"
+
+func startLocalWorkers(ctx context.Context, o Options, run *runstore.Run, addr, token string) *localWorkers {
 	l := &localWorkers{exited: make(chan localExit, o.Config.LocalWorkers)}
+	if o.WorkerLog == nil {
+		file, err := os.OpenFile(run.Path(workersLog), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			l.err = fmt.Errorf("open log of local workers: %w", err)
+			return l
+		}
+		defer file.Close() // The workers hold it now.
+		o.WorkerLog = file
+	}
 	for i := range o.Config.LocalWorkers {
 		name := "local-" + strconv.Itoa(i)
 		args := append(o.WorkerCommand[1:len(o.WorkerCommand):len(o.WorkerCommand)], addr, "--name", name,
@@ -64,7 +77,7 @@ func (c *Coordinator) localExit(e localExit) error {
 	}
 	c.log.Warn().Str(logkey.Node, e.name).AnErr("cause", e.err).Msg("local worker ended")
 	if c.training.generation == 0 {
-		return fmt.Errorf("local worker %s ended before training: %w; its log lines above say why", e.name, cmpErr(e.err))
+		return fmt.Errorf("local worker %s ended before training: %w; its log, above or in workers.log of the run folder, says why", e.name, cmpErr(e.err))
 	}
 	return nil
 }
