@@ -8,6 +8,7 @@ var avx2Set = &kernelSet{
 	tile:     tileAVX2,
 	packRows: packRowsAVX2,
 	packCopy: packCopyAVX2,
+	turn:     turnGeneric,
 	vectors:  &avx2Vectors,
 }
 

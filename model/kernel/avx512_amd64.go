@@ -8,6 +8,7 @@ var avx512Set = &kernelSet{
 	tile:     tileAVX512,
 	packRows: packRowsAVX512,
 	packCopy: packCopyAVX512,
+	turn:     turnAVX512,
 	vectors:  &avx512Vectors,
 }
 
@@ -65,4 +66,16 @@ func packCopyAVX512(dst []float32, width int, src []float32, stride, n, fill, kc
 	}
 	_, _ = dst[(kc-1)*width+fill-1], src[(kc-1)*stride+n-1]
 	copyRows512(&dst[0], &src[0], kc, width*4, stride*4, lanes(n), lanes(fill))
+}
+
+func turnAVX512(dst []float32, stride int, rows []*float32, n int) {
+	if n == 0 {
+		return
+	}
+	_ = dst[(n-1)*stride+len(rows)-1]
+	var block [16]*float32
+	for i := range block {
+		block[i] = rows[min(i, len(rows)-1)]
+	}
+	transpose16(&dst[0], &block[0], n, stride*4, lanes(len(rows)))
 }

@@ -7,6 +7,7 @@ var genericSet = &kernelSet{
 	tile:     tileGeneric,
 	packRows: packRowsGeneric,
 	packCopy: packCopyGeneric,
+	turn:     turnGeneric,
 	vectors:  &genericVectors,
 }
 
@@ -124,5 +125,13 @@ func packCopyGeneric(dst []float32, width int, src []float32, stride, n, fill, k
 		row := dst[k*width:][:fill]
 		copy(row, src[k*stride:][:n])
 		clear(row[n:])
+	}
+}
+
+func turnGeneric(dst []float32, stride int, rows []*float32, n int) {
+	for i, p := range rows {
+		for k, x := range at(p, n) {
+			dst[k*stride+i] = x
+		}
 	}
 }

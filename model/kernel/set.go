@@ -22,6 +22,8 @@ type kernelSet struct {
 	packRows func(dst []float32, width int, rows []*float32, kc int)
 	// packCopy writes dst[k*width+i] = src[k*stride+i] for i < n and k < kc, and zeros for i in [n, fill).
 	packCopy func(dst []float32, width int, src []float32, stride, n, fill, kc int)
+	// turn writes dst[k*stride+i] = rows[i][k] for k < n and i < len(rows) ≤ 16.
+	turn func(dst []float32, stride int, rows []*float32, n int)
 
 	vectors *vectorSet
 }
