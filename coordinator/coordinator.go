@@ -170,7 +170,7 @@ func (c *Coordinator) show(change func(*api.Status)) {
 // close ends everything that was started, in reverse order. It may be called at any stage.
 func (c *Coordinator) close() error {
 	var errs []error
-	c.progress.clear()
+	c.progress.end()
 	if c.http != nil {
 		errs = append(errs, c.http.Close())
 	}
