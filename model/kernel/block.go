@@ -16,7 +16,6 @@ const directColumns = 128
 type product struct {
 	set        *kernelSet
 	m, n, k    int
-	a, b       source
 	c          []float32
 	ldc        int
 	accumulate bool
@@ -52,7 +51,7 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 // prepare sets the shapes and the blocking. Accumulation and bias are off.
 func (g *product) prepare(m, n, k int, a, b source, c []float32, ldc int) {
-	g.m, g.n, g.k, g.a, g.b, g.c, g.ldc = m, n, k, a, b, c, ldc
+	g.m, g.n, g.k, g.c, g.ldc = m, n, k, c, ldc
 	g.accumulate, g.bias = false, nil
 	g.blocks = max(1, ceilDiv(k, blockK))
 	g.kc = max(1, ceilDiv(ceilDiv(k, g.blocks), 16)) * 16
@@ -111,7 +110,7 @@ func (g *product) computeSerial(s *Scratch) {
 
 // release drops the references to the caller's memory.
 func (g *product) release() {
-	g.direct, g.c, g.bias, g.a, g.b, g.packedAhead, g.streamed, g.packed = nil, nil, nil, nil, nil, nil, nil, nil
+	g.direct, g.c, g.bias, g.packedAhead, g.streamed, g.packed = nil, nil, nil, nil, nil, nil
 	g.matrixA.data, g.matrixB.data = nil, nil
 }
 

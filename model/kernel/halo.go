@@ -34,8 +34,8 @@ const (
 
 // The shapes that haloConv serves; the bits are those of the other path.
 const (
-	haloColumns  = 192 // At most.
-	haloChannels = 16  // At least.
+	haloColumns  = 512 // At most.
+	haloChannels = 3   // At least.
 	haloPixels   = 128 // Pixels of a task.
 )
 
