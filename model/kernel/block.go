@@ -3,13 +3,13 @@ package kernel
 // Block sizes. The panels of one block of k stay in the second-level cache: streamedFloats bounds those of the operand
 // that is packed as it goes, and blockK the length of a panel.
 const (
-	blockK         = 512
+	blockK         = 384
 	streamedFloats = 64 << 10
 )
 
 // directColumns is the width of C up to which A is read where it lies: each of its elements enters few products, and
 // packing would cost more than it saves.
-const directColumns = 128
+const directColumns = 384
 
 // product is one matrix product in progress. The smaller operand is packed ahead into panels; the larger is packed in
 // blocks of panels, each of which one thread multiplies with all panels of the smaller.
@@ -43,7 +43,8 @@ type product struct {
 
 // source is an operand of a product, seen as rows (of A, or columns of B) by k.
 type source interface {
-	// pack writes rows [i, i+n) and k in [k0, k0+kc) to dst[k*width+row], with zeros in rows [n, width).
+	// pack writes rows [i, i+n) and k in [k0, k0+kc) to dst[k*width+row]. What it writes to rows [n, width) is finite
+	// and does not matter: it enters only sums that are not stored.
 	pack(set *kernelSet, s *Scratch, dst []float32, width, i, n, k0, kc int)
 }
 
