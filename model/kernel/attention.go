@@ -200,19 +200,15 @@ func (n *attention) forward(s *Scratch, head, panel int) {
 // byKey computes rows×nr scores: panels of keys times a panel of queries.
 func (n *attention) byKey(s *Scratch, dst, keys, queries []float32, rows int) {
 	mr, nr := n.set.mr, n.set.nr
-	for i := 0; i < rows; i += mr {
-		s.tile = tile{rows: min(mr, rows-i), cols: nr, kc: n.Dim, a: keys[i*n.Dim:], lda: mr, b: queries, c: dst[i*nr:], ldc: nr}
-		n.set.tile(&s.tile, s)
-	}
+	s.strip = strip{rows: rows, cols: nr, kc: n.Dim, step: mr, aStep: mr * n.Dim, a: keys, lda: mr, b: queries, c: dst, ldc: nr}
+	n.set.strip(&s.strip, s)
 }
 
 // byChannel adds panels of channels times a block of scores to acc, [dim, nr].
 func (n *attention) byChannel(s *Scratch, panels, scores []float32, rows int, load bool) {
 	mr, nr := n.set.mr, n.set.nr
-	for c := 0; c < n.Dim; c += mr {
-		s.tile = tile{rows: min(mr, n.Dim-c), cols: nr, kc: rows, a: panels[c*n.Keys:], lda: mr, b: scores, c: s.attention.acc[c*nr:], ldc: nr, load: load}
-		n.set.tile(&s.tile, s)
-	}
+	s.strip = strip{rows: n.Dim, cols: nr, kc: rows, step: mr, aStep: mr * n.Keys, a: panels, lda: mr, b: scores, c: s.attention.acc, ldc: nr, load: load}
+	n.set.strip(&s.strip, s)
 }
 
 // hide takes the keys after each query out of a block of scores.

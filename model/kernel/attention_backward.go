@@ -67,11 +67,9 @@ func (n *attention) addByKey(s *Scratch, grad []float32, head int, scores, queri
 	}
 	mr, nr := n.set.mr, n.set.nr
 	dst := n.head(grad, head, n.Keys)
-	for i := 0; i < rows; i += mr {
-		for c := 0; c < n.Dim; c += nr {
-			s.tile = tile{rows: min(mr, rows-i), cols: min(nr, n.Dim-c), kc: nq, a: scores[i*nr:], byRows: true, lda: nr,
-				b: queries[c*nr:], c: dst[(k0+i)*n.ld+c:], ldc: n.ld, load: load}
-			n.set.tile(&s.tile, s)
-		}
+	for c := 0; c < n.Dim; c += nr {
+		s.strip = strip{rows: rows, cols: min(nr, n.Dim-c), kc: nq, step: mr, aStep: mr * nr, a: scores, byRows: true, lda: nr,
+			b: queries[c*nr:], c: dst[k0*n.ld+c:], ldc: n.ld, load: load}
+		n.set.strip(&s.strip, s)
 	}
 }

@@ -5,7 +5,7 @@ package kernel
 var avx512Set = &kernelSet{
 	name: "avx512", mr: 14, nr: 32,
 	direct:   true,
-	tile:     tileAVX512,
+	strip:    stripAVX512,
 	packRows: packRowsAVX512,
 	packCopy: packCopyAVX512,
 	turn:     turnAVX512,
@@ -23,26 +23,32 @@ func first(x []float32) *float32 {
 	return &x[0]
 }
 
+func stripAVX512(t *strip, _ *Scratch) {
+	for r, at := 0, 0; r < t.rows; r, at = r+t.step, at+t.aStep {
+		tileAVX512(t, min(t.step, t.rows-r), &t.a[at], &t.c[r*t.ldc])
+	}
+}
+
 // tileAVX512 picks the micro-kernel for the shape. Calls by name, not through a table, keep the arguments on the stack.
-func tileAVX512(t *tile, _ *Scratch) {
-	a, b, c, bias, mask := &t.a[0], &t.b[0], &t.c[0], first(t.bias), lanes(t.cols)
+func tileAVX512(t *strip, rows int, a, c *float32) {
+	b, bias, mask := &t.b[0], first(t.bias), lanes(t.cols)
 	kc, lda, ldc, load := t.kc, t.lda*4, t.ldc*4, 0
 	if t.load {
 		load = 1
 	}
 	switch {
 	case t.cols > 16 && t.byRows:
-		tileWideRows(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileWideRows(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	case t.cols > 16:
-		tileWide(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileWide(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	case t.cols <= 8 && t.byRows:
-		tileEightRows(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileEightRows(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	case t.cols <= 8:
-		tileEight(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileEight(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	case t.byRows:
-		tileNarrowRows(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileNarrowRows(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	default:
-		tileNarrow(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileNarrow(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	}
 }
 

@@ -174,32 +174,32 @@ func (g *product) multiply(s *Scratch, p0, p1 int) {
 			g.streamed.pack(g.set, s, s.streamed[(i-p0)*size:][:size], w, i*w, min(w, total-i*w), k0, kc)
 		}
 		for j := range g.packedPanels {
-			fixed := g.panel(block, j)
+			if g.streamA {
+				g.strip(s, block, p0, p1, j, s.streamed, g.panel(block, j), kc)
+				continue
+			}
 			for i := p0; i < p1; i++ {
-				switch {
-				case g.direct != nil:
-					g.tile(s, block, i, j, nil, fixed, kc)
-				case g.streamA:
-					g.tile(s, block, i, j, s.streamed[(i-p0)*size:], fixed, kc)
-				default:
-					g.tile(s, block, j, i, fixed, s.streamed[(i-p0)*size:], kc)
-				}
+				g.strip(s, block, j, j+1, i, g.panel(block, j), s.streamed[(i-p0)*size:], kc)
 			}
 		}
 	}
 }
 
-// tile computes one tile of C over one block of k: panel i of A by panel j of B. a is not used when A is direct.
-func (g *product) tile(s *Scratch, block, i, j int, a, b []float32, kc int) {
+// strip computes the tiles of C in panels [i0, i1) of A and panel j of B over one block of k. a is panel i0, unless A is
+// direct.
+func (g *product) strip(s *Scratch, block, i0, i1, j int, a, b []float32, kc int) {
 	mr, nr := g.mr, g.set.nr
-	t := &s.tile // In the scratch, since a call through a function value would move it to the heap.
-	*t = tile{rows: min(mr, g.m-i*mr), cols: min(nr, g.n-j*nr), kc: kc, a: a, lda: mr, b: b,
-		c: g.c[i*mr*g.ldc+j*nr:], ldc: g.ldc, load: g.accumulate || block > 0}
-	if g.direct != nil && kc > 0 {
-		t.a, t.lda, t.byRows = g.direct.at(i*mr, block*g.kc), g.direct.ld, g.direct.alongK
+	t := &s.strip // In the scratch, since a call through a function value would move it to the heap.
+	*t = strip{rows: min(i1*mr, g.m) - i0*mr, cols: min(nr, g.n-j*nr), kc: kc, step: mr, aStep: mr * g.kc, a: a, lda: mr, b: b,
+		c: g.c[i0*mr*g.ldc+j*nr:], ldc: g.ldc, load: g.accumulate || block > 0}
+	if m := g.direct; m != nil {
+		t.a, t.lda, t.byRows, t.aStep = m.at(i0*mr, block*g.kc), m.ld, m.alongK, mr
+		if m.alongK {
+			t.aStep = mr * m.ld
+		}
 	}
 	if g.bias != nil && block == g.blocks-1 {
 		t.bias = g.bias[j*nr:]
 	}
-	g.set.tile(t, s)
+	g.set.strip(t, s)
 }

@@ -148,10 +148,8 @@ func (h *haloConv) row(s *Scratch, image, y, kh, part, panel int) {
 	if h.bias != nil && kh == h.kh-1 && part == h.parts-1 {
 		bias = h.bias[panel*nr:]
 	}
-	for x := 0; x < h.outW; x += h.mr {
-		s.tile = tile{rows: min(h.mr, h.outW-x), cols: min(nr, h.columns-panel*nr), kc: kc,
-			a: in[x*h.stride*h.ch:], byRows: true, lda: h.stride * h.ch, b: weights,
-			c: out[x*h.columns:], ldc: h.columns, load: h.accumulate || kh > 0 || part > 0, bias: bias}
-		h.set.tile(&s.tile, s)
-	}
+	s.strip = strip{rows: h.outW, cols: min(nr, h.columns-panel*nr), kc: kc, step: h.mr, aStep: h.mr * h.stride * h.ch,
+		a: in, byRows: true, lda: h.stride * h.ch, b: weights,
+		c: out, ldc: h.columns, load: h.accumulate || kh > 0 || part > 0, bias: bias}
+	h.set.strip(&s.strip, s)
 }
