@@ -174,12 +174,12 @@ func (c *Coordinator) close() error {
 	if c.http != nil {
 		errs = append(errs, c.http.Close())
 	}
+	for _, h := range c.handlers {
+		h.Close() // First: it answers workers that wait for one that nobody will give.
+	}
 	c.dismissWorkers()
 	if c.boot != nil {
 		errs = append(errs, c.boot.Close())
-	}
-	for _, h := range c.handlers {
-		h.Close()
 	}
 	if c.served != nil {
 		c.served.Close()

@@ -187,7 +187,7 @@ func (c *Coordinator) trainEvent(ev event) ([]rendezvous.Event, error) {
 	case ev.report == nil || ev.report.JobID != c.training.jobID:
 		return nil, nil // Of a generation that is over.
 	case ev.report.Step != nil:
-		return []rendezvous.Event{rendezvous.Progressed{Generation: c.training.generation}}, c.keepStep(*ev.report.Step)
+		return []rendezvous.Event{rendezvous.Progressed{Generation: c.training.generation, Step: ev.report.Step.Step}}, c.keepStep(*ev.report.Step)
 	case ev.report.Checkpoint != nil:
 		return nil, c.keepCheckpoint(*ev.report.Checkpoint)
 	case ev.report.Done != nil:

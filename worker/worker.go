@@ -60,6 +60,9 @@ type Worker struct {
 	job      *running
 	open     openPipeline
 	encoders *encoders
+
+	life context.Context // Ends when the worker leaves: reports are not waited for any more.
+	bye  context.CancelFunc
 }
 
 // running is the job in hand.
@@ -78,6 +81,7 @@ var errCalledBack = errors.New("called back by the coordinator")
 // when it was let go.
 func Run(ctx context.Context, o Options) error {
 	w := &Worker{o: o, orders: make(chan wire.Order, 16)}
+	w.life, w.bye = context.WithCancel(context.WithoutCancel(ctx))
 	if err := kernel.CheckSet(); err != nil {
 		return err
 	}
@@ -292,7 +296,7 @@ func (w *Worker) endJob(cause error) {
 
 // report sends r to the coordinator and waits until it is kept.
 func (w *Worker) report(r wire.Report) error {
-	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
+	ctx, cancel := context.WithTimeout(w.life, reportTimeout)
 	defer cancel()
 	r.Node = w.name
 	if _, err := bus.CallReady(ctx, w.bus.Conn(), w.subjects.Report(), wire.Encode(r)); err != nil {
@@ -303,6 +307,7 @@ func (w *Worker) report(r wire.Report) error {
 
 // close ends everything that was started, in reverse order.
 func (w *Worker) close() error {
+	w.bye()
 	w.endJob(errors.New("worker is leaving"))
 	if w.handler != nil {
 		w.handler.Close()

@@ -18,8 +18,8 @@ import (
 	"yohaku/internal/assert"
 )
 
-// maxFailures bounds generations in a row that failed with all ranks present and no step done:
-// such a fault would come back for ever.
+// maxFailures bounds generations in a row that failed with all ranks present and got no farther
+// than one before: such a fault would come back for ever.
 const maxFailures = 3
 
 // Config is fixed for the run.
@@ -40,8 +40,11 @@ type Left struct{ Node string }
 // TrainingReady reports that everything the first generation needs is prepared.
 type TrainingReady struct{}
 
-// Progressed reports a committed step of a generation.
-type Progressed struct{ Generation uint64 }
+// Progressed reports that a generation has committed steps up to Step.
+type Progressed struct {
+	Generation uint64
+	Step       int
+}
 
 // RankDone reports that a rank's part in a generation has ended.
 type RankDone struct {
@@ -105,7 +108,8 @@ type Machine struct {
 	generation uint64
 	live       map[string]bool // Ranks of the live generation that have not ended; nil when none is live.
 	ended      ending
-	failures   int // Failed generations in a row without progress.
+	failures   int // Failed generations in a row that got no farther than one before.
+	farthest   int // The last step that any generation committed.
 }
 
 // ending collects how the live generation is ending.
@@ -144,8 +148,8 @@ func (m *Machine) Step(ev Event) []Effect {
 		m.ready = true
 		return m.form()
 	case Progressed:
-		if ev.Generation == m.generation {
-			m.failures = 0
+		if ev.Generation == m.generation && ev.Step > m.farthest {
+			m.farthest, m.failures = ev.Step, 0
 		}
 		return nil
 	case RankDone:
@@ -236,12 +240,15 @@ func (m *Machine) generationEnded() []Effect {
 	end := m.ended
 	m.live, m.ended = nil, ending{}
 	switch {
-	case end.complete:
+	case end.complete && end.err == nil: // One that failed may have been to hand over the last checkpoint.
 		return m.finish(Finish{Complete: true})
 	case end.err != nil:
 		if m.failures++; m.failures >= maxFailures {
-			return m.finish(Finish{Err: fmt.Errorf("%d generations in a row failed without a step: %w", m.failures, end.err)})
+			return m.finish(Finish{Err: fmt.Errorf("%d generations in a row failed and got no farther: %w", m.failures, end.err)})
 		}
+	}
+	if m.stopping && end.err != nil {
+		return m.finish(Finish{Err: fmt.Errorf("the checkpoint on request failed, earlier ones are whole: %w", end.err)})
 	}
 	if m.stopping {
 		return m.finish(Finish{})

@@ -61,9 +61,43 @@ func TestAFaultThatComesBackEndsTheRun(t *testing.T) {
 	play(m, TrainingReady{}, Joined{"a"})
 	fault := errors.New("tensor missing")
 	play(m, RankDone{Generation: 1, Node: "a", Err: fault})
-	play(m, Progressed{Generation: 2}, RankDone{Generation: 2, Node: "a", Err: fault})
+	play(m, Progressed{Generation: 2, Step: 1}, RankDone{Generation: 2, Node: "a", Err: fault})
 	play(m, RankDone{Generation: 3, Node: "a", Err: fault})
 	check(t, play(m, RankDone{Generation: 4, Node: "a", Err: fault}), []Effect{Finish{Err: fault}})
+}
+
+// TestStepsDoneAgainAreNoProgress: a checkpoint that cannot be saved fails at the same step for ever.
+func TestStepsDoneAgainAreNoProgress(t *testing.T) {
+	m := New(Config{MinWorkers: 1, MicroBatches: 1}, 0)
+	play(m, TrainingReady{}, Joined{"a"})
+	full := errors.New("no space left on device")
+	for generation := range uint64(2) {
+		effects := play(m, Progressed{Generation: generation + 1, Step: 6}, RankDone{Generation: generation + 1, Node: "a", Err: full})
+		if _, again := effects[0].(Form); len(effects) != 1 || !again {
+			t.Fatalf("generation %d: %v, want another one", generation+1, effects)
+		}
+	}
+	check(t, play(m, Progressed{Generation: 3, Step: 6}, RankDone{Generation: 3, Node: "a", Err: full}), []Effect{Finish{Err: full}})
+}
+
+// TestARankThatFailsAtTheEnd: the others are complete, but the last checkpoint may be missing.
+func TestARankThatFailsAtTheEnd(t *testing.T) {
+	m := New(Config{MinWorkers: 2, MicroBatches: 2}, 0)
+	play(m, TrainingReady{}, Joined{"a"}, Joined{"b"})
+	play(m, RankDone{Generation: 1, Node: "b", Complete: true})
+	check(t, play(m, RankDone{Generation: 1, Node: "a", Err: errors.New("not saved")}),
+		[]Effect{Form{Generation: 2, Nodes: []string{"a", "b"}, Assignment: [][]int{{0}, {1}}}})
+	play(m, Left{"a"})
+	check(t, play(m, RankDone{Generation: 2, Node: "b", Complete: true}),
+		[]Effect{Form{Generation: 3, Nodes: []string{"b"}, Assignment: [][]int{{0, 1}}}})
+	check(t, play(m, RankDone{Generation: 3, Node: "b", Complete: true}), []Effect{Finish{Complete: true}})
+}
+
+func TestStopThatSavesNothing(t *testing.T) {
+	m := New(Config{MinWorkers: 1, MicroBatches: 1}, 0)
+	play(m, TrainingReady{}, Joined{"a"}, StopRequested{})
+	full := errors.New("no space left on device")
+	check(t, play(m, RankDone{Generation: 1, Node: "a", Err: full}), []Effect{Finish{Err: full}})
 }
 
 func TestStop(t *testing.T) {
