@@ -56,8 +56,7 @@ func (m *machine) abandon(at position, err error) {
 	if m.stale(key{position: at}) {
 		return
 	}
-	m.voidPosition(at, err)
-	m.tell(at, abort{reason: reasonCancelled, rank: m.rank})
+	m.voidPosition(at, err, abort{reason: reasonCancelled, rank: m.rank})
 }
 
 // publishFailed ends the running operation, or the one that has just ended, with the transport's error.
