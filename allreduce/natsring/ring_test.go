@@ -17,6 +17,30 @@ import (
 	"yohaku/allreduce/fixedpoint"
 )
 
+// startCluster runs one server for each rank, routed to each other over loopback as the workers' are.
+func startCluster(t testing.TB, world int) []*server.Server {
+	t.Helper()
+	servers := make([]*server.Server, world)
+	for i := range servers {
+		o := &server.Options{ServerName: fmt.Sprint(t.Name(), i), Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
+			Cluster: server.ClusterOpts{Name: "ring", Host: "127.0.0.1", Port: -1}}
+		if i > 0 {
+			o.Routes = server.RoutesFromStr(fmt.Sprint("nats://", servers[0].ClusterAddr()))
+		}
+		s, err := server.NewServer(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		if !s.ReadyForConnections(10 * time.Second) {
+			t.Fatal("server is not ready")
+		}
+		servers[i] = s
+	}
+	return servers
+}
+
 // startServer runs a NATS server that only this process can reach.
 func startServer(t testing.TB) *server.Server {
 	t.Helper()
@@ -165,6 +189,20 @@ func TestAllReduce(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestOverRoutes: chunks go from worker to worker over routes that may still be coming up.
+func TestOverRoutes(t *testing.T) {
+	const world = 3
+	rings := make([]*Ring, world)
+	for rank, s := range startCluster(t, world) {
+		rings[rank] = join(t, s, rank, world)
+	}
+	ctx := within(t, time.Minute)
+	for step := range 5 {
+		v := draw(uint64(step), world, 700_000, 700, 1<<20)
+		mustAll(t, everyone(rings, func(rank int, r *Ring) error { return v.reduce(ctx, r, rank, Operation{Step: step}) }))
 	}
 }
 
@@ -468,25 +506,34 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// BenchmarkAllReduce prints algorithm bandwidth: bytes of the vector by time.
+// BenchmarkAllReduce prints algorithm bandwidth, the bytes of the vector by time, through one server and over routes.
 func BenchmarkAllReduce(b *testing.B) {
 	for _, world := range []int{1, 2, 3} {
-		b.Run(fmt.Sprintf("world=%d,16MB", world), func(b *testing.B) {
-			const n = 4_000_000
-			rings := joinAll(b, world)
-			v := draw(1, world, n, fixedpoint.Blocks(n), 1<<20)
-			outSums, outExps := make([][]int32, world), make([][]int8, world)
-			for rank := range world {
-				outSums[rank], outExps[rank] = make([]int32, n), make([]int8, len(v.wantExps))
-			}
-			b.SetBytes(4 * n)
-			step := 0
-			for b.Loop() {
-				step++
-				mustAll(b, everyone(rings, func(rank int, r *Ring) error {
-					return r.AllReduce(b.Context(), Operation{Step: step}, v.sums[rank], v.exps[rank], outSums[rank], outExps[rank])
-				}))
-			}
-		})
+		b.Run(fmt.Sprintf("server/world=%d,16MB", world), func(b *testing.B) { benchmarkRings(b, joinAll(b, world)) })
+	}
+	b.Run("routes/world=2,16MB", func(b *testing.B) {
+		var rings []*Ring
+		for rank, s := range startCluster(b, 2) {
+			rings = append(rings, join(b, s, rank, 2))
+		}
+		benchmarkRings(b, rings)
+	})
+}
+
+func benchmarkRings(b *testing.B, rings []*Ring) {
+	const n = 4_000_000
+	world := len(rings)
+	v := draw(1, world, n, fixedpoint.Blocks(n), 1<<20)
+	outSums, outExps := make([][]int32, world), make([][]int8, world)
+	for rank := range world {
+		outSums[rank], outExps[rank] = make([]int32, n), make([]int8, len(v.wantExps))
+	}
+	b.SetBytes(4 * n)
+	step := 0
+	for b.Loop() {
+		step++
+		mustAll(b, everyone(rings, func(rank int, r *Ring) error {
+			return r.AllReduce(b.Context(), Operation{Step: step}, v.sums[rank], v.exps[rank], outSums[rank], outExps[rank])
+		}))
 	}
 }
