@@ -84,9 +84,10 @@ func (c *Coordinator) openBus(host string) error {
 	if err != nil {
 		return fmt.Errorf("prepare TLS: %w", err)
 	}
-	cfg := bus.Config{NodeName: coordinatorName, RunID: c.o.Config.RunID, Log: c.log.With().Str(logkey.Component, "bus").Logger(), TLS: mutual, ExternalURL: c.o.Config.NATSURL}
+	cfg := bus.Config{NodeName: coordinatorName, RunID: c.o.Config.RunID, Log: c.o.Log, TLS: mutual, ExternalURL: c.o.Config.NATSURL}
 	if cfg.ExternalURL == "" {
 		cfg.RouteListen = net.JoinHostPort(c.bindHost(), "0")
+		cfg.RouteAdvertise = net.JoinHostPort(host, "0")
 	}
 	if c.bus, err = bus.Start(cfg); err != nil {
 		return fmt.Errorf("start bus: %w", err)

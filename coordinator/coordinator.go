@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"yohaku/dataset"
 	"yohaku/internal/bus"
 	"yohaku/internal/bus/blob"
+	"yohaku/internal/logkey"
 	"yohaku/internal/membership"
 	"yohaku/internal/trust"
 	"yohaku/internal/wire"
@@ -89,11 +92,30 @@ type Coordinator struct {
 // end before the first step; a stop during training ends with a checkpoint and a report.
 func Run(ctx context.Context, o Options) (evidence.Report, error) {
 	c := &Coordinator{
-		o: o, log: o.Log, start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{},
+		o: o, log: o.Log.With().Str(logkey.Component, "coordinator").Logger(), start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{},
 		stopped: make(chan struct{}), progress: newProgress(o.Progress, o.Config.Steps),
 	}
 	report, err := c.perform(ctx)
-	return report, errors.Join(err, c.close())
+	ended := errors.Join(err, c.close())
+	if err != nil && !errors.Is(err, ErrStopped) {
+		ended = errors.Join(ended, c.discard())
+	}
+	return report, ended
+}
+
+// discard removes the folder of a new run that failed before it held anything worth keeping:
+// training had not begun and no pair was encoded.
+func (c *Coordinator) discard() error {
+	if c.run == nil || c.o.ResumeDir != "" || c.training.generation > 0 {
+		return nil
+	}
+	if shards, err := filepath.Glob(c.run.Path("latents", "*.safetensors")); err != nil || len(shards) > 0 {
+		return err
+	}
+	if err := os.RemoveAll(c.run.Dir); err != nil {
+		return fmt.Errorf("remove the folder of the failed run: %w", err)
+	}
+	return nil
 }
 
 // perform runs the phases in order.

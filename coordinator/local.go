@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ const TokenVariable = "YOHAKU_TOKEN"
 // the hidden worker command, joining as any other worker does.
 type localWorkers struct {
 	err     error
+	log     string // File that the workers log to, or "" when it is standard error.
 	exited  chan localExit
 	wg      sync.WaitGroup
 	cmds    []*exec.Cmd
@@ -45,6 +47,7 @@ func startLocalWorkers(ctx context.Context, o Options, run *runstore.Run, addr, 
 			return l
 		}
 		defer file.Close() // The workers hold it now.
+		l.log = file.Name()
 		o.WorkerLog = file
 	}
 	for i := range o.Config.LocalWorkers {
@@ -77,9 +80,26 @@ func (c *Coordinator) localExit(e localExit) error {
 	}
 	c.log.Warn().Str(logkey.Node, e.name).AnErr("cause", e.err).Msg("local worker ended")
 	if c.training.generation == 0 {
-		return fmt.Errorf("local worker %s ended before training: %w; its log, above or in workers.log of the run folder, says why", e.name, cmpErr(e.err))
+		return fmt.Errorf("local worker %s ended before training: %w; %s", e.name, cmpErr(e.err), c.locals.lastWords())
 	}
 	return nil
+}
+
+// maxWords bounds what is repeated of a worker's log, bytes.
+const maxWords = 2048
+
+// lastWords is the last line of the workers' log, which tells why one ended, or where to find it.
+func (l *localWorkers) lastWords() string {
+	if l.log == "" {
+		return "its log above says why"
+	}
+	data, err := os.ReadFile(l.log)
+	if err != nil {
+		return "its log says why: " + err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	last := lines[len(lines)-1]
+	return "its log ends with: " + last[max(0, len(last)-maxWords):]
 }
 
 func cmpErr(err error) error {

@@ -53,7 +53,7 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, pause <-
 		log: w.log.With().Uint64(logkey.Generation, j.Generation).Int(logkey.Rank, j.Rank).Int(logkey.WorldSize, len(j.Nodes)).Logger(),
 	}
 	ring, err := natsring.New(natsring.Config{
-		Conn: w.bus.Conn(), RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: syncTimeout, Log: r.log,
+		Conn: w.bus.Conn(), RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: syncTimeout, Log: w.o.Log, // The ring names itself.
 	})
 	if err != nil {
 		return wire.Done{}, fmt.Errorf("start ring: %w", err)

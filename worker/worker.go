@@ -154,7 +154,7 @@ func (w *Worker) startBus(natsURL string) error {
 	if err != nil {
 		return fmt.Errorf("prepare TLS: %w", err)
 	}
-	c := bus.Config{NodeName: w.name, RunID: w.identity.Welcome.RunID, TLS: mutual, ExternalURL: natsURL, Log: w.log.With().Str(logkey.Component, "bus").Logger()}
+	c := bus.Config{NodeName: w.name, RunID: w.identity.Welcome.RunID, TLS: mutual, ExternalURL: natsURL, Log: w.o.Log.With().Str(logkey.Node, w.name).Str(logkey.RunID, w.identity.Welcome.RunID).Logger()}
 	if natsURL == "" {
 		c.RouteListen = net.JoinHostPort(w.identity.LocalIP.String(), "0")
 		c.Routes = w.identity.Welcome.RouteAddrs

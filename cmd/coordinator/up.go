@@ -161,7 +161,7 @@ func (u *up) prepareOutput() error {
 	if u.o.Config.LogFormat != "json" && cli.Terminal(os.Stderr) {
 		u.o.Progress, u.o.WorkerLog, log = os.Stderr, nil, cli.ClearLine{W: os.Stderr}
 	}
-	u.o.Log = cli.Logger(log, u.o.Config.LogFormat).With().Str(logkey.Component, "coordinator").Str(logkey.RunID, u.o.Config.RunID).Logger()
+	u.o.Log = cli.Logger(log, u.o.Config.LogFormat).With().Str(logkey.RunID, u.o.Config.RunID).Logger()
 	exe, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find own executable to start local workers: %w", err)
