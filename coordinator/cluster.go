@@ -89,7 +89,9 @@ func (c *Coordinator) openBus(host string) error {
 		cfg.RouteListen = net.JoinHostPort(c.bindHost(), "0")
 		cfg.RouteAdvertise = net.JoinHostPort(host, "0")
 	}
-	if c.bus, err = bus.Start(cfg); err != nil {
+	if c.bus, err = bus.Start(cfg); err != nil && cfg.ExternalURL == "" {
+		return fmt.Errorf("--listen %s: start bus: %w", c.o.Config.Listen, err)
+	} else if err != nil {
 		return fmt.Errorf("start bus: %w", err)
 	}
 	return nil

@@ -279,7 +279,11 @@ func (w *Worker) startJob(ctx context.Context, j wire.Job) {
 		defer close(r.done)
 		done := w.do(ctx, j, r.pause)
 		if err := w.report(wire.Report{JobID: j.ID, Done: &done}); err != nil {
-			w.log.Warn().Err(err).Msg("result not delivered") // The coordinator is gone, or has given the job up.
+			event := w.log.Warn() // The coordinator is gone, or has given the job up.
+			if w.life.Err() != nil {
+				event = w.log.Debug() // It let this worker go.
+			}
+			event.Err(err).Msg("result not delivered")
 		}
 	}()
 }

@@ -145,7 +145,7 @@ func (u *up) openData(ctx context.Context) error {
 		RemoveTies: c.RemoveTies, LabelNoiseProb: c.LabelNoiseProb, Seed: c.Seed, MaxRejectedRatio: c.MaxRejectedRatio,
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("--data: %w", err)
 	}
 	if c.NoEval {
 		return nil
