@@ -109,6 +109,19 @@ func cmpErr(err error) error {
 	return err
 }
 
+// interrupt asks the workers to end that are no nodes yet, and so can take no order.
+func (l *localWorkers) interrupt(nodes map[string]*node) {
+	joined := map[int]bool{}
+	for _, n := range nodes {
+		joined[n.hello.PID] = true
+	}
+	for _, cmd := range l.cmds {
+		if !joined[cmd.Process.Pid] {
+			_ = cmd.Process.Signal(os.Interrupt) // It may have ended, or the system has none: wait ends it.
+		}
+	}
+}
+
 // wait gives the local workers a while to leave, and ends those that do not.
 func (l *localWorkers) wait(limit time.Duration) {
 	done := make(chan struct{})

@@ -130,6 +130,10 @@ func (c *Coordinator) form(ctx context.Context, f rendezvous.Form) error {
 	if err := c.run.RewindTo(t.step); err != nil {
 		return err
 	}
+	var err error
+	if t.last, _, err = c.run.LastStep(); err != nil {
+		return err
+	}
 	t.generation, t.nodes, t.assignment = f.Generation, f.Nodes, f.Assignment
 	t.jobID = "train-" + strconv.FormatUint(f.Generation, 10)
 	c.run.Manifest.MaxGeneration = f.Generation
