@@ -63,6 +63,7 @@ func startLocalWorkers(ctx context.Context, o Options, run *runstore.Run, addr, 
 			return l
 		}
 		o.Log.Debug().Str(logkey.Node, name).Int("pid", cmd.Process.Pid).Msg("local worker started")
+		o.LocalStarted(cmd.Process)
 		l.cmds = append(l.cmds, cmd)
 		l.wg.Go(func() { l.exited <- localExit{name, cmd.Wait()} })
 	}
