@@ -26,7 +26,7 @@ type rank struct {
 	pause   <-chan struct{}
 	log     zerolog.Logger
 	machine *lifecycle.Machine
-	ring    *natsring.Ring
+	ring    ring
 
 	pairs   *pairLatents
 	model   *microBatches
@@ -53,7 +53,7 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, pause <-
 		log: w.log.With().Uint64(logkey.Generation, j.Generation).Int(logkey.Rank, j.Rank).Int(logkey.WorldSize, len(j.Nodes)).Logger(),
 	}
 	ring, err := natsring.New(natsring.Config{
-		Conn: w.bus.Conn(), RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: syncTimeout, Log: w.o.Log, // The ring names itself.
+		Conn: w.bus.Conn(), RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: joinTimeout, Log: w.o.Log, // The ring names itself.
 	})
 	if err != nil {
 		return wire.Done{}, fmt.Errorf("start ring: %w", err)
@@ -75,8 +75,9 @@ func (r *rank) close() error {
 	return r.pairs.close()
 }
 
-// syncTimeout is how long a rank waits for another one to fetch its state.
-const syncTimeout = 10 * time.Minute
+// joinTimeout is how long a rank waits for a neighbour that never was heard. A rank that fetches
+// its state is heard already: its ring is made before.
+const joinTimeout = 30 * time.Second
 
 // run performs the machine's effects until it finishes.
 func (r *rank) run(ctx context.Context) lifecycle.Finish {
