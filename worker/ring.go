@@ -34,13 +34,13 @@ type agreement struct {
 
 // reducer takes sums round the ring.
 type reducer struct {
-	ring   *natsring.Ring
+	ring   ring
 	world  int
 	sums   []int32 // Over all ranks.
 	needed fixedpoint.Exponents
 }
 
-func newReducer(ring *natsring.Ring, world int, l *fixedpoint.Layout) *reducer {
+func newReducer(ring ring, world int, l *fixedpoint.Layout) *reducer {
 	return &reducer{ring: ring, world: world, sums: make([]int32, l.Elements()), needed: fixedpoint.NewNeeded(l.Blocks())}
 }
 

@@ -61,6 +61,8 @@ type Worker struct {
 	open     openPipeline
 	encoders *encoders
 
+	listener func(wire.Report) error // Takes the reports of a worker without a cluster; see Recompute.
+
 	life context.Context // Ends when the worker leaves: reports are not waited for any more.
 	bye  context.CancelFunc
 }
@@ -300,6 +302,9 @@ func (w *Worker) endJob(cause error) {
 
 // report sends r to the coordinator and waits until it is kept.
 func (w *Worker) report(r wire.Report) error {
+	if w.listener != nil {
+		return w.listener(r)
+	}
 	ctx, cancel := context.WithTimeout(w.life, reportTimeout)
 	defer cancel()
 	r.Node = w.name
