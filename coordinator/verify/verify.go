@@ -90,5 +90,11 @@ func (r *Run) Summary() string {
 	return b.String()
 }
 
-// LastStep is the step that the run is to end at; one that was resumed for longer may be past it.
-func (r *Run) LastStep() int { return max(r.Config.Steps, r.Steps()) }
+// LastStep is the step that the run was to end at when it computed step n, which learning rates
+// depend on: by the manifest, or, for steps past it, as far as the run was resumed to.
+func (r *Run) LastStep(n int) int {
+	if n <= r.Config.Steps {
+		return r.Config.Steps
+	}
+	return r.Steps()
+}

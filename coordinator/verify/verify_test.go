@@ -17,6 +17,7 @@ import (
 
 	"yohaku/coordinator/config"
 	"yohaku/coordinator/runstore"
+	"yohaku/dataset/latents"
 	"yohaku/internal/wire"
 )
 
@@ -315,5 +316,68 @@ func TestOriginRefusesStepsThatAreNotThere(t *testing.T) {
 		if _, err := r.Origin(t.Context(), n, ""); err == nil || !strings.Contains(err.Error(), "from 1 to 5") {
 			t.Errorf("step %d: %v, want an error with the steps there are", n, err)
 		}
+	}
+}
+
+// TestLastStepOfARunThatWasResumedForLonger: learning rates depend on the end that a step was
+// computed towards.
+func TestLastStepOfARunThatWasResumedForLonger(t *testing.T) {
+	r, err := Check(makeRun(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Config.Steps = 3
+	for n, want := range map[int]int{1: 3, 3: 3, 4: steps, 5: steps} {
+		if got := r.LastStep(n); got != want {
+			t.Errorf("step %d was computed towards %d, want %d", n, got, want)
+		}
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	dir := makeRun(t)
+	store, err := latents.Open(filepath.Join(dir, "latents"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Check(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys, files []string
+	for _, id := range []string{"b", "a"} {
+		s := &latents.Shard{
+			PairIDs: []string{id}, MomentsShape: []int{2, 1, 1}, EmbedsShape: []int{1, 1},
+			Winner: make([]float32, 2), Loser: make([]float32, 2), Embeds: make([]float32, 1), Key: latents.Key([]string{id}, "e", "p", "k"),
+		}
+		if err := store.Put(s); err != nil {
+			t.Fatal(err)
+		}
+		path, err := store.Path(s.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, files = append(keys, s.Key), append(files, path)
+	}
+	if _, err := r.Origin(t.Context(), 5, ""); err == nil || !strings.Contains(err.Error(), "order of the 2 shards") {
+		t.Errorf("two shards and no order: %v, want an error", err)
+	}
+	if err := store.SetOrder(keys); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Origin(t.Context(), 5, "")
+	want := Origin{Step: checkpoint, Folder: r.Checkpoints[0].Dir, Shards: files}
+	if diff := cmp.Diff(got, want); err != nil || diff != "" {
+		t.Errorf("%v (-got +want):\n%s", err, diff)
+	}
+	// A checkpoint of the step itself is of no use to compute it again.
+	if _, err := r.Origin(t.Context(), checkpoint, t.TempDir()); err == nil || !strings.Contains(err.Error(), "the run was started on") {
+		t.Errorf("step %d from a folder that is not the base model: %v, want an error", checkpoint, err)
+	}
+	if err := os.Remove(files[1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Origin(t.Context(), 5, ""); !errors.Is(err, latents.ErrNotFound) {
+		t.Errorf("a shard is gone: %v, want %v", err, latents.ErrNotFound)
 	}
 }
