@@ -164,7 +164,8 @@ func (c *Coordinator) resumeRun() error {
 	if got, want := c.o.Data.Digest, run.Manifest.DataDigest; got != want {
 		return fmt.Errorf("--resume %s: the data has digest %.12s…, the run was started on %.12s…; give the same --data and filters, or start a new run", run.Manifest.RunID, got, want)
 	}
-	return nil
+	run.Manifest.Config = wire.Encode(c.o.Config) // The number of steps may be another one now.
+	return run.SaveManifest()
 }
 
 // Status is what the API shows.
