@@ -191,6 +191,7 @@ func TestEndToEnd(t *testing.T) {
 		{"two and three workers", testWorldSizes},
 		{"stopped and resumed", testStopAndResume},
 		{"worker killed", testWorkerKilled},
+		{"last worker killed", testLastWorkerKilled},
 		{"interrupted and resumed", testInterrupt},
 		{"second interrupt", testSecondInterrupt},
 		{"joined at the start", testJoinAtStart},
@@ -250,6 +251,24 @@ func testWorkerKilled(t *testing.T) {
 	}
 	p.event(t, "generation of two", func(e entry) bool { return e.Message == "generation formed" && e.WorldSize == 2 })
 	c.ends(p)
+	c.checkSame("run")
+}
+
+func testLastWorkerKilled(t *testing.T) {
+	c := newCluster(t)
+	p := c.up("run", "--local-workers", "1")
+	p.committed(t, 25)
+	if err := syscall.Kill(c.status().Nodes[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(runLimit); code != 1 {
+		t.Fatalf("exit code %d, want 1:\n%s", code, p.logText())
+	}
+	all := p.log.all()
+	if last := all[len(all)-1]; !strings.Contains(last, `"level":"error"`) || !strings.Contains(last, "--resume run") {
+		t.Errorf("the last line is %s; want an error that says how to go on", last)
+	}
+	c.ends(c.resume("run"))
 	c.checkSame("run")
 }
 
