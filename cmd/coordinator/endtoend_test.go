@@ -153,6 +153,7 @@ func (c *cluster) checkSame(id string) {
 			id, got.CheckpointSHA256, got.Steps, got.Complete, got.Loss, reference.CheckpointSHA256, steps, reference.Loss)
 	}
 	checkRunFolder(c.t, filepath.Join(c.out, id))
+	c.coordinator("verify", id)
 }
 
 func (c *cluster) coordinator(args ...string) string {

@@ -127,7 +127,7 @@ func resumeConfig(flags *config.Flags, dir string) (config.Config, error) {
 	if err != nil {
 		return config.Config{}, cli.UsageError{Err: err}
 	}
-	c.Out, c.RunID = filepath.Dir(dir), manifest.RunID
+	c.Out, c.RunID, c.Resume = filepath.Dir(dir), manifest.RunID, "" // The folder keeps what the run is, not how it was called.
 	if key := saved.FirstChange(c); key != "" {
 		return config.Config{}, cli.UsageError{Err: fmt.Errorf("--%s differs from the run %s, whose result it decides: leave it out to continue, or start a new run", key, c.RunID)}
 	}
