@@ -11,9 +11,9 @@ BENCHFLAGS ?=
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: test build vet cross generate lint bench bench-kernels bench-deps golden
+.PHONY: test build vet cross generate check-generate lint bench bench-kernels bench-deps golden
 
-test: vet cross ## All that must hold before a change lands.
+test: vet cross check-generate ## All that must hold before a change lands.
 	$(GO) test -timeout 25m ./...
 
 build: ## Both commands into bin/.
@@ -28,6 +28,13 @@ cross: ## The default build is pure Go: it compiles for every platform.
 
 generate: ## Assembly anew from its generator.
 	$(GO) generate ./model/kernel
+
+check-generate: ## The committed assembly is what its generator writes.
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	mkdir "$$tmp/kernel" && cp -r go.mod model/kernel/doc.go model/kernel/gen "$$tmp/kernel" && \
+	(cd "$$tmp/kernel" && $(GO) generate doc.go) && \
+	for f in kernel_amd64.s kernel_amd64.go; do cmp "$$tmp/kernel/$$f" "model/kernel/$$f" || \
+		{ echo "model/kernel/$$f is not what its generator writes; run make generate and commit the result"; exit 1; }; done
 
 lint: ## The linter of .golangci.yml; each rule there has its reason.
 	$(GO) run $(GOLANGCI) run
