@@ -67,7 +67,8 @@ type Coordinator struct {
 	inbox    chan event
 	retry    <-chan time.Time // When something that failed is to be tried again, or nil.
 	nodes    map[string]*node
-	standing []string // Node names in the order of joining.
+	standing []string        // Node names in the order of joining.
+	gone     map[string]bool // Names of workers that were given up.
 	handlers []*bus.Handler
 	served   *blob.Service
 	nextJob  int
@@ -89,7 +90,7 @@ type Coordinator struct {
 // end before the first step; a stop during training ends with a checkpoint and a report.
 func Run(ctx context.Context, o Options) (evidence.Report, error) {
 	c := &Coordinator{
-		o: o, log: o.Log, start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{},
+		o: o, log: o.Log, start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{}, gone: map[string]bool{},
 		stopped: make(chan struct{}), progress: newProgress(o.Progress, o.Config.Steps),
 	}
 	report, err := c.perform(ctx)

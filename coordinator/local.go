@@ -29,6 +29,7 @@ type localWorkers struct {
 // localExit reports that a local worker's process ended.
 type localExit struct {
 	name string
+	pid  int
 	err  error
 }
 
@@ -48,7 +49,7 @@ func startLocalWorkers(ctx context.Context, o Options, addr, token string) *loca
 		}
 		o.Log.Debug().Str(logkey.Node, name).Int("pid", cmd.Process.Pid).Msg("local worker started")
 		l.cmds = append(l.cmds, cmd)
-		l.wg.Go(func() { l.exited <- localExit{name, cmd.Wait()} })
+		l.wg.Go(func() { l.exited <- localExit{name, cmd.Process.Pid, cmd.Wait()} })
 	}
 	return l
 }

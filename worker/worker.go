@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,6 +43,8 @@ const (
 	coordinatorName = "coordinator"
 	// absenceLimit is how long a worker waits for a coordinator that is gone.
 	absenceLimit = 30 * time.Second
+	// handOverLimit is how long a worker that is asked to leave waits for the step boundary.
+	handOverLimit = 25 * time.Second
 )
 
 // Worker is a member of one cluster.
@@ -58,17 +61,30 @@ type Worker struct {
 	files    *files
 	orders   chan wire.Order
 	job      *running
-	open     openPipeline
-	encoders *encoders
+	again    chan struct{} // The coordinator has given this worker up: it says hello again.
+
+	// Of the job in hand; jobs run one after the other.
+	open       openPipeline
+	encoders   *encoders
+	resident   *resident
+	generation uint64 // The last that this worker was in.
 }
 
 // running is the job in hand.
 type running struct {
 	id     string
 	cancel context.CancelCauseFunc
-	pause  chan struct{} // Closed when training is to end at the next boundary.
-	paused bool
+	wish   wish
 	done   chan struct{}
+}
+
+// wish is what the coordinator asks of training that is under way.
+type wish struct{ pause, save atomic.Bool }
+
+// asked tells whether to end at the next step boundary, and whether with a checkpoint.
+func (w *wish) asked() (pause, save bool) {
+	save = w.save.Load() // Before pause, which is set after it.
+	return w.pause.Load(), save
 }
 
 // errCalledBack is the cause of a job that the coordinator cancelled.
@@ -77,7 +93,7 @@ var errCalledBack = errors.New("called back by the coordinator")
 // Run joins the cluster and works until the coordinator lets it go, or ctx ends. It returns nil
 // when it was let go.
 func Run(ctx context.Context, o Options) error {
-	w := &Worker{o: o, orders: make(chan wire.Order, 16)}
+	w := &Worker{o: o, orders: make(chan wire.Order, 16), again: make(chan struct{}, 1)}
 	if err := kernel.CheckSet(); err != nil {
 		return err
 	}
@@ -219,25 +235,53 @@ func (w *Worker) hello(ctx context.Context) error {
 	return nil
 }
 
-// serve does what the coordinator orders until it lets the worker go.
+// serve does what the coordinator orders until it lets the worker go. When ctx ends, the worker
+// first hands over what it has in hand.
 func (w *Worker) serve(ctx context.Context) error {
-	var absent <-chan time.Time
+	var absent, late <-chan time.Time
+	asked := ctx.Done()
+	work := context.WithoutCancel(ctx)
 	for {
 		select {
-		case <-ctx.Done():
-			w.log.Info().Msg("leaving on request")
+		case <-asked:
+			asked, late = nil, time.After(handOverLimit)
+			w.log.Info().Msg("leaving on request, at the next step boundary")
+			if err := w.reportWithin(leaveTimeout, wire.Report{Leaving: true}); err != nil {
+				w.log.Warn().Err(err).Msg("leaving without a word")
+				return nil
+			}
+		case <-late:
+			w.log.Warn().Dur(logkey.DurationMS, handOverLimit).Msg("work not handed over in time, leaving")
 			return nil
 		case o := <-w.orders:
 			if o.Leave {
 				return nil
 			}
-			w.take(ctx, o)
+			if err := w.take(work, o); err != nil {
+				return err
+			}
+		case <-w.again:
+			if err := w.rejoin(work); err != nil {
+				return err
+			}
 		case ev := <-w.members.Events():
 			absent = w.memberEvent(ev, absent)
 		case <-absent:
 			return fmt.Errorf("the coordinator has been gone for %v; start this worker again once it is back", absenceLimit)
 		}
 	}
+}
+
+// rejoin comes back as a new member, after the coordinator gave this worker up. What it was doing
+// belongs to a generation that is over.
+func (w *Worker) rejoin(ctx context.Context) error {
+	w.log.Warn().Msg("given up by the coordinator, joining again")
+	w.endJob(errCalledBack)
+	select {
+	case <-w.again: // Of the job's last word.
+	default:
+	}
+	return w.hello(ctx)
 }
 
 // memberEvent starts or stops the clock of the coordinator's absence.
@@ -253,27 +297,30 @@ func (w *Worker) memberEvent(ev membership.Event, absent <-chan time.Time) <-cha
 }
 
 // take carries an order out.
-func (w *Worker) take(ctx context.Context, o wire.Order) {
+func (w *Worker) take(ctx context.Context, o wire.Order) error {
 	switch {
+	case o.Hello:
+		return w.rejoin(ctx)
 	case o.Job != nil:
 		w.endJob(errCalledBack) // A new job replaces one that the coordinator gave up.
 		w.startJob(ctx, *o.Job)
 	case w.job == nil:
 	case o.Cancel == w.job.id:
 		w.job.cancel(errCalledBack)
-	case o.Pause == w.job.id && !w.job.paused:
-		w.job.paused = true
-		close(w.job.pause)
+	case o.Pause == w.job.id:
+		w.job.wish.save.Store(o.Save)
+		w.job.wish.pause.Store(true)
 	}
+	return nil
 }
 
 func (w *Worker) startJob(ctx context.Context, j wire.Job) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	r := &running{id: j.ID, cancel: cancel, pause: make(chan struct{}), done: make(chan struct{})}
+	r := &running{id: j.ID, cancel: cancel, done: make(chan struct{})}
 	w.job = r
 	go func() {
 		defer close(r.done)
-		done := w.do(ctx, j, r.pause)
+		done := w.do(ctx, j, &r.wish)
 		if err := w.report(wire.Report{JobID: j.ID, Done: &done}); err != nil {
 			w.log.Warn().Err(err).Msg("result not delivered") // The coordinator is gone, or has given the job up.
 		}
@@ -291,11 +338,21 @@ func (w *Worker) endJob(cause error) {
 }
 
 // report sends r to the coordinator and waits until it is kept.
-func (w *Worker) report(r wire.Report) error {
-	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
+func (w *Worker) report(r wire.Report) error { return w.reportWithin(reportTimeout, r) }
+
+func (w *Worker) reportWithin(limit time.Duration, r wire.Report) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	r.Node = w.name
-	if _, err := bus.CallReady(ctx, w.bus.Conn(), w.subjects.Report(), wire.Encode(r)); err != nil {
+	_, err := bus.CallReady(ctx, w.bus.Conn(), w.subjects.Report(), wire.Encode(r))
+	var said *bus.RemoteError
+	if errors.As(err, &said) && said.Code == wire.CodeUnknownNode {
+		select {
+		case w.again <- struct{}{}:
+		default: // It is about to.
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("report to the coordinator: %w", err)
 	}
 	return nil
@@ -304,10 +361,10 @@ func (w *Worker) report(r wire.Report) error {
 // close ends everything that was started, in reverse order.
 func (w *Worker) close() error {
 	w.endJob(errors.New("worker is leaving"))
+	errs := []error{w.dropResident()}
 	if w.handler != nil {
 		w.handler.Close()
 	}
-	var errs []error
 	if w.members != nil {
 		errs = append(errs, w.members.Leave(leaveTimeout), w.members.Close())
 	}
