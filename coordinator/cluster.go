@@ -41,7 +41,7 @@ func (c *Coordinator) openCluster(ctx context.Context) error {
 		}
 	}
 	c.o.Announce(c.Token().Join, c.run)
-	c.locals = startLocalWorkers(ctx, c.o, c.boot.Addr().String(), c.Token().Token)
+	c.locals = startLocalWorkers(ctx, c.o, c.run, c.boot.Addr().String(), c.Token().Token)
 	return c.locals.err
 }
 
@@ -84,11 +84,14 @@ func (c *Coordinator) openBus(host string) error {
 	if err != nil {
 		return fmt.Errorf("prepare TLS: %w", err)
 	}
-	cfg := bus.Config{NodeName: coordinatorName, RunID: c.o.Config.RunID, Log: c.log.With().Str(logkey.Component, "bus").Logger(), TLS: mutual, ExternalURL: c.o.Config.NATSURL, OnPeer: c.routeChanged}
+	cfg := bus.Config{NodeName: coordinatorName, RunID: c.o.Config.RunID, Log: c.o.Log, TLS: mutual, ExternalURL: c.o.Config.NATSURL, OnPeer: c.routeChanged}
 	if cfg.ExternalURL == "" {
 		cfg.RouteListen = net.JoinHostPort(c.bindHost(), "0")
+		cfg.RouteAdvertise = net.JoinHostPort(host, "0")
 	}
-	if c.bus, err = bus.Start(cfg); err != nil {
+	if c.bus, err = bus.Start(cfg); err != nil && cfg.ExternalURL == "" {
+		return fmt.Errorf("--listen %s: start bus: %w", c.o.Config.Listen, err)
+	} else if err != nil {
 		return fmt.Errorf("start bus: %w", err)
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"yohaku/dataset"
 	"yohaku/internal/bus"
 	"yohaku/internal/bus/blob"
+	"yohaku/internal/logkey"
 	"yohaku/internal/membership"
 	"yohaku/internal/trust"
 	"yohaku/internal/wire"
@@ -43,7 +46,7 @@ type Options struct {
 	ResumeDir     string   // The run folder to continue, or empty.
 	WorkerCommand []string // Starts a local worker; the address to join is appended.
 	Log           zerolog.Logger
-	WorkerLog     io.Writer       // Where local workers log.
+	WorkerLog     io.Writer       // Where local workers log; nil is a file of the run folder.
 	Progress      io.Writer       // A terminal for the progress bar, or nil.
 	Stop          <-chan struct{} // Closed when the run is to end at the next step boundary.
 	Announce      func(join string, run *runstore.Run)
@@ -90,11 +93,30 @@ type Coordinator struct {
 // end before the first step; a stop during training ends with a checkpoint and a report.
 func Run(ctx context.Context, o Options) (evidence.Report, error) {
 	c := &Coordinator{
-		o: o, log: o.Log, start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{}, gone: map[string]bool{},
+		o: o, log: o.Log.With().Str(logkey.Component, "coordinator").Logger(), start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{}, gone: map[string]bool{},
 		stopped: make(chan struct{}), progress: newProgress(o.Progress, o.Config.Steps),
 	}
 	report, err := c.perform(ctx)
-	return report, errors.Join(err, c.close())
+	ended := errors.Join(err, c.close())
+	if err != nil && !errors.Is(err, ErrStopped) {
+		ended = errors.Join(ended, c.discard())
+	}
+	return report, ended
+}
+
+// discard removes the folder of a new run that failed before it held anything worth keeping:
+// training had not begun and no pair was encoded.
+func (c *Coordinator) discard() error {
+	if c.run == nil || c.o.ResumeDir != "" || c.training.generation > 0 {
+		return nil
+	}
+	if shards, err := filepath.Glob(c.run.Path("latents", "*.safetensors")); err != nil || len(shards) > 0 {
+		return err
+	}
+	if err := os.RemoveAll(c.run.Dir); err != nil {
+		return fmt.Errorf("remove the folder of the failed run: %w", err)
+	}
+	return nil
 }
 
 // perform runs the phases in order.
@@ -171,16 +193,16 @@ func (c *Coordinator) show(change func(*api.Status)) {
 // close ends everything that was started, in reverse order. It may be called at any stage.
 func (c *Coordinator) close() error {
 	var errs []error
-	c.progress.clear()
+	c.progress.end()
 	if c.http != nil {
 		errs = append(errs, c.http.Close())
+	}
+	for _, h := range c.handlers {
+		h.Close() // First: it answers workers that wait for one that nobody will give.
 	}
 	c.dismissWorkers()
 	if c.boot != nil {
 		errs = append(errs, c.boot.Close())
-	}
-	for _, h := range c.handlers {
-		h.Close()
 	}
 	if c.served != nil {
 		c.served.Close()

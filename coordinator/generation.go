@@ -66,6 +66,10 @@ func (c *Coordinator) settle(step int) error {
 		if err := c.run.RewindTo(step); err != nil {
 			return err
 		}
+		var err error
+		if t.last, _, err = c.run.LastStep(); err != nil {
+			return err
+		}
 	case t.step < step:
 		c.log.Error().Int(logkey.Step, step).Int("steps_unreported", step-t.step).Msg("steps were taken that nobody is left to report")
 	}
@@ -115,7 +119,7 @@ func (c *Coordinator) trainJob(f rendezvous.Form, rank int) wire.Job {
 	t := c.training
 	j := wire.TrainJob{
 		Generation: f.Generation, Rank: rank, Nodes: f.Nodes, First: f.First, Shares: f.Shares, Model: c.model.wire(),
-		Shards: c.shards, Pairs: len(c.o.Data.Pairs), FirstStep: f.FirstStep, LastStep: c.o.Config.Steps, Until: f.LastStep, Hyper: c.o.Config.Hyper(),
+		Shards: c.shards, Pairs: len(c.o.Data.Pairs), FirstStep: f.FirstStep, LastStep: c.o.Config.Steps, Until: f.LastStep, Save: f.Save, Hyper: c.o.Config.Hyper(),
 	}
 	if rank < len(f.Sources) {
 		j.Source = string(f.Sources[rank])

@@ -136,6 +136,7 @@ func (c *Coordinator) dismissWorkers() {
 		return
 	}
 	c.locals.leaving = true
+	c.locals.interrupt(c.nodes)
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
 	for _, name := range c.standing {

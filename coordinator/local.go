@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"yohaku/coordinator/runstore"
 	"yohaku/internal/logkey"
 )
 
@@ -20,6 +22,7 @@ const TokenVariable = "YOHAKU_TOKEN"
 // the hidden worker command, joining as any other worker does.
 type localWorkers struct {
 	err     error
+	log     string // File that the workers log to, or "" when it is standard error.
 	exited  chan localExit
 	wg      sync.WaitGroup
 	cmds    []*exec.Cmd
@@ -33,8 +36,21 @@ type localExit struct {
 	err  error
 }
 
-func startLocalWorkers(ctx context.Context, o Options, addr, token string) *localWorkers {
+// workersLog is the file that local workers log to while the terminal shows the progress bar.
+const workersLog = "workers.log"
+
+func startLocalWorkers(ctx context.Context, o Options, run *runstore.Run, addr, token string) *localWorkers {
 	l := &localWorkers{exited: make(chan localExit, o.Config.LocalWorkers)}
+	if o.WorkerLog == nil {
+		file, err := os.OpenFile(run.Path(workersLog), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			l.err = fmt.Errorf("open log of local workers: %w", err)
+			return l
+		}
+		defer file.Close() // The workers hold it now.
+		l.log = file.Name()
+		o.WorkerLog = file
+	}
 	for i := range o.Config.LocalWorkers {
 		name := "local-" + strconv.Itoa(i)
 		args := append(o.WorkerCommand[1:len(o.WorkerCommand):len(o.WorkerCommand)], addr, "--name", name,
@@ -65,9 +81,26 @@ func (c *Coordinator) localExit(e localExit) error {
 	}
 	c.log.Warn().Str(logkey.Node, e.name).AnErr("cause", e.err).Msg("local worker ended")
 	if c.training.generation == 0 {
-		return fmt.Errorf("local worker %s ended before training: %w; its log lines above say why", e.name, cmpErr(e.err))
+		return fmt.Errorf("local worker %s ended before training: %w; %s", e.name, cmpErr(e.err), c.locals.lastWords())
 	}
 	return nil
+}
+
+// maxWords bounds what is repeated of a worker's log, bytes.
+const maxWords = 2048
+
+// lastWords is the last line of the workers' log, which tells why one ended, or where to find it.
+func (l *localWorkers) lastWords() string {
+	if l.log == "" {
+		return "its log above says why"
+	}
+	data, err := os.ReadFile(l.log)
+	if err != nil {
+		return "its log says why: " + err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	last := lines[len(lines)-1]
+	return "its log ends with: " + last[max(0, len(last)-maxWords):]
 }
 
 func cmpErr(err error) error {
@@ -75,6 +108,19 @@ func cmpErr(err error) error {
 		return errors.New("exit status 0")
 	}
 	return err
+}
+
+// interrupt asks the workers to end that are no nodes yet, and so can take no order.
+func (l *localWorkers) interrupt(nodes map[string]*node) {
+	joined := map[int]bool{}
+	for _, n := range nodes {
+		joined[n.hello.PID] = true
+	}
+	for _, cmd := range l.cmds {
+		if !joined[cmd.Process.Pid] {
+			_ = cmd.Process.Signal(os.Interrupt) // It may have ended, or the system has none: wait ends it.
+		}
+	}
 }
 
 // wait gives the local workers a while to leave, and ends those that do not.

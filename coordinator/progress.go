@@ -25,6 +25,9 @@ func newProgress(out io.Writer, steps int) *progress { return &progress{out: out
 
 // phase begins a phase of total parts.
 func (p *progress) phase(name string, total int) {
+	if p.out != nil && p.done > 0 {
+		_, _ = fmt.Fprintln(p.out) // The finished bar stays. As below.
+	}
 	p.name, p.total, p.done, p.first, p.began, p.last = name, total, 0, 0, time.Now(), wire.StepReport{}
 }
 
@@ -62,9 +65,10 @@ func (p *progress) draw() {
 	_, _ = fmt.Fprintf(p.out, "\r\x1b[2K%s", line) // A terminal that went away is no reason to stop.
 }
 
-// clear removes the line, so that a log line or the summary can stand there.
-func (p *progress) clear() {
-	if p.out != nil {
-		_, _ = fmt.Fprint(p.out, "\r\x1b[2K") // As above.
+// end ends the line, so that the summary can stand below it.
+func (p *progress) end() {
+	if p.out != nil && p.done > 0 {
+		_, _ = fmt.Fprintln(p.out) // As above.
+		p.done = 0
 	}
 }

@@ -37,7 +37,8 @@ func (c *Coordinator) train(ctx context.Context) error {
 	}
 	t := &c.training
 	machine := rendezvous.New(rendezvous.Config{
-		MinWorkers: c.o.Config.Workers(), MicroBatches: c.o.Config.GradientAccumulationSteps, Steps: c.o.Config.Steps, Checkpoint: t.step,
+		MinWorkers: c.o.Config.Workers(), MicroBatches: c.o.Config.GradientAccumulationSteps, Steps: c.o.Config.Steps,
+		SaveEvery: c.o.Config.CheckpointingSteps, Checkpoint: t.step,
 	}, c.run.Manifest.MaxGeneration)
 	t.active, t.nodes, t.pending = true, map[uint64][]string{}, map[int]wire.StepReport{}
 	t.began = time.Now()
@@ -87,7 +88,11 @@ func (c *Coordinator) takeUpCheckpoint() error {
 	}
 	c.training.step = last.Step
 	c.log.Info().Int(logkey.Step, last.Step).Str(logkey.CheckpointSHA256, c.training.state.SHA256).Msg("continuing from checkpoint")
-	return c.run.RewindTo(last.Step)
+	if err := c.run.RewindTo(last.Step); err != nil {
+		return err
+	}
+	c.training.last, _, err = c.run.LastStep()
+	return err
 }
 
 // performAll performs the machine's effects; done tells that training is over.
@@ -164,7 +169,7 @@ func (c *Coordinator) trainReport(r wire.Report) ([]rendezvous.Event, error) {
 	case r.JobID != t.jobID:
 		return nil, nil // Of a generation that is over.
 	case r.Step != nil:
-		return []rendezvous.Event{rendezvous.Progressed{Generation: t.generation, Seconds: r.Step.Seconds}}, c.keepStep(*r.Step)
+		return []rendezvous.Event{rendezvous.Progressed{Generation: t.generation, Step: r.Step.Step, Seconds: r.Step.Seconds}}, c.keepStep(*r.Step)
 	case r.Checkpoint != nil:
 		return []rendezvous.Event{rendezvous.Checkpointed{Step: r.Checkpoint.Step}}, c.keepCheckpoint(*r.Checkpoint)
 	case r.Done != nil:

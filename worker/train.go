@@ -46,7 +46,7 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wi
 	r := &rank{w: w, id: id, job: j, wish: wish, res: res}
 	r.log = w.log.With().Uint64(logkey.Generation, j.Generation).Int(logkey.Rank, j.Rank).Int(logkey.WorldSize, len(j.Nodes)).Logger()
 	r.ring, err = natsring.New(natsring.Config{
-		Conn: w.bus.Conn(), RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: syncTimeout, Log: r.log,
+		Conn: w.bus.Conn(), RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: syncTimeout, Log: w.o.Log, // The ring names itself.
 	})
 	if err != nil {
 		return wire.Done{}, fmt.Errorf("start ring: %w", err)
@@ -67,7 +67,7 @@ func (r *rank) machine() *lifecycle.Machine {
 	return lifecycle.New(lifecycle.Config{
 		Rank: j.Rank, MicroBatches: j.Hyper.GradientAccumulationSteps, Source: lifecycle.Source(j.Source),
 		FirstStep: j.FirstStep, LastStep: j.Until, CheckpointingSteps: j.Hyper.CheckpointingSteps,
-		HaltOnNonFinite: j.Hyper.NonFinitePolicy == "halt", First: j.First, Shares: j.Shares,
+		HaltOnNonFinite: j.Hyper.NonFinitePolicy == "halt", Save: j.Save, First: j.First, Shares: j.Shares,
 	}, r.res.holding)
 }
 

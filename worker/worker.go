@@ -63,6 +63,9 @@ type Worker struct {
 	job      *running
 	again    chan struct{} // The coordinator has given this worker up: it says hello again.
 
+	life context.Context // Ends when the worker leaves: reports are not waited for any more.
+	bye  context.CancelFunc
+
 	// Of the job in hand; jobs run one after the other.
 	open       openPipeline
 	encoders   *encoders
@@ -94,6 +97,7 @@ var errCalledBack = errors.New("called back by the coordinator")
 // when it was let go.
 func Run(ctx context.Context, o Options) error {
 	w := &Worker{o: o, orders: make(chan wire.Order, 16), again: make(chan struct{}, 1)}
+	w.life, w.bye = context.WithCancel(context.WithoutCancel(ctx))
 	if err := kernel.CheckSet(); err != nil {
 		return err
 	}
@@ -166,7 +170,7 @@ func (w *Worker) startBus(natsURL string) error {
 	if err != nil {
 		return fmt.Errorf("prepare TLS: %w", err)
 	}
-	c := bus.Config{NodeName: w.name, RunID: w.identity.Welcome.RunID, TLS: mutual, ExternalURL: natsURL, Log: w.log.With().Str(logkey.Component, "bus").Logger()}
+	c := bus.Config{NodeName: w.name, RunID: w.identity.Welcome.RunID, TLS: mutual, ExternalURL: natsURL, Log: w.o.Log.With().Str(logkey.Node, w.name).Str(logkey.RunID, w.identity.Welcome.RunID).Logger()}
 	if natsURL == "" {
 		c.RouteListen = net.JoinHostPort(w.identity.LocalIP.String(), "0")
 		c.Routes = w.identity.Welcome.RouteAddrs
@@ -322,7 +326,11 @@ func (w *Worker) startJob(ctx context.Context, j wire.Job) {
 		defer close(r.done)
 		done := w.do(ctx, j, &r.wish)
 		if err := w.report(wire.Report{JobID: j.ID, Done: &done}); err != nil {
-			w.log.Warn().Err(err).Msg("result not delivered") // The coordinator is gone, or has given the job up.
+			event := w.log.Warn() // The coordinator is gone, or has given the job up.
+			if w.life.Err() != nil {
+				event = w.log.Debug() // It let this worker go.
+			}
+			event.Err(err).Msg("result not delivered")
 		}
 	}()
 }
@@ -341,7 +349,7 @@ func (w *Worker) endJob(cause error) {
 func (w *Worker) report(r wire.Report) error { return w.reportWithin(reportTimeout, r) }
 
 func (w *Worker) reportWithin(limit time.Duration, r wire.Report) error {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(w.life, limit)
 	defer cancel()
 	r.Node = w.name
 	_, err := bus.CallReady(ctx, w.bus.Conn(), w.subjects.Report(), wire.Encode(r))
@@ -360,6 +368,7 @@ func (w *Worker) reportWithin(limit time.Duration, r wire.Report) error {
 
 // close ends everything that was started, in reverse order.
 func (w *Worker) close() error {
+	w.bye()
 	w.endJob(errors.New("worker is leaving"))
 	errs := []error{w.dropResident()}
 	if w.handler != nil {

@@ -22,7 +22,10 @@
 //
 // All ranks call the same operations in the same order. After an error the step's operations are void
 // at all ranks: call them again, from the first, with a higher Operation.Attempt. The inputs are
-// never written, so nothing is lost.
+// never written, so nothing is lost. An operation can end well at one rank and fail at another: a rank
+// that tries again what the others have completed gets a SupersededError once they go on, and takes
+// the result from one of them. While they call nothing, only its context ends the attempt, so a run's last
+// result needs a word after it, such as an AllGather that may fail.
 //
 // Structure: machine is the pure core (no clock, no I/O); Ring is its shell and owns it in one goroutine.
 package natsring

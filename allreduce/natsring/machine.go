@@ -33,10 +33,10 @@ type machine struct {
 
 	running *operation
 	outcome *outcome
-	last    key      // The last operation that ended, well or not.
+	last    key      // The last operation that ended well.
 	floor   position // Of the last operation that began.
 	done    []key    // What ended well at floor.
-	void    map[position]error
+	void    map[position]voided
 	news    *abort // Of a rank lost, while this one had nothing running.
 
 	stash   []stashed
@@ -71,6 +71,12 @@ type stashed struct {
 	payload []byte
 }
 
+// voided is why a position is void, for the caller and for the neighbours.
+type voided struct {
+	err error
+	why abort
+}
+
 // control holds the small frames that are due.
 type control struct {
 	beat, ack bool
@@ -95,7 +101,7 @@ const (
 
 func newMachine(s settings) *machine {
 	assert.That(s.world >= 1 && s.rank >= 0 && s.rank < s.world && s.window >= 1, "settings %+v", s)
-	m := &machine{settings: s, void: map[position]error{}}
+	m := &machine{settings: s, void: map[position]voided{}}
 	if s.world > 1 {
 		m.control.beat, m.control.ack = true, true
 	}
@@ -107,8 +113,8 @@ func newMachine(s settings) *machine {
 func (m *machine) begin(now time.Time, k key, j job) error {
 	assert.That(m.running == nil && m.outcome == nil, "an operation begins while another one is running")
 	m.heedNews(k.position)
-	if err := m.void[k.position]; err != nil {
-		return err
+	if v, ok := m.void[k.position]; ok {
+		return v.err
 	}
 	if err := m.advance(k); err != nil {
 		return err
@@ -222,6 +228,7 @@ func (m *machine) lost(op *operation) {
 
 // beat notes how far the previous rank is. Its chunks came before, on the same subject.
 func (m *machine) beat(h header) {
+	m.remind(h, false)
 	if h.aux != 0 {
 		m.control.ack = true
 	}
@@ -256,6 +263,7 @@ func (m *machine) leftBehind(seen key) {
 
 // ack notes what the next rank took.
 func (m *machine) ack(h header) {
+	m.remind(h, true)
 	if h.aux == 0 {
 		m.control.beat = true // It has not heard a beat yet.
 		return
@@ -285,7 +293,7 @@ func (m *machine) finishIfDone() {
 		return
 	}
 	if sendable, complete := op.job.progress(); complete && op.sent == sendable {
-		m.done = append(m.done, op.key)
+		m.done, m.last = append(m.done, op.key), op.key
 		m.end(op, nil)
 	}
 }
@@ -296,13 +304,12 @@ func (m *machine) fail(err error, why abort) {
 	if op == nil {
 		return
 	}
-	m.voidPosition(op.key.position, err)
-	m.tell(op.key.position, why)
+	m.voidPosition(op.key.position, err, why)
 	m.end(op, err)
 }
 
 func (m *machine) end(op *operation, err error) {
-	m.running, m.last = nil, op.key
+	m.running = nil
 	m.outcome = &outcome{op.key, err}
 }
 

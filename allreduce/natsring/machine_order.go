@@ -28,28 +28,35 @@ func (m *machine) advance(k key) error {
 
 // stale reports whether a frame of operation k can no longer have an effect.
 func (m *machine) stale(k key) bool {
-	if k.position.before(m.floor) || m.void[k.position] != nil {
+	if _, void := m.void[k.position]; void || k.position.before(m.floor) {
 		return true
 	}
 	return k.position == m.floor && slices.Contains(m.done, k)
 }
 
-func (m *machine) voidPosition(p position, err error) {
+// voidPosition gives a position up, and tells both neighbours why.
+func (m *machine) voidPosition(p position, err error, why abort) {
+	why.at = p
 	if len(m.void) < maxVoid || p == m.floor {
-		m.void[p] = err
+		m.void[p] = voided{err, why}
 	}
 	m.stash = slices.DeleteFunc(m.stash, func(s stashed) bool { return s.header.key.position == p })
+	m.tell(why, true)
+	m.tell(why, false)
 }
 
-// tell sends why to both neighbours, once for a position.
-func (m *machine) tell(at position, why abort) {
-	if m.world == 1 {
-		return
+func (m *machine) tell(why abort, toNext bool) {
+	if m.world > 1 {
+		why.toNext = toNext
+		m.control.aborts = append(m.control.aborts, why)
 	}
-	why.at = at
-	toNext := why
-	toNext.toNext = true
-	m.control.aborts = append(m.control.aborts, toNext, why)
+}
+
+// remind tells a neighbour again, which runs an operation that is void: it was not there when the abort was sent.
+func (m *machine) remind(h header, toNext bool) {
+	if v, void := m.void[h.key.position]; void && h.key.job != 0 && h.chunk != allChunks {
+		m.tell(v.why, toNext)
+	}
 }
 
 // aborted handles a neighbour's abort: it voids the position here, and passes it on the first time. News
@@ -70,8 +77,7 @@ func (m *machine) aborted(h header, payload []byte) {
 		if why.reason == reasonLost && op == nil {
 			m.news = &why
 		}
-		m.voidPosition(why.at, m.abortError(why))
-		m.tell(why.at, why)
+		m.voidPosition(why.at, m.abortError(why), why)
 	}
 }
 
@@ -81,8 +87,7 @@ func (m *machine) heedNews(p position) {
 	why := m.news
 	m.news = nil
 	if why != nil && why.at.step < p.step {
-		m.voidPosition(p, m.abortError(*why))
-		m.tell(p, *why)
+		m.voidPosition(p, m.abortError(*why), *why)
 	}
 }
 

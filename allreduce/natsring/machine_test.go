@@ -56,7 +56,7 @@ func newSim(t *testing.T, seed uint64, world, loss int) *sim {
 	window := 1 + s.rng.IntN(6)
 	for rank := range world {
 		m := newMachine(settings{generation: 3, rank: rank, world: world, window: window, silence: simSilence, join: 10 * time.Second})
-		start := s.now.Add(time.Duration(s.rng.IntN(400)) * time.Millisecond)
+		start := s.now.Add(time.Duration(s.rng.IntN(1+int(seed%3)*1500)) * time.Millisecond) // Up to three silence limits.
 		s.ranks = append(s.ranks, &simRank{m: m, startAt: start})
 	}
 	return s
@@ -119,12 +119,27 @@ func (s *sim) work(rank int, k *simRank) bool {
 	if k.dead || k.deadErr != nil || k.step == simSteps {
 		return false
 	}
+	if s.canBeHandedTheEnd(k) {
+		k.step, k.skipped = simSteps, k.skipped+1
+		return false
+	}
 	if o, ended := k.m.takeOutcome(); ended {
 		s.ended(rank, k, o.err)
 	} else if k.m.running == nil && !s.now.Before(k.startAt) {
 		s.begin(rank, k)
 	}
 	return true
+}
+
+// canBeHandedTheEnd reports whether a rank tries the last step again while another one has its sums and
+// calls nothing more: as in a run, it then takes them from there.
+func (s *sim) canBeHandedTheEnd(k *simRank) bool {
+	return k.step == simSteps-1 && k.attempt > 0 && slices.ContainsFunc(s.ranks, func(o *simRank) bool { return !o.dead && o.step == simSteps })
+}
+
+// exists reports whether a rank has subscribed, which it does a little before its first call, and lives.
+func (s *sim) exists(k *simRank) bool {
+	return !k.dead && s.now.After(k.startAt.Add(-50*time.Millisecond))
 }
 
 func (s *sim) begin(rank int, k *simRank) {
@@ -187,7 +202,7 @@ func (s *sim) check(rank int, k *simRank) {
 func (s *sim) tick() {
 	s.now = s.now.Add(time.Duration(1+s.rng.IntN(25)) * time.Millisecond)
 	for _, k := range s.ranks {
-		if !k.dead {
+		if s.exists(k) {
 			k.m.tick(s.now)
 			for range 3 {
 				s.publish(k)
@@ -197,7 +212,7 @@ func (s *sim) tick() {
 }
 
 func (s *sim) publish(k *simRank) {
-	if k.dead {
+	if !s.exists(k) {
 		return
 	}
 	frame, toNext, ok := k.m.nextFrame(s.scratch[:0])
@@ -231,13 +246,13 @@ func (s *sim) deliver(rank int) {
 	k, next, prev := s.ranks[rank], s.ranks[(rank+1)%world], s.ranks[(rank+world-1)%world]
 	for range 1 + s.rng.IntN(6) {
 		if len(k.toNext) > 0 {
-			if !next.dead && s.now.After(next.startAt.Add(-50*time.Millisecond)) { // Otherwise nobody has subscribed.
+			if s.exists(next) {
 				next.m.fromPrevious(s.now, k.toNext[0])
 			}
 			k.toNext = k.toNext[1:]
 		}
 		if len(k.toPre) > 0 {
-			if !prev.dead && s.now.After(prev.startAt.Add(-50*time.Millisecond)) {
+			if s.exists(prev) {
 				prev.m.fromNext(s.now, k.toPre[0])
 			}
 			k.toPre = k.toPre[1:]
@@ -311,7 +326,7 @@ func TestSimKill(t *testing.T) {
 				t.Errorf("seed %d: rank %d ended at step %d with %v, want rank %d lost", seed, rank, k.step, k.deadErr, victim)
 			}
 		}
-		if took := s.now.Sub(died); took > 12*time.Second {
+		if took := s.now.Sub(died); took > 15*time.Second { // Mostly the join limit, for a victim that never spoke.
 			t.Errorf("seed %d: took %v", seed, took)
 		}
 	}

@@ -14,10 +14,12 @@ func (m *machine) tick(now time.Time) {
 		m.forgive(now) // This process was stopped: its neighbours' frames wait unread.
 	}
 	m.lastTick = now
-	if due := now.Sub(m.lastBeat) >= m.silence/beatsPerSilence; due || !m.linkUp {
-		m.control.beat = true
-		m.control.ack = m.control.ack || due
+	if now.Sub(m.lastBeat) >= m.silence/beatsPerSilence {
 		m.lastBeat = now
+		m.control.beat, m.control.ack = true, true
+	}
+	if !m.linkUp {
+		m.control.beat = true // More often, so that a late rank is found soon.
 	}
 	m.checkSilence(now)
 }
@@ -54,8 +56,7 @@ func (m *machine) abandon(at position, err error) {
 	if m.stale(key{position: at}) {
 		return
 	}
-	m.voidPosition(at, err)
-	m.tell(at, abort{reason: reasonCancelled, rank: m.rank})
+	m.voidPosition(at, err, abort{reason: reasonCancelled, rank: m.rank})
 }
 
 // publishFailed ends the running operation, or the one that has just ended, with the transport's error.

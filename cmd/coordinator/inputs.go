@@ -14,6 +14,7 @@ import (
 	"yohaku/dataset/source"
 	"yohaku/model/checkpoint"
 	"yohaku/model/clip"
+	"yohaku/model/clip/tokenizer"
 	"yohaku/model/demo"
 	"yohaku/model/diffusion"
 	"yohaku/model/unet"
@@ -45,6 +46,9 @@ func openModel(path string) (model, error) {
 	} else {
 		m.name, m.dir = path, path
 		m.folder, err = checkpoint.OpenFolder(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return model{}, fmt.Errorf("--model: there is no folder %s; give a diffusers pipeline folder, or leave the flag out for the built-in model", path)
 	}
 	if err != nil {
 		return model{}, fmt.Errorf("--model: %w", err)
@@ -81,6 +85,17 @@ func (m *model) check() error {
 		if err := m.checkWeights(part); err != nil {
 			return err
 		}
+	}
+	return m.checkTokenizer()
+}
+
+func (m *model) checkTokenizer() error {
+	sub, err := m.folder.Sub("tokenizer")
+	if err != nil {
+		return err
+	}
+	if _, err := tokenizer.Load(sub.FS()); err != nil {
+		return fmt.Errorf("tokenizer folder %s: %w", m.folder.Path("tokenizer"), err)
 	}
 	return nil
 }

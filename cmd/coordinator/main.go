@@ -10,7 +10,10 @@ import (
 	"yohaku/cmd/internal/cli"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+// run is main up to the exit code, for tests as well.
+func run() int {
 	root := &cobra.Command{
 		Use:     "coordinator",
 		Short:   "Train text-to-image models on preferences, on any cluster",
@@ -19,5 +22,5 @@ func main() {
 	worker := cli.Join("worker")
 	worker.Hidden = true // How `up` starts local workers; people use the worker command.
 	root.AddCommand(upCommand(), statusCommand(), stopCommand(), tokenCommand(), sampleCommand(), dataCommand(), worker)
-	os.Exit(cli.Main(root))
+	return cli.Main(root)
 }

@@ -145,7 +145,7 @@ func (u *up) openData(ctx context.Context) error {
 		RemoveTies: c.RemoveTies, LabelNoiseProb: c.LabelNoiseProb, Seed: c.Seed, MaxRejectedRatio: c.MaxRejectedRatio,
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("--data: %w", err)
 	}
 	if c.NoEval {
 		return nil
@@ -156,11 +156,12 @@ func (u *up) openData(ctx context.Context) error {
 
 // prepareOutput sets up logs and the progress bar.
 func (u *up) prepareOutput() error {
-	u.o.Log = cli.Logger(os.Stderr, u.o.Config.LogFormat).With().Str(logkey.Component, "coordinator").Str(logkey.RunID, u.o.Config.RunID).Logger()
+	log := io.Writer(os.Stderr)
 	u.o.WorkerLog = os.Stderr
 	if u.o.Config.LogFormat != "json" && cli.Terminal(os.Stderr) {
-		u.o.Progress, u.o.WorkerLog = os.Stderr, nil
+		u.o.Progress, u.o.WorkerLog, log = os.Stderr, nil, cli.ClearLine{W: os.Stderr}
 	}
+	u.o.Log = cli.Logger(log, u.o.Config.LogFormat).With().Str(logkey.RunID, u.o.Config.RunID).Logger()
 	exe, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find own executable to start local workers: %w", err)

@@ -39,9 +39,10 @@ type Leaving struct{ Node string }
 // TrainingReady reports that everything the first generation needs is prepared.
 type TrainingReady struct{}
 
-// Progressed reports a committed step of a generation.
+// Progressed reports that a generation has committed steps up to Step.
 type Progressed struct {
 	Generation uint64
+	Step       int
 	Seconds    []float64 // Time of one micro-batch, by rank; 0 is unknown.
 }
 
@@ -98,6 +99,7 @@ type Form struct {
 	LastStep   int       // It is complete once so many steps are applied.
 	Sources    []Source  // By rank.
 	Checkpoint bool      // LoadState is from the last checkpoint, which is of FirstStep.
+	Save       bool      // The checkpoint of FirstStep is due, and was lost.
 	First      [][]int   // Micro-batches of the first step, by rank.
 	Shares     [][]int   // Of the next ones.
 	Seconds    []float64 // Time of one micro-batch by rank as it was known; 0 is unknown.

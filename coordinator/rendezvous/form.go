@@ -148,6 +148,8 @@ func (m *Machine) formEffect(step int, chosen []*member, sources []Source) Form 
 	if m.stopping {
 		f.LastStep = step // Only the checkpoint is missing.
 	}
+	due := step >= f.LastStep || m.c.SaveEvery > 0 && step > 0 && step%m.c.SaveEvery == 0
+	f.Save = due && step > m.c.Checkpoint
 	have := make([][]int, len(chosen))
 	for rank, n := range chosen {
 		if sources[rank] == Keep {

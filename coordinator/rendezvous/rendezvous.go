@@ -23,8 +23,8 @@ import (
 	"yohaku/internal/assert"
 )
 
-// maxFailures bounds generations in a row that failed with all ranks present and no step done:
-// such a fault would come back for ever.
+// maxFailures bounds generations in a row that failed with all ranks present and got no farther
+// than one before: such a fault would come back for ever.
 const maxFailures = 3
 
 // Config is fixed for the run.
@@ -32,6 +32,7 @@ type Config struct {
 	MinWorkers   int // The first generation waits for so many.
 	MicroBatches int // M: micro-batches in a step.
 	Steps        int
+	SaveEvery    int // A checkpoint is due every so many steps; 0 = only at the end.
 	Checkpoint   int // Steps in the last checkpoint; 0 without one, for the base.
 }
 
@@ -62,7 +63,8 @@ type Machine struct {
 	asked      donation
 	donated    donation
 	unfit      error // Why the last unfit member is.
-	failures   int   // Failed generations in a row without progress.
+	failures   int   // Failed generations in a row that got no farther than one before.
+	farthest   int   // The last step that any generation committed.
 }
 
 // ending collects how the live generation is ending.
@@ -273,7 +275,9 @@ func (m *Machine) progressed(ev Progressed) []Effect {
 	if ev.Generation != m.generation {
 		return nil
 	}
-	m.failures = 0
+	if ev.Step > m.farthest {
+		m.farthest, m.failures = ev.Step, 0
+	}
 	m.donated = donation{}
 	for rank, seconds := range ev.Seconds {
 		if n := m.find(m.nodes[rank]); n != nil {
@@ -312,7 +316,7 @@ func (m *Machine) generationEnded() []Effect {
 	}
 	if end.err != nil {
 		if m.failures++; m.failures >= maxFailures {
-			return m.finish(Finish{Err: fmt.Errorf("%d generations in a row failed without a step: %w", m.failures, end.err)})
+			return m.finish(Finish{Err: fmt.Errorf("%d generations in a row failed and got no farther: %w", m.failures, end.err)})
 		}
 	}
 	return m.form()

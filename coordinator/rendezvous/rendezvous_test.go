@@ -124,8 +124,28 @@ func TestAFaultThatComesBackEndsTheRun(t *testing.T) {
 	m := cluster(1, "a")
 	fault := errors.New("ring broken")
 	failed := func(g uint64) RankDone { return RankDone{Generation: g, Node: "a", Holding: at(0), Err: fault} }
-	play(m, failed(1), Progressed{Generation: 2}, failed(2), failed(3))
+	play(m, failed(1), Progressed{Generation: 2, Step: 1}, failed(2), failed(3))
 	check(t, play(m, failed(4)), []Effect{Finish{Err: fault}})
+}
+
+// TestACheckpointThatCannotBeSaved: it is tried again at the same step, and not for ever.
+func TestACheckpointThatCannotBeSaved(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		m := New(Config{MinWorkers: 1, MicroBatches: 1, Steps: 9, SaveEvery: 6}, 0)
+		play(m, TrainingReady{}, Joined{"a"})
+		if stop {
+			play(m, StopRequested{})
+		}
+		full := errors.New("no space left on device")
+		play(m, Progressed{Generation: 1, Step: 6})
+		for generation := range uint64(2) {
+			effects := play(m, RankDone{Generation: generation + 1, Node: "a", Holding: ahead(6), Err: full})
+			if form, again := effects[0].(Form); len(effects) != 1 || !again || !form.Save || form.FirstStep != 6 {
+				t.Fatalf("generation %d: %+v, want one that saves step 6 first", generation+1, effects)
+			}
+		}
+		check(t, play(m, RankDone{Generation: 3, Node: "a", Holding: ahead(6), Err: full}), []Effect{Finish{Err: full}})
+	}
 }
 
 func TestAMemberThatCannotLoadIsLeftOut(t *testing.T) {
@@ -135,6 +155,20 @@ func TestAMemberThatCannotLoadIsLeftOut(t *testing.T) {
 	check(t, play(m, ended(2, "a", at(0))), []Effect{Form{
 		Generation: 3, Nodes: []string{"a"}, LastStep: 9, Sources: []Source{Keep}, Checkpoint: true, First: [][]int{{0, 1}},
 	}})
+}
+
+// TestARankThatFailsAtTheEnd: the others are complete, but the last checkpoint is missing.
+func TestARankThatFailsAtTheEnd(t *testing.T) {
+	m := cluster(2, "a", "b")
+	play(m, ended(1, "b", ahead(9)))
+	check(t, play(m, RankDone{Generation: 1, Node: "a", Holding: ahead(9), Err: errors.New("not saved")}), []Effect{Form{
+		Generation: 2, Nodes: []string{"a", "b"}, FirstStep: 9, LastStep: 9, Sources: []Source{Keep, Keep}, Save: true, First: [][]int{{0}, {1}},
+	}})
+	play(m, Left{"a"})
+	check(t, play(m, ended(2, "b", ahead(9))), []Effect{Form{
+		Generation: 3, Nodes: []string{"b"}, FirstStep: 9, LastStep: 9, Sources: []Source{Keep}, Save: true, First: [][]int{{0, 1}},
+	}})
+	check(t, play(m, Checkpointed{9}, ended(3, "b", ahead(9))), []Effect{Finish{Complete: true}})
 }
 
 func TestStop(t *testing.T) {
@@ -150,7 +184,7 @@ func TestAStopThatLosesItsCheckpointSavesAgain(t *testing.T) {
 	m := cluster(2, "a", "b")
 	play(m, StopRequested{}, Left{"a"})
 	check(t, play(m, ended(1, "b", ahead(3))), []Effect{Form{
-		Generation: 2, Nodes: []string{"b"}, FirstStep: 3, LastStep: 3, Sources: []Source{Keep}, First: [][]int{{0, 1}},
+		Generation: 2, Nodes: []string{"b"}, FirstStep: 3, LastStep: 3, Sources: []Source{Keep}, Save: true, First: [][]int{{0, 1}},
 	}})
 	check(t, play(m, Checkpointed{3}, ended(2, "b", ahead(3))), []Effect{Finish{}})
 }

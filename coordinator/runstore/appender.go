@@ -96,6 +96,23 @@ func (r *Run) SyncLogs() error {
 	return errors.Join(r.metrics.Sync(), r.ledger.file.Sync(), r.events.file.Sync())
 }
 
+// LastStep is the last recorded step; ok is false when there is none.
+func (r *Run) LastStep() (s wire.StepReport, ok bool, err error) {
+	data, err := os.ReadFile(r.Path("metrics.jsonl"))
+	if err != nil {
+		return s, false, fmt.Errorf("read metrics: %w", err)
+	}
+	data = bytes.TrimRight(data, "\n")
+	if len(data) == 0 {
+		return s, false, nil
+	}
+	line := data[bytes.LastIndexByte(data, '\n')+1:]
+	if err := json.Unmarshal(line, &s); err != nil {
+		return s, false, fmt.Errorf("read the last line of metrics.jsonl: %w", err)
+	}
+	return s, true, nil
+}
+
 // RewindTo forgets the steps after the checkpoint of step, which will be computed again.
 func (r *Run) RewindTo(step int) error {
 	if err := errors.Join(r.metrics.Close(), r.ledger.Close(), r.events.Close()); err != nil {

@@ -3,6 +3,7 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -11,6 +12,11 @@ import (
 )
 
 const repeatWindow = 10 * time.Second
+
+// healthy begin warnings that a healthy run causes, which are debug lines: the client password is
+// drawn anew by each process and kept nowhere, and a peer that ends is dialled once or twice more.
+// A peer that stays away is told by later attempts, and by the membership.
+var healthy = []string{"Plaintext passwords detected", "Error trying to connect to route (attempt 1)"}
 
 // serverLog takes nats-server's own log lines. Notices are debug lines here; warnings and errors
 // are warnings, one per kind of message in each window, since unreachable peers are dialled for
@@ -51,12 +57,13 @@ func (l *serverLog) Debugf(string, ...any) {}
 func (l *serverLog) Tracef(string, ...any) {}
 
 func (l *serverLog) warn(format string, v []any) {
-	level := zerolog.WarnLevel
-	if l.repeated(format) {
-		level = zerolog.DebugLevel
+	text := oneLine(format, v)
+	event := l.log.Warn
+	if slices.ContainsFunc(healthy, func(h string) bool { return strings.HasPrefix(text, h) }) || l.repeated(format) {
+		event = l.log.Debug
 	}
-	if e := l.log.WithLevel(level); e.Enabled() {
-		e.Str(zerolog.ErrorFieldName, oneLine(format, v)).Msg("NATS server warning")
+	if e := event(); e.Enabled() {
+		e.Str(zerolog.ErrorFieldName, text).Msg("NATS server warning")
 	}
 	l.nudge()
 }

@@ -133,8 +133,9 @@ type TrainJob struct {
 	Shards     []Ref       `json:"shards"`          // Latents, in the order of the pairs.
 	Pairs      int         `json:"pairs"`
 	FirstStep  int         `json:"first_step"`
-	LastStep   int         `json:"last_step"` // The step after which training is complete.
-	Until      int         `json:"until"`     // The step after which this generation is.
+	LastStep   int         `json:"last_step"`      // The step after which training is complete.
+	Until      int         `json:"until"`          // The step after which this generation is.
+	Save       bool        `json:"save,omitempty"` // The checkpoint of FirstStep is due, and was lost.
 	Hyper      Hyper       `json:"hyper"`
 }
 

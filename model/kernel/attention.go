@@ -81,6 +81,7 @@ type attention struct {
 // attentionScratch is what one thread needs.
 type attentionScratch struct {
 	q, do, qRows, doRows    []float32 // Panels of queries: by channel and by query.
+	o                       []float32 // A panel of O, as q.
 	s, dp                   []float32 // [keyBlock, nr]
 	acc                     []float32 // [dim, nr]
 	largest, sum, old, part []float32 // [nr]
@@ -166,7 +167,7 @@ func (n *attention) prepare(s *Scratch) *attentionScratch {
 	w.s = grow(w.s, keyBlock*nr)
 	w.largest, w.sum, w.old, w.part = grow(w.largest, nr), grow(w.sum, nr), grow(w.old, nr), grow(w.part, nr)
 	if n.backward {
-		w.do, w.dp = grow(w.do, n.Dim*nr), grow(w.dp, keyBlock*nr)
+		w.do, w.dp, w.o = grow(w.do, n.Dim*nr), grow(w.dp, keyBlock*nr), grow(w.o, n.Dim*nr)
 		rows := ceilDiv(n.Dim, nr) * nr * nr
 		w.qRows, w.doRows = grow(w.qRows, rows), grow(w.doRows, rows)
 		w.keys, w.values = grow(w.keys, n.keyRows*n.Dim), grow(w.values, n.keyRows*n.Dim)
@@ -193,25 +194,21 @@ func (n *attention) forward(s *Scratch, head, panel int) {
 		n.softmax(w, rows, k0 > 0)
 		n.byChannel(s, values[k0*n.set.mr:], w.s, rows, k0 > 0)
 	}
-	n.storeForward(w, head, q0, nq)
+	n.storeForward(s, head, q0, nq)
 }
 
 // byKey computes rows×nr scores: panels of keys times a panel of queries.
 func (n *attention) byKey(s *Scratch, dst, keys, queries []float32, rows int) {
 	mr, nr := n.set.mr, n.set.nr
-	for i := 0; i < rows; i += mr {
-		s.tile = tile{rows: min(mr, rows-i), cols: nr, kc: n.Dim, a: keys[i*n.Dim:], lda: mr, b: queries, c: dst[i*nr:], ldc: nr}
-		n.set.tile(&s.tile, s)
-	}
+	s.strip = strip{rows: rows, cols: nr, kc: n.Dim, step: mr, aStep: mr * n.Dim, a: keys, lda: mr, b: queries, c: dst, ldc: nr}
+	n.set.strip(&s.strip, s)
 }
 
 // byChannel adds panels of channels times a block of scores to acc, [dim, nr].
 func (n *attention) byChannel(s *Scratch, panels, scores []float32, rows int, load bool) {
 	mr, nr := n.set.mr, n.set.nr
-	for c := 0; c < n.Dim; c += mr {
-		s.tile = tile{rows: min(mr, n.Dim-c), cols: nr, kc: rows, a: panels[c*n.Keys:], lda: mr, b: scores, c: s.attention.acc[c*nr:], ldc: nr, load: load}
-		n.set.tile(&s.tile, s)
-	}
+	s.strip = strip{rows: n.Dim, cols: nr, kc: rows, step: mr, aStep: mr * n.Keys, a: panels, lda: mr, b: scores, c: s.attention.acc, ldc: nr, load: load}
+	n.set.strip(&s.strip, s)
 }
 
 // hide takes the keys after each query out of a block of scores.
@@ -245,23 +242,26 @@ func (n *attention) softmax(w *attentionScratch, rows int, before bool) {
 	v.add(&w.sum[0], &w.sum[0], &w.part[0], nr)
 }
 
-func (n *attention) storeForward(w *attentionScratch, head, q0, nq int) {
+func (n *attention) storeForward(s *Scratch, head, q0, nq int) {
+	w := &s.attention
 	for i := range nq {
 		w.part[i] = 1 / w.sum[i]
 		if n.LogSums != nil {
 			n.LogSums[head*n.Queries+q0+i] = float32(float64(w.largest[i]) + math.Log(float64(w.sum[i])))
 		}
 	}
-	n.storeTurned(n.head(n.O, head, n.Queries), w.acc, q0, nq, w.part)
+	n.storeTurned(s, n.head(n.O, head, n.Queries), q0, nq, w.part)
 }
 
-// storeTurned writes acc, [dim, nr], to the tokens from q0 on, each times its factor.
-func (n *attention) storeTurned(dst, acc []float32, q0, nq int, factor []float32) {
-	nr := n.set.nr
-	for i := range nq {
-		row := dst[(q0+i)*n.ld:][:n.Dim]
-		for c := range row {
-			row[c] = acc[c*nr+i] * factor[i]
+// storeTurned writes acc, [dim, nr], times a factor for each column to the tokens from q0 on. acc is lost.
+func (n *attention) storeTurned(s *Scratch, dst []float32, q0, nq int, factor []float32) {
+	acc, nr := s.attention.acc, n.set.nr
+	n.set.vectors.scaleColumns(&acc[0], &factor[0], n.Dim, nr)
+	for c := 0; c < n.Dim; c += 16 {
+		rows := s.rows[:min(16, n.Dim-c)]
+		for i := range rows {
+			rows[i] = &acc[(c+i)*nr]
 		}
+		n.set.turn(dst[q0*n.ld+c:], n.ld, rows, nq)
 	}
 }

@@ -30,7 +30,7 @@ func (n *attention) panelGrad(s *Scratch, head, q0, nq int) {
 	for i := range nq {
 		w.part[i] = n.Scale
 	}
-	n.storeTurned(n.head(n.DQ, head, n.Queries), w.acc, q0, nq, w.part)
+	n.storeTurned(s, n.head(n.DQ, head, n.Queries), q0, nq, w.part)
 }
 
 // packForGrad packs a panel of queries and of DO both ways, and fetches LogSums (into largest) and D (into sum).
@@ -43,14 +43,12 @@ func (n *attention) packForGrad(s *Scratch, head, q0, nq int) {
 	n.packQueryRows(s, w.qRows, q, q0, nq)
 	Scale(w.qRows, w.qRows, n.Scale)
 	n.packQueryRows(s, w.doRows, do, q0, nq)
+	n.packQueries(s, w.o, o, q0, nq)
+	n.set.vectors.columnGrads(&w.o[0], &w.do[0], &w.part[0], &w.sum[0], n.Dim, n.set.nr, 4*n.set.nr)
 	for i := range w.largest {
-		w.largest[i], w.sum[i] = math.MaxFloat32, 0 // Columns without a query.
+		w.largest[i] = math.MaxFloat32 // For columns without a query.
 	}
-	for i := range nq {
-		at := (q0 + i) * n.ld
-		w.largest[i] = n.LogSums[head*n.Queries+q0+i]
-		w.sum[i] = Dot(do[at:][:n.Dim], o[at:][:n.Dim])
-	}
+	copy(w.largest, n.LogSums[head*n.Queries+q0:][:nq])
 }
 
 // packQueryRows packs a panel of queries as B with a column for each channel, k the queries.
@@ -69,11 +67,9 @@ func (n *attention) addByKey(s *Scratch, grad []float32, head int, scores, queri
 	}
 	mr, nr := n.set.mr, n.set.nr
 	dst := n.head(grad, head, n.Keys)
-	for i := 0; i < rows; i += mr {
-		for c := 0; c < n.Dim; c += nr {
-			s.tile = tile{rows: min(mr, rows-i), cols: min(nr, n.Dim-c), kc: nq, a: scores[i*nr:], byRows: true, lda: nr,
-				b: queries[c*nr:], c: dst[(k0+i)*n.ld+c:], ldc: n.ld, load: load}
-			n.set.tile(&s.tile, s)
-		}
+	for c := 0; c < n.Dim; c += nr {
+		s.strip = strip{rows: rows, cols: min(nr, n.Dim-c), kc: nq, step: mr, aStep: mr * nr, a: scores, byRows: true, lda: nr,
+			b: queries[c*nr:], c: dst[k0*n.ld+c:], ldc: n.ld, load: load}
+		n.set.strip(&s.strip, s)
 	}
 }

@@ -5,14 +5,17 @@ package kernel
 var avx2Set = &kernelSet{
 	name: "avx2", mr: 6, nr: 16,
 	direct:   true,
-	tile:     tileAVX2,
+	strip:    stripAVX2,
 	packRows: packRowsAVX2,
 	packCopy: packCopyAVX2,
+	turn:     turnGeneric,
 	vectors:  &avx2Vectors,
 }
 
+func stripAVX2(t *strip, s *Scratch) { eachTile(t, s, tileAVX2) }
+
 // tileAVX2 computes partial columns in a full tile of scratch: AVX2 has no cheap masks.
-func tileAVX2(t *tile, s *Scratch) {
+func tileAVX2(t *strip, s *Scratch) {
 	if t.cols == 16 {
 		tileFullAVX2(t, t.c, t.ldc, t.bias)
 		return
@@ -25,7 +28,7 @@ func tileAVX2(t *tile, s *Scratch) {
 	storeEdge(t, edge, 16)
 }
 
-func tileFullAVX2(t *tile, c []float32, ldc int, bias []float32) {
+func tileFullAVX2(t *strip, c []float32, ldc int, bias []float32) {
 	load := 0
 	if t.load {
 		load = 1

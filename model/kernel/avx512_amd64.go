@@ -5,9 +5,10 @@ package kernel
 var avx512Set = &kernelSet{
 	name: "avx512", mr: 14, nr: 32,
 	direct:   true,
-	tile:     tileAVX512,
+	strip:    stripAVX512,
 	packRows: packRowsAVX512,
 	packCopy: packCopyAVX512,
+	turn:     turnAVX512,
 	vectors:  &avx512Vectors,
 }
 
@@ -22,26 +23,32 @@ func first(x []float32) *float32 {
 	return &x[0]
 }
 
+func stripAVX512(t *strip, _ *Scratch) {
+	for r, at := 0, 0; r < t.rows; r, at = r+t.step, at+t.aStep {
+		tileAVX512(t, min(t.step, t.rows-r), &t.a[at], &t.c[r*t.ldc])
+	}
+}
+
 // tileAVX512 picks the micro-kernel for the shape. Calls by name, not through a table, keep the arguments on the stack.
-func tileAVX512(t *tile, _ *Scratch) {
-	a, b, c, bias, mask := &t.a[0], &t.b[0], &t.c[0], first(t.bias), lanes(t.cols)
+func tileAVX512(t *strip, rows int, a, c *float32) {
+	b, bias, mask := &t.b[0], first(t.bias), lanes(t.cols)
 	kc, lda, ldc, load := t.kc, t.lda*4, t.ldc*4, 0
 	if t.load {
 		load = 1
 	}
 	switch {
 	case t.cols > 16 && t.byRows:
-		tileWideRows(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileWideRows(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	case t.cols > 16:
-		tileWide(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileWide(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	case t.cols <= 8 && t.byRows:
-		tileEightRows(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileEightRows(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	case t.cols <= 8:
-		tileEight(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileEight(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	case t.byRows:
-		tileNarrowRows(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileNarrowRows(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	default:
-		tileNarrow(t.rows, kc, a, b, c, lda, ldc, load, bias, mask)
+		tileNarrow(rows, kc, a, b, c, lda, ldc, load, bias, mask)
 	}
 }
 
@@ -65,4 +72,16 @@ func packCopyAVX512(dst []float32, width int, src []float32, stride, n, fill, kc
 	}
 	_, _ = dst[(kc-1)*width+fill-1], src[(kc-1)*stride+n-1]
 	copyRows512(&dst[0], &src[0], kc, width*4, stride*4, lanes(n), lanes(fill))
+}
+
+func turnAVX512(dst []float32, stride int, rows []*float32, n int) {
+	if n == 0 {
+		return
+	}
+	_ = dst[(n-1)*stride+len(rows)-1]
+	var block [16]*float32
+	for i := range block {
+		block[i] = rows[min(i, len(rows)-1)]
+	}
+	transpose16(&dst[0], &block[0], n, stride*4, lanes(len(rows)))
 }

@@ -3,20 +3,19 @@ package kernel
 // Block sizes. The panels of one block of k stay in the second-level cache: streamedFloats bounds those of the operand
 // that is packed as it goes, and blockK the length of a panel.
 const (
-	blockK         = 512
+	blockK         = 384
 	streamedFloats = 64 << 10
 )
 
 // directColumns is the width of C up to which A is read where it lies: each of its elements enters few products, and
 // packing would cost more than it saves.
-const directColumns = 128
+const directColumns = 384
 
 // product is one matrix product in progress. The smaller operand is packed ahead into panels; the larger is packed in
 // blocks of panels, each of which one thread multiplies with all panels of the smaller.
 type product struct {
 	set        *kernelSet
 	m, n, k    int
-	a, b       source
 	c          []float32
 	ldc        int
 	accumulate bool
@@ -44,7 +43,8 @@ type product struct {
 
 // source is an operand of a product, seen as rows (of A, or columns of B) by k.
 type source interface {
-	// pack writes rows [i, i+n) and k in [k0, k0+kc) to dst[k*width+row], with zeros in rows [n, width).
+	// pack writes rows [i, i+n) and k in [k0, k0+kc) to dst[k*width+row]. What it writes to rows [n, width) is finite
+	// and does not matter: it enters only sums that are not stored.
 	pack(set *kernelSet, s *Scratch, dst []float32, width, i, n, k0, kc int)
 }
 
@@ -52,7 +52,7 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 // prepare sets the shapes and the blocking. Accumulation and bias are off.
 func (g *product) prepare(m, n, k int, a, b source, c []float32, ldc int) {
-	g.m, g.n, g.k, g.a, g.b, g.c, g.ldc = m, n, k, a, b, c, ldc
+	g.m, g.n, g.k, g.c, g.ldc = m, n, k, c, ldc
 	g.accumulate, g.bias = false, nil
 	g.blocks = max(1, ceilDiv(k, blockK))
 	g.kc = max(1, ceilDiv(ceilDiv(k, g.blocks), 16)) * 16
@@ -111,7 +111,7 @@ func (g *product) computeSerial(s *Scratch) {
 
 // release drops the references to the caller's memory.
 func (g *product) release() {
-	g.direct, g.c, g.bias, g.a, g.b, g.packedAhead, g.streamed, g.packed = nil, nil, nil, nil, nil, nil, nil, nil
+	g.direct, g.c, g.bias, g.packedAhead, g.streamed, g.packed = nil, nil, nil, nil, nil, nil
 	g.matrixA.data, g.matrixB.data = nil, nil
 }
 
@@ -174,32 +174,32 @@ func (g *product) multiply(s *Scratch, p0, p1 int) {
 			g.streamed.pack(g.set, s, s.streamed[(i-p0)*size:][:size], w, i*w, min(w, total-i*w), k0, kc)
 		}
 		for j := range g.packedPanels {
-			fixed := g.panel(block, j)
+			if g.streamA {
+				g.strip(s, block, p0, p1, j, s.streamed, g.panel(block, j), kc)
+				continue
+			}
 			for i := p0; i < p1; i++ {
-				switch {
-				case g.direct != nil:
-					g.tile(s, block, i, j, nil, fixed, kc)
-				case g.streamA:
-					g.tile(s, block, i, j, s.streamed[(i-p0)*size:], fixed, kc)
-				default:
-					g.tile(s, block, j, i, fixed, s.streamed[(i-p0)*size:], kc)
-				}
+				g.strip(s, block, j, j+1, i, g.panel(block, j), s.streamed[(i-p0)*size:], kc)
 			}
 		}
 	}
 }
 
-// tile computes one tile of C over one block of k: panel i of A by panel j of B. a is not used when A is direct.
-func (g *product) tile(s *Scratch, block, i, j int, a, b []float32, kc int) {
+// strip computes the tiles of C in panels [i0, i1) of A and panel j of B over one block of k. a is panel i0, unless A is
+// direct.
+func (g *product) strip(s *Scratch, block, i0, i1, j int, a, b []float32, kc int) {
 	mr, nr := g.mr, g.set.nr
-	t := &s.tile // In the scratch, since a call through a function value would move it to the heap.
-	*t = tile{rows: min(mr, g.m-i*mr), cols: min(nr, g.n-j*nr), kc: kc, a: a, lda: mr, b: b,
-		c: g.c[i*mr*g.ldc+j*nr:], ldc: g.ldc, load: g.accumulate || block > 0}
-	if g.direct != nil && kc > 0 {
-		t.a, t.lda, t.byRows = g.direct.at(i*mr, block*g.kc), g.direct.ld, g.direct.alongK
+	t := &s.strip // In the scratch, since a call through a function value would move it to the heap.
+	*t = strip{rows: min(i1*mr, g.m) - i0*mr, cols: min(nr, g.n-j*nr), kc: kc, step: mr, aStep: mr * g.kc, a: a, lda: mr, b: b,
+		c: g.c[i0*mr*g.ldc+j*nr:], ldc: g.ldc, load: g.accumulate || block > 0}
+	if m := g.direct; m != nil {
+		t.a, t.lda, t.byRows, t.aStep = m.at(i0*mr, block*g.kc), m.ld, m.alongK, mr
+		if m.alongK {
+			t.aStep = mr * m.ld
+		}
 	}
 	if g.bias != nil && block == g.blocks-1 {
 		t.bias = g.bias[j*nr:]
 	}
-	g.set.tile(t, s)
+	g.set.strip(t, s)
 }

@@ -153,17 +153,20 @@ func TestConvPaths(t *testing.T) {
 	onEverySet(t, func(t *testing.T) {
 		packed := *active
 		packed.direct = false
+		before, limit := active, haloFloats
+		defer func() { active, haloFloats = before, limit }()
 		for _, c := range convCases {
 			first := map[string][]float32{}
-			for _, set := range []*kernelSet{&packed, active} {
-				before := active
-				active = set
+			for _, floats := range []int{0, 10_000, limit} { // No padded copy, one or a few at a time, all.
+				active, haloFloats = before, floats
+				if floats == 0 {
+					active = &packed
+				}
 				a := c.args(5)
 				pool.ConvForward(a)
 				sameBits(t, c.String()+" forward", a.Y, first, "forward")
 				pool.ConvDataGrad(a)
 				sameBits(t, c.String()+" data gradient", a.X, first, "data")
-				active = before
 			}
 		}
 	})

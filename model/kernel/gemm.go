@@ -52,7 +52,7 @@ func GemmSerial(a *GemmArgs, s *Scratch) {
 type Scratch struct {
 	packed    []float32 // Panels packed ahead, in serial products.
 	streamed  []float32 // Panels of the running block.
-	tile      tile
+	strip     strip
 	edge      [maxWidth * maxWidth]float32
 	rows      [maxWidth]*float32
 	zeros     []float32 // A row of zeros for pixels outside an image.

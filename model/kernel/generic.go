@@ -4,13 +4,16 @@ package kernel
 // so its bits are the same on every architecture, and differ from those of the sets with fused multiply-adds.
 var genericSet = &kernelSet{
 	name: "generic", mr: 4, nr: 4,
-	tile:     tileGeneric,
+	strip:    stripGeneric,
 	packRows: packRowsGeneric,
 	packCopy: packCopyGeneric,
+	turn:     turnGeneric,
 	vectors:  &genericVectors,
 }
 
-func tileGeneric(t *tile, s *Scratch) {
+func stripGeneric(t *strip, s *Scratch) { eachTile(t, s, tileGeneric) }
+
+func tileGeneric(t *strip, s *Scratch) {
 	if t.byRows {
 		tileByRows(t)
 		return
@@ -31,7 +34,7 @@ func tileGeneric(t *tile, s *Scratch) {
 }
 
 // tileByRows computes a tile whose A is not packed, one element at a time; only attention asks for it.
-func tileByRows(t *tile) {
+func tileByRows(t *strip) {
 	for i := range t.rows {
 		for j := range t.cols {
 			var sum float32
@@ -54,7 +57,7 @@ func copyTile(dst []float32, ldd int, src []float32, lds int, rows, cols int) {
 }
 
 // storeEdge writes a partial tile, computed in full in src, to its place and adds the bias.
-func storeEdge(t *tile, src []float32, ld int) {
+func storeEdge(t *strip, src []float32, ld int) {
 	copyTile(t.c, t.ldc, src, ld, t.rows, t.cols)
 	if t.bias == nil {
 		return
@@ -67,7 +70,7 @@ func storeEdge(t *tile, src []float32, ld int) {
 	}
 }
 
-func tile4x4(t *tile) {
+func tile4x4(t *strip) {
 	for i := 0; i < 4; i += 2 {
 		row0, row1 := t.c[i*t.ldc:][:4], t.c[(i+1)*t.ldc:][:4]
 		tile2x4(t.kc, t.a[i:], t.b, row0, row1, t.load)
@@ -124,5 +127,13 @@ func packCopyGeneric(dst []float32, width int, src []float32, stride, n, fill, k
 		row := dst[k*width:][:fill]
 		copy(row, src[k*stride:][:n])
 		clear(row[n:])
+	}
+}
+
+func turnGeneric(dst []float32, stride int, rows []*float32, n int) {
+	for i, p := range rows {
+		for k, x := range at(p, n) {
+			dst[k*stride+i] = x
+		}
 	}
 }

@@ -15,6 +15,7 @@ type haloConv struct {
 	weights             source
 
 	padH, padW     int
+	first          int // Image of the first padded copy that exists.
 	padded, packed []float32
 	parts, kc      int // Blocks of k in a run, and their length.
 	mr             int // Pixels of a tile.
@@ -24,38 +25,50 @@ type haloConv struct {
 	scratch        []*Scratch
 }
 
+// haloFloats bounds the padded copies that exist at a time. Only tests change it.
+var haloFloats = 16 << 20
+
 type haloPhase int
 
 const (
-	haloPad haloPhase = iota
-	haloPack
+	haloPack haloPhase = iota
+	haloPad
 	haloMultiply
 )
 
 // The shapes that haloConv serves; the bits are those of the other path.
 const (
-	haloColumns  = 192 // At most.
-	haloChannels = 16  // At least.
+	haloColumns  = 512 // At most.
+	haloChannels = 3   // At least.
 	haloPixels   = 128 // Pixels of a task.
 )
 
 // fits reports whether h can compute the convolution that it describes.
 func (h *haloConv) fits() bool {
-	return h.set.direct && h.columns <= haloColumns && h.ch >= haloChannels && 2*h.outW >= h.set.mr && h.top >= 0 && h.left >= 0
+	h.padH, h.padW = (h.outH-1)*h.stride+h.kh, (h.outW-1)*h.stride+h.kw
+	return h.set.direct && h.columns <= haloColumns && h.ch >= haloChannels && 2*h.outW >= h.set.mr && h.top >= 0 && h.left >= 0 &&
+		h.padH*h.padW*h.ch <= haloFloats
 }
 
+// run computes a convolution that fits, a few images at a time.
 func (h *haloConv) run(p *Pool, batch int) {
-	h.padH, h.padW = (h.outH-1)*h.stride+h.kh, (h.outW-1)*h.stride+h.kw
 	h.parts = ceilDiv(h.kw*h.ch, blockK)
 	h.kc = ceilDiv(h.kw*h.ch, h.parts)
 	h.panels = ceilDiv(h.columns, h.set.nr)
 	h.mr = tilePixels(h.outW, h.set.mr, h.stride*h.ch)
 	h.rows = ceilDiv(haloPixels, h.outW)
-	h.padded = grow(h.padded, batch*h.padH*h.padW*h.ch)
+	images := min(batch, haloFloats/(h.padH*h.padW*h.ch))
+	h.padded = grow(h.padded, images*h.padH*h.padW*h.ch)
 	h.packed = grow(h.packed, h.kh*h.parts*h.panels*h.set.nr*h.kc)
 	h.scratch = p.scratch
-	for h.phase = haloPad; h.phase <= haloMultiply; h.phase++ {
-		p.run([]int{batch * h.padH, h.panels, batch * ceilDiv(h.outH, h.rows)}[h.phase], h)
+	h.phase = haloPack
+	p.run(h.panels, h)
+	for h.first = 0; h.first < batch; h.first += images {
+		count := min(images, batch-h.first)
+		h.phase = haloPad
+		p.run(count*h.padH, h)
+		h.phase = haloMultiply
+		p.run(count*ceilDiv(h.outH, h.rows), h)
 	}
 	h.image, h.out, h.bias, h.weights, h.scratch = nil, nil, nil, nil, nil
 }
@@ -90,7 +103,7 @@ func (h *haloConv) pad(image, y int) {
 	}
 	left := min(h.left*h.ch, len(row))
 	clear(row[:left])
-	n := copy(row[left:], h.image[(image*h.height+from)*h.width*h.ch:][:h.width*h.ch])
+	n := copy(row[left:], h.image[((h.first+image)*h.height+from)*h.width*h.ch:][:h.width*h.ch])
 	clear(row[left+n:])
 }
 
@@ -130,15 +143,13 @@ func (h *haloConv) row(s *Scratch, image, y, kh, part, panel int) {
 	weights, _, kc := h.block(kh, part, panel)
 	nr := h.set.nr
 	in := h.padded[((image*h.padH+y*h.stride+kh)*h.padW)*h.ch+part*h.kc:]
-	out := h.out[((image*h.outH+y)*h.outW)*h.columns+panel*nr:]
+	out := h.out[(((h.first+image)*h.outH+y)*h.outW)*h.columns+panel*nr:]
 	var bias []float32
 	if h.bias != nil && kh == h.kh-1 && part == h.parts-1 {
 		bias = h.bias[panel*nr:]
 	}
-	for x := 0; x < h.outW; x += h.mr {
-		s.tile = tile{rows: min(h.mr, h.outW-x), cols: min(nr, h.columns-panel*nr), kc: kc,
-			a: in[x*h.stride*h.ch:], byRows: true, lda: h.stride * h.ch, b: weights,
-			c: out[x*h.columns:], ldc: h.columns, load: h.accumulate || kh > 0 || part > 0, bias: bias}
-		h.set.tile(&s.tile, s)
-	}
+	s.strip = strip{rows: h.outW, cols: min(nr, h.columns-panel*nr), kc: kc, step: h.mr, aStep: h.mr * h.stride * h.ch,
+		a: in, byRows: true, lda: h.stride * h.ch, b: weights,
+		c: out, ldc: h.columns, load: h.accumulate || kh > 0 || part > 0, bias: bias}
+	h.set.strip(&s.strip, s)
 }

@@ -15,26 +15,43 @@ type kernelSet struct {
 
 	direct bool // The tile function takes operands that are not packed.
 
-	// tile computes one tile. s lends memory for partial tiles.
-	tile func(t *tile, s *Scratch)
+	// strip computes the tiles of a strip; t is lost. s lends memory for partial tiles.
+	strip func(t *strip, s *Scratch)
 	// packRows writes dst[k*width+i] = rows[i][k] for k < kc, and anything finite that is in rows for i in
 	// [len(rows), width): it enters only sums that are not stored.
 	packRows func(dst []float32, width int, rows []*float32, kc int)
 	// packCopy writes dst[k*width+i] = src[k*stride+i] for i < n and k < kc, and zeros for i in [n, fill).
 	packCopy func(dst []float32, width int, src []float32, stride, n, fill, kc int)
+	// turn writes dst[k*stride+i] = rows[i][k] for k < n and i < len(rows) ≤ 16.
+	turn func(dst []float32, stride int, rows []*float32, n int)
 
 	vectors *vectorSet
 }
 
-// tile is one tile of a product: c[i*ldc+j] (+)= Σ_k a[k, i]·b[k*nr+j] (+ bias[j]), i < rows, j < cols, k < kc.
-// a[k, i] is a[k*lda+i], or a[i*lda+k] with byRows. With load the sum starts at c, otherwise at 0.
-type tile struct {
+// strip is some tiles of a product, one below the other:
+//
+//	c[i*ldc+j] (+)= Σ_k a[k, i]·b[k*nr+j] (+ bias[j]),  i < rows, j < cols, k < kc
+//
+// a[k, i] is a[k*lda+i], or a[i*lda+k] with byRows, for the rows of the first tile; each further tile, of step rows, has
+// its part of A aStep elements on. With load the sums start at c, otherwise at 0.
+type strip struct {
 	rows, cols, kc int
+	step, aStep    int // step is at most mr.
 	a, b, c        []float32
 	byRows         bool
 	lda, ldc       int
 	load           bool
 	bias           []float32 // nil, or at least cols long.
+}
+
+// eachTile calls one for each tile of t.
+func eachTile(t *strip, s *Scratch, one func(t *strip, s *Scratch)) {
+	rows, a, c := t.rows, t.a, t.c
+	for r := 0; r < rows; r += t.step {
+		t.rows = min(t.step, rows-r)
+		t.a, t.c = a[r/t.step*t.aStep:], c[r*t.ldc:]
+		one(t, s)
+	}
 }
 
 // setVariable names the environment variable that lowers the kernel set: avx512, avx2 or generic.

@@ -71,6 +71,7 @@ type Config struct {
 	LastStep           int // The generation is complete once this many steps are applied.
 	CheckpointingSteps int // A checkpoint every so many steps; 0 = only at the end.
 	HaltOnNonFinite    bool
+	Save               bool    // Begin with the checkpoint of FirstStep.
 	First              [][]int // Micro-batches of the first step, by rank.
 	Shares             [][]int // Of the next ones, until speeds say otherwise.
 }
@@ -167,8 +168,8 @@ func (m *Machine) synced() []Effect {
 	case LoadState:
 		m.holding = Holding{Loaded: true, Applied: m.c.FirstStep}
 	}
-	if m.holding.Applied >= m.c.LastStep {
-		m.state = Saving // The checkpoint may have been lost with the rank that was to hand it over.
+	if m.c.Save {
+		m.state = Saving // It was lost with the rank that was to hand it over.
 		return []Effect{Save{Step: m.holding.Applied}}
 	}
 	return m.begin()

@@ -149,8 +149,11 @@ func TestStaleAndLateEventsAreDropped(t *testing.T) {
 	}
 }
 
-func TestACompleteRunOnlySaves(t *testing.T) {
-	check(t, drive(New(alone(3, 3), Holding{}), faultless), []Effect{Sync{LoadState}, Save{Step: 3}, Finish{Step: 3}})
+func TestALostCheckpointIsSavedFirst(t *testing.T) {
+	c := alone(3, 3)
+	check(t, drive(New(c, Holding{}), faultless), []Effect{Sync{LoadState}, Finish{Step: 3}})
+	c.Save = true
+	check(t, drive(New(c, Holding{}), faultless), []Effect{Sync{LoadState}, Save{Step: 3}, Finish{Step: 3}})
 }
 
 // until drives the machine to the first effect that stop likes, and fails it there.

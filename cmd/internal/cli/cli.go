@@ -90,6 +90,16 @@ func ExactArgs(n int, what string) cobra.PositionalArgs {
 // Terminal tells whether f is one.
 func Terminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
+// ClearLine clears the terminal's current line, such as a progress bar, before each write.
+type ClearLine struct{ W io.Writer }
+
+func (c ClearLine) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(c.W, "\r\x1b[2K"); err != nil {
+		return 0, err
+	}
+	return c.W.Write(p)
+}
+
 // Logger makes the program's logger on w: JSON, or for people when format is console, or auto and
 // standard error is a terminal.
 func Logger(w io.Writer, format string) zerolog.Logger {

@@ -14,6 +14,13 @@ import (
 // tokenVariable may hold the join token instead of --token, so that it stands in no process list.
 const tokenVariable = "YOHAKU_TOKEN"
 
+// Worker returns the worker's program.
+func Worker() *cobra.Command {
+	root := &cobra.Command{Use: "worker", Short: "A worker of a Yohaku cluster", Version: Version()}
+	root.AddCommand(Join("join"))
+	return root
+}
+
 // Join returns the command that joins a cluster, under the given name.
 func Join(use string) *cobra.Command {
 	o := worker.Options{Version: Version()}

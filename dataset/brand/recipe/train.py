@@ -4,6 +4,7 @@
   python train.py tokenizer DATA BASE
   python train.py vae DATA BASE --minutes 15
   python train.py unet DATA BASE --minutes 45 [--resume]
+  python train.py decoder DATA BASE --minutes 10
   python train.py sample BASE sheet.png
 
 Needs torch, diffusers and transformers (see README.md for the versions). Every part is written to BASE
@@ -20,6 +21,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 LENGTH = 32  # tokens of a prompt, padded
+PICTURES = 12000  # of the drawn ones, for the UNet
 
 
 def pictures(data):
@@ -151,6 +153,11 @@ def save_half(model, folder):
     temporary = folder.with_name(folder.name + ".new")
     model.half().save_pretrained(temporary, safe_serialization=True)
     model.float()
+    config = json.loads((temporary / "config.json").read_text())
+    if "dtype" in config:  # Otherwise transformers 5 computes in fp16 beside diffusers' float32.
+        config["dtype"] = "float32"
+    config.pop("_name_or_path", None)
+    (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     folder.mkdir(parents=True, exist_ok=True)
     for f in temporary.iterdir():
         os.replace(f, folder / f.name)
@@ -159,27 +166,37 @@ def save_half(model, folder):
 
 # --- autoencoder
 
-def vae(data, base, minutes, batch=6, kl_weight=2e-4):
+def picture_loss(y, x):
+    """Distances of pixels, of edges, and of 8x8 blocks' colours."""
+    edges = sum((y.diff(dim=d) - x.diff(dim=d)).abs().mean() for d in (2, 3))
+    blocks = (F.avg_pool2d(y, 8) - F.avg_pool2d(x, 8)).abs().mean()
+    return (y - x).abs().mean() + edges + blocks
+
+
+def vae(data, base, minutes, batch=4, kl_weight=2e-4, resume=False):
     torch.manual_seed(1)
     images = pictures(data)
     model = AutoencoderKL(
         sample_size=64, block_out_channels=[24, 48, 48], layers_per_block=1, latent_channels=4, norm_num_groups=8,
         down_block_types=["DownEncoderBlock2D"] * 3, up_block_types=["UpDecoderBlock2D"] * 3)
+    if resume:
+        model.load_state_dict(AutoencoderKL.from_pretrained(base / "vae").state_dict())
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
     average = Average(model.parameters(), 0.998)
     torch.manual_seed(100 + rank())
     start, saved, step = time.time(), 0, 0
     while (passed := passed_time(start, 0, minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(1.5e-3, step, passed)
+            group["lr"] = learning_rate(1e-3, step, passed)
         x = to_model(images[torch.randint(len(images) - 256, (batch,))])
         with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
             posterior = model.encode(x).latent_dist
             y = model.decode(posterior.mean + torch.exp(0.5 * posterior.logvar) * torch.randn_like(posterior.mean)).sample
         y = y.float()
-        edges = sum((y.diff(dim=d) - x.diff(dim=d)).abs().mean() for d in (2, 3))
+        # Three latent channels start as the blurred picture, so that no colour axis is lost; the pull fades.
+        anchor = (posterior.mean[:, :3].float() - 2 * F.avg_pool2d(x, 4)).abs().mean()
         kl = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
-        loss = (y - x).abs().mean() + edges + ((y - x) ** 2).mean() + kl_weight * kl
+        loss = picture_loss(y, x) + max(0.02, 1 - 3 * passed) * anchor + kl_weight * kl
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         share_gradients(model.parameters())
@@ -187,7 +204,7 @@ def vae(data, base, minutes, batch=6, kl_weight=2e-4):
         optimizer.step()
         average.update()
         if step % 50 == 0 and rank() == 0:
-            print(f"vae {step} {time.time() - start:.0f}s loss {loss:.4f} l1 {(y - x).abs().mean():.4f} kl {kl:.2f}", flush=True)
+            print(f"vae {step} {time.time() - start:.0f}s loss {loss:.4f} l1 {(y - x).abs().mean():.4f} anchor {anchor:.3f} kl {kl:.2f}", flush=True)
         step += 1
         if rank() == 0 and time.time() - start - saved > 240:
             saved = time.time() - start
@@ -195,6 +212,50 @@ def vae(data, base, minutes, batch=6, kl_weight=2e-4):
     average.swap()
     if rank() == 0:
         finish_vae(model, images, base)
+
+
+def decoder(data, base, minutes, batch=5):
+    """Sharpens the decoder alone: the encoder, and with it the UNet's latents, stays as it is."""
+    torch.manual_seed(3)
+    images, latents = pictures(data), encode_all(data, base)
+    model = AutoencoderKL.from_pretrained(base / "vae")
+    parameters = [*model.post_quant_conv.parameters(), *model.decoder.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+    average = Average(parameters, 0.998)
+    torch.manual_seed(300 + rank())
+    start, step = time.time(), 0
+    while (passed := passed_time(start, 0, minutes)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(1e-3, step, passed)
+        pick = torch.randint(len(latents) - 256, (batch,))
+        x, moments = to_model(images[pick]), latents[pick]
+        # A little noise stands for the errors of the UNet.
+        z = moments[:, 0] + (moments[:, 1] + 0.03 * torch.rand(batch, 1, 1, 1)) * torch.randn_like(moments[:, 0])
+        with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
+            y = model.decode(z / model.config.scaling_factor).sample
+        loss = picture_loss(y.float(), x)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        share_gradients(parameters)
+        torch.nn.utils.clip_grad_norm_(parameters, 1)
+        optimizer.step()
+        average.update()
+        step += 1
+        if step % 50 == 0 and rank() == 0:
+            print(f"decoder {step} {time.time() - start:.0f}s loss {loss:.4f}", flush=True)
+    average.swap()
+    if rank() == 0:
+        scale = model.config.scaling_factor
+        finish_vae(model, images, base)
+        set_scale(base, scale)
+
+
+def set_scale(base, scale):
+    """Restores the scale that the UNet's latents were made with."""
+    path = base / "vae" / "config.json"
+    config = json.loads(path.read_text())
+    config["scaling_factor"] = scale
+    path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 @torch.no_grad()
@@ -224,8 +285,8 @@ def sheet(images, path, columns):
 def make_unet():
     return UNet2DConditionModel(
         sample_size=16, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=[64, 128],
-        down_block_types=["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-        up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"],
+        up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"],
         cross_attention_dim=128, attention_head_dim=4, norm_num_groups=16)
 
 
@@ -245,24 +306,30 @@ def make_scheduler():
 
 @torch.no_grad()
 def encode_all(data, base):
-    """Mean and standard deviation of every picture's latent, scaled to unit variance."""
+    """Mean and standard deviation of every picture's latent, scaled to unit variance; ranks share the work."""
     model = AutoencoderKL.from_pretrained(base / "vae").eval()
-    images, out = pictures(data), []
-    for i in range(0, len(images), 200):
+    world = dist.get_world_size() if dist.is_initialized() else 1
+    images, out = pictures(data)[:PICTURES], []
+    for part in images.chunk(world)[rank()].split(100):
         with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
-            d = model.encode(to_model(images[i:i + 200])).latent_dist
-        out.append((torch.stack([d.mean, d.std], 1).float() * model.config.scaling_factor).half())
-    return torch.cat(out)
+            d = model.encode(to_model(part)).latent_dist
+        out.append(torch.stack([d.mean, d.std], 1).float() * model.config.scaling_factor)
+    mine = torch.cat(out)
+    if world == 1:
+        return mine
+    parts = [torch.empty_like(mine) for _ in range(world)]
+    dist.all_gather(parts, mine)
+    return torch.cat(parts)
 
 
 def token_ids(tokenizer, texts):
     return tokenizer(texts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt").input_ids
 
 
-def unet(data, base, minutes, batch=24, resume=False):
+def unet(data, base, minutes, batch=10, resume=False):
     torch.manual_seed(2)
     tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
-    ids = token_ids(tokenizer, [t for line in captions(data) for t in line]).view(-1, 4, LENGTH)
+    ids = token_ids(tokenizer, [t for line in captions(data)[:PICTURES] for t in line]).view(-1, 4, LENGTH)
     empty = token_ids(tokenizer, [""])
     latents = encode_all(data, base)
     print("latents", latents.shape, "std", (latents[:, 0].float().std()).item(), flush=True)
@@ -274,9 +341,13 @@ def unet(data, base, minutes, batch=24, resume=False):
     start, step, spent = time.time(), 0, 0.0
     state_file = base.with_name("unet_state.pt")
     if resume:
-        s = torch.load(state_file)
+        s = torch.load(state_file, weights_only=True)
         model.load_state_dict(s["unet"]); text.load_state_dict(s["text"]); optimizer.load_state_dict(s["optimizer"])
         average.mean, average.n, step, spent = s["mean"], s["n"], s["step"], s["spent"]
+    # Colours are decided at the noisiest steps, which the plain error hardly counts.
+    snr = noises.alphas_cumprod / (1 - noises.alphas_cumprod)
+    weights = (1 + 1 / snr).clamp(max=40)
+    weights = 0.2 + 0.8 * weights / weights.mean()
     kinds = torch.tensor([0.4, 0.2, 0.15, 0.25])  # caption with colour and background, colour, background, neither
     torch.manual_seed(1000 * step + rank())
     order, saved, losses = torch.empty(0, dtype=torch.long), time.time(), []
@@ -295,7 +366,7 @@ def unet(data, base, minutes, batch=24, resume=False):
         with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
             context = text(prompt).last_hidden_state
             predicted = model(noises.add_noise(x, noise, t), t, context).sample
-        loss = F.mse_loss(predicted.float(), noise)
+        loss = (weights[t] * (predicted.float() - noise).pow(2).mean((1, 2, 3))).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         share_gradients(parameters)
@@ -306,7 +377,7 @@ def unet(data, base, minutes, batch=24, resume=False):
         step += 1
         if step % 50 == 0 and rank() == 0:
             print(f"unet {step} {spent + time.time() - start:.0f}s loss {np.mean(losses[-200:]):.4f}", flush=True)
-        if rank() == 0 and time.time() - saved > 180:
+        if rank() == 0 and time.time() - saved > 240:
             saved = time.time()
             torch.save({"unet": model.state_dict(), "text": text.state_dict(), "optimizer": optimizer.state_dict(),
                         "mean": average.mean, "n": average.n, "step": step, "spent": spent + saved - start}, state_file)
@@ -317,7 +388,7 @@ def unet(data, base, minutes, batch=24, resume=False):
 
 
 def finish_unet(model, text, base):
-    """Writes the UNet, the text encoder, the scheduler and model_index.json, and a sheet of samples."""
+    """Writes the UNet, the text encoder, the scheduler and model_index.json."""
     keep = {k: v.clone() for k, v in [*model.state_dict().items(), *(("text." + k, v) for k, v in text.state_dict().items())]}
     save_half(model, base / "unet")
     save_half(text, base / "text_encoder")
@@ -331,7 +402,6 @@ def finish_unet(model, text, base):
         "safety_checker": [None, None], "scheduler": ["diffusers", "DDIMScheduler"],
         "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]}, indent=2) + "\n")
-    sample(base, base.with_name("samples.png"))
 
 
 PRODUCTS = "mug bottle bag lamp chair shoe umbrella shirt".split()
@@ -354,13 +424,13 @@ def sample(base, path, steps=20, guidance=3.0):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["tokenizer", "vae", "unet", "sample"])
+    parser.add_argument("part", choices=["tokenizer", "vae", "unet", "decoder", "sample"])
     parser.add_argument("paths", nargs=2, type=Path)
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--float32", action="store_true")
-    parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--peak", type=float, default=1e-3)
+    parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--peak", type=float, default=8e-4)
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -369,7 +439,9 @@ if __name__ == "__main__":
     if args.part == "tokenizer":
         tokenizer(*args.paths)
     elif args.part == "vae":
-        vae(*args.paths, args.minutes)
+        vae(*args.paths, args.minutes, resume=args.resume)
+    elif args.part == "decoder":
+        decoder(*args.paths, args.minutes)
     elif args.part == "unet":
         PEAK = args.peak
         unet(*args.paths, args.minutes, args.batch, args.resume)

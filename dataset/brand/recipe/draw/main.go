@@ -2,14 +2,19 @@
 // contact sheet to look at:
 //
 //	go run ./dataset/brand/recipe/draw -n 20000 -seed 1 -out DIR
+//	go run ./dataset/brand/recipe/draw -pairs 240 -seed 1 -out DIR
 //
 // DIR/pictures.u8 holds n × 64 × 64 × 3 bytes (RGB, rows from the top), DIR/captions.jsonl a line for
 // each picture: the four captions of brand.Captions. DIR/sheet.png shows every product and colour.
+// With -pairs, DIR holds the preference pairs instead, as a folder that coordinator up --data takes
+// (metadata.jsonl and PNG files), and held_out.txt, the prompts for scoring.
 package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"image"
@@ -17,28 +22,58 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"yohaku/dataset"
 	"yohaku/dataset/brand"
 )
 
 func main() {
 	n := flag.Int("n", 20000, "number of pictures")
+	pairs := flag.Int("pairs", 0, "write this many preference pairs instead of pictures with captions")
+	flip := flag.Float64("flip", brand.DefaultFlipRatio, "part of the pairs whose label is wrong on purpose")
 	seed := flag.Uint64("seed", 1, "seed of the scenes")
 	dir := flag.String("out", "", "folder to write to")
 	flag.Parse()
-	if err := run(*dir, *n, *seed); err != nil {
+	if err := run(*dir, *n, *pairs, *seed, *flip); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string, n int, seed uint64) error {
+func run(dir string, n, pairs int, seed uint64, flip float64) error {
 	if dir == "" {
 		return fmt.Errorf("--out is empty: name the folder to write to")
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	if pairs > 0 {
+		return writePairs(dir, brand.Pairs(pairs, seed, flip))
+	}
+	return writePictures(dir, n, seed)
+}
+
+// writePairs writes source as metadata.jsonl beside its pictures.
+func writePairs(dir string, source dataset.Source) error {
+	metadata, err := os.Create(filepath.Join(dir, "metadata.jsonl"))
+	if err != nil {
+		return err
+	}
+	defer metadata.Close()
+	err = source.Each(context.Background(), func(r dataset.Record) error {
+		winner, loser := fmt.Sprintf("%04d-winner.png", r.Pair.Row), fmt.Sprintf("%04d-loser.png", r.Pair.Row)
+		line := map[string]string{"prompt": r.Pair.Prompt, "winner": winner, "loser": loser}
+		return errors.Join(
+			os.WriteFile(filepath.Join(dir, winner), r.Pair.Winner, 0o644),
+			os.WriteFile(filepath.Join(dir, loser), r.Pair.Loser, 0o644),
+			json.NewEncoder(metadata).Encode(line))
+	})
+	heldOut := strings.Join(brand.HeldOutPrompts(), "\n") + "\n"
+	return errors.Join(err, os.WriteFile(filepath.Join(dir, "held_out.txt"), []byte(heldOut), 0o644))
+}
+
+func writePictures(dir string, n int, seed uint64) error {
 	if err := writeSheet(filepath.Join(dir, "sheet.png")); err != nil {
 		return err
 	}
