@@ -171,10 +171,10 @@ func (c *Coordinator) keepStep(s wire.StepReport) error {
 func (c *Coordinator) noteCommit(s wire.StepReport) {
 	t := &c.training
 	now := time.Now()
-	if s.Generation == t.generation && !t.broken.IsZero() && s.Step > t.handed.step {
-		c.log.Info().Int(logkey.Step, s.Step).Uint64(logkey.Generation, t.generation).Dur(logkey.DurationMS, now.Sub(t.broken)).
+	if b := t.broken; b.generation != 0 && s.Generation > b.generation {
+		c.log.Info().Int(logkey.Step, s.Step).Uint64(logkey.Generation, t.generation).Dur(logkey.DurationMS, now.Sub(b.at)).
 			Dur("since_last_step_ms", now.Sub(t.committed)).Msg("training goes on")
-		t.broken = time.Time{}
+		t.broken = ending{}
 	}
 	t.step, t.last, t.committed = s.Step, s, now
 	if s.Step > t.handed.step {

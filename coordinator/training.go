@@ -27,7 +27,13 @@ type trainingState struct {
 	complete   bool
 
 	committed time.Time // When the last step was.
-	broken    time.Time // When the generation was first known to end; zero while it is whole.
+	broken    ending
+}
+
+// ending is when a generation was first known to end.
+type ending struct {
+	generation uint64 // 0 for none.
+	at         time.Time
 }
 
 // train runs generations until the steps are done or the run is stopped.
@@ -169,7 +175,7 @@ func (c *Coordinator) trainReport(r wire.Report) ([]rendezvous.Event, error) {
 	case r.JobID != t.jobID:
 		return nil, nil // Of a generation that is over.
 	case r.Step != nil:
-		return []rendezvous.Event{rendezvous.Progressed{Generation: t.generation, Step: r.Step.Step, Seconds: r.Step.Seconds}}, c.keepStep(*r.Step)
+		return []rendezvous.Event{rendezvous.Progressed{Generation: r.Step.Generation, Step: r.Step.Step, Seconds: r.Step.Seconds}}, c.keepStep(*r.Step)
 	case r.Checkpoint != nil:
 		return []rendezvous.Event{rendezvous.Checkpointed{Step: r.Checkpoint.Step}}, c.keepCheckpoint(*r.Checkpoint)
 	case r.Done != nil:
@@ -187,8 +193,8 @@ func doneError(d wire.Done) error {
 
 // noteBroken starts the clock of a recovery.
 func (c *Coordinator) noteBroken() {
-	if c.training.broken.IsZero() {
-		c.training.broken = time.Now()
+	if c.training.broken.generation == 0 {
+		c.training.broken = ending{c.training.generation, time.Now()}
 	}
 }
 

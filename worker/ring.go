@@ -76,7 +76,7 @@ func (r *rank) exchange(ctx context.Context, e lifecycle.Exchange) (lifecycle.Ev
 
 func (r *rank) word(e lifecycle.Exchange) word {
 	res := r.res
-	w := word{ParamsSHA256: res.params, MicroBatches: slices.Sorted(slices.Values(e.MicroBatches)), Stats: res.stats, Seconds: res.seconds, Reported: e.Step}
+	w := word{ParamsSHA256: res.params, MicroBatches: append([]int{}, slices.Sorted(slices.Values(e.MicroBatches))...), Stats: res.stats, Seconds: res.seconds, Reported: e.Step}
 	if len(res.steps) > 0 {
 		w.Reported = res.steps[0].Step - 1
 	}

@@ -272,8 +272,8 @@ func (m *Machine) fail(err error) []Effect {
 }
 
 func (m *Machine) progressed(ev Progressed) []Effect {
-	if ev.Generation != m.generation {
-		return nil
+	if ev.Generation != m.generation || len(ev.Seconds) > len(m.nodes) {
+		return nil // Of a ring that is over; the next one repeats what it did not report.
 	}
 	if ev.Step > m.farthest {
 		m.farthest, m.failures = ev.Step, 0
