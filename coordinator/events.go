@@ -22,6 +22,7 @@ type event struct {
 	lost   string // A member that is gone.
 	cut    string // A member that had no route a while ago.
 	back   string // A member that has a route again.
+	unsent *unsent
 	stop   bool
 	retry  bool       // Something that failed is to be tried again.
 	reply  chan error // For hello and report: the answer to the sender.
@@ -33,6 +34,7 @@ type node struct {
 	state          string
 	rank           int
 	itemsPerSecond float64
+	outbox         *outbox
 	holding        wire.Holding // What it last said it has in memory.
 }
 
@@ -110,7 +112,7 @@ func (c *Coordinator) next(ctx context.Context) (event, error) {
 			continue
 		}
 		if ev.report != nil && ev.report.Leaving && !c.training.active {
-			c.orderAll(ctx, []string{ev.report.Node}, wire.Order{Leave: true})
+			c.tell(ev.report.Node, wire.Order{Leave: true})
 			continue
 		}
 		return ev, nil
@@ -179,10 +181,15 @@ func (c *Coordinator) accept(ev event) bool {
 		}
 		ev.reply <- nil
 		return true
+	case ev.unsent != nil:
+		_, known := c.nodes[ev.unsent.node]
+		return known
 	case ev.lost != "":
-		if _, known := c.nodes[ev.lost]; !known {
+		n, known := c.nodes[ev.lost]
+		if !known {
 			return false
 		}
+		close(n.outbox.stop)
 		delete(c.nodes, ev.lost)
 		c.gone[ev.lost] = true
 		c.standing = slices.DeleteFunc(c.standing, func(n string) bool { return n == ev.lost })
@@ -215,7 +222,7 @@ func (c *Coordinator) welcome(h wire.Hello) error {
 	}
 	delete(c.gone, h.Node)
 	c.standing = append(c.standing, h.Node)
-	c.nodes[h.Node] = &node{hello: h, state: "idle", rank: -1}
+	c.nodes[h.Node] = &node{hello: h, state: "idle", rank: -1, outbox: c.openOutbox(h.Node)}
 	c.log.Info().Str(logkey.Node, h.Node).Str(logkey.Device, h.Device).Str(logkey.KernelSet, h.KernelSet).Int(logkey.WorldSize, len(c.nodes)).Msg("worker ready")
 	c.showNodes()
 	return nil

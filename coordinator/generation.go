@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,7 +14,7 @@ import (
 )
 
 // form starts a generation.
-func (c *Coordinator) form(ctx context.Context, f rendezvous.Form) error {
+func (c *Coordinator) form(f rendezvous.Form) error {
 	if err := c.settle(f.FirstStep); err != nil {
 		return err
 	}
@@ -32,14 +31,9 @@ func (c *Coordinator) form(ctx context.Context, f rendezvous.Form) error {
 	c.log.Info().Uint64(logkey.Generation, f.Generation).Int(logkey.WorldSize, len(f.Nodes)).Int(logkey.Step, t.step).
 		Strs("sources", texts(f.Sources)).Msg("generation formed")
 	c.rankNodes(f.Nodes)
-	orders := map[string]wire.Order{}
 	for rank, name := range f.Nodes {
 		job := c.trainJob(f, rank)
-		orders[name] = wire.Order{Job: &job}
-	}
-	for name, err := range c.send(ctx, orders) {
-		c.log.Warn().Str(logkey.Node, name).Err(err).Msg("train job not taken")
-		c.failJob(name, t.jobID, err)
+		c.tell(name, wire.Order{Job: &job})
 	}
 	c.show(func(s *api.Status) { s.State, s.Generation, s.Step = "training", f.Generation, t.step })
 	return nil
@@ -103,15 +97,6 @@ func (c *Coordinator) rankNodes(names []string) {
 		}
 	}
 	c.showNodes()
-}
-
-// failJob reports on behalf of a worker that never got its job.
-func (c *Coordinator) failJob(name, jobID string, err error) {
-	report := &wire.Report{Node: name, JobID: jobID, Done: &wire.Done{Error: err.Error()}}
-	select {
-	case c.inbox <- event{report: report, reply: make(chan error, 1)}:
-	default: // Full of other news; the ring's own time limit ends the generation then.
-	}
 }
 
 // trainJob is the order for one rank; the zero Form gives what preparing needs.

@@ -1,11 +1,9 @@
 package coordinator
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
 
 	"yohaku/coordinator/rendezvous"
@@ -27,17 +25,15 @@ type handedOver struct {
 func prepareID(node string) string { return "prepare-" + node }
 
 // prepare has a worker get ready to be a rank, while the others go on.
-func (c *Coordinator) prepare(ctx context.Context, node string) {
+func (c *Coordinator) prepare(node string) {
 	job := c.trainJob(rendezvous.Form{}, 0)
 	job.ID, job.Kind = prepareID(node), wire.JobPrepare
-	for _, err := range c.send(ctx, map[string]wire.Order{node: {Job: &job}}) {
-		c.failJob(node, job.ID, err)
-	}
+	c.tell(node, wire.Order{Job: &job})
 	c.setState(node, "preparing")
 }
 
 // askDonor asks a rank for what others lack.
-func (c *Coordinator) askDonor(ctx context.Context, d rendezvous.Donate) {
+func (c *Coordinator) askDonor(d rendezvous.Donate) {
 	h := &c.training.handed
 	if h.step != d.Step {
 		c.dropHanded()
@@ -45,9 +41,7 @@ func (c *Coordinator) askDonor(ctx context.Context, d rendezvous.Donate) {
 	c.nextJob++
 	h.jobID, h.step, h.asked = "donate-"+strconv.Itoa(c.nextJob), d.Step, time.Now()
 	job := wire.Job{ID: h.jobID, Kind: wire.JobDonate, Donate: &wire.DonateJob{Step: d.Step, State: d.State, Sums: d.Sums}}
-	for _, err := range c.send(ctx, map[string]wire.Order{d.Node: {Job: &job}}) {
-		c.failJob(d.Node, job.ID, err)
-	}
+	c.tell(d.Node, wire.Order{Job: &job})
 }
 
 // donated notes what was handed over.
@@ -87,22 +81,4 @@ func (c *Coordinator) dropHanded() {
 			c.log.Warn().Err(err).Msg("handed-over state not removed")
 		}
 	}
-}
-
-// send sends orders to nodes at the same time, and returns the errors by node.
-func (c *Coordinator) send(ctx context.Context, orders map[string]wire.Order) map[string]error {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	errs := map[string]error{}
-	for name, o := range orders {
-		wg.Go(func() {
-			if err := c.order(ctx, name, o); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs[name] = err
-			}
-		})
-	}
-	wg.Wait()
-	return errs
 }

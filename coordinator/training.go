@@ -61,7 +61,7 @@ func (c *Coordinator) train(ctx context.Context) error {
 	pending = append(pending, rendezvous.TrainingReady{})
 	for {
 		for _, ev := range pending {
-			done, err := c.performAll(ctx, machine.Step(ev))
+			done, err := c.performAll(machine.Step(ev))
 			if done || err != nil {
 				return err
 			}
@@ -102,22 +102,22 @@ func (c *Coordinator) takeUpCheckpoint() error {
 }
 
 // performAll performs the machine's effects; done tells that training is over.
-func (c *Coordinator) performAll(ctx context.Context, effects []rendezvous.Effect) (done bool, err error) {
+func (c *Coordinator) performAll(effects []rendezvous.Effect) (done bool, err error) {
 	for _, effect := range effects {
 		switch e := effect.(type) {
 		case rendezvous.Form:
-			err = c.form(ctx, e)
+			err = c.form(e)
 		case rendezvous.Prepare:
-			c.prepare(ctx, e.Node)
+			c.prepare(e.Node)
 		case rendezvous.Donate:
-			c.askDonor(ctx, e)
+			c.askDonor(e)
 		case rendezvous.Pause:
-			c.orderAll(ctx, c.training.nodes[e.Generation], wire.Order{Pause: c.training.jobID, Save: e.Save})
+			c.tellAll(c.training.nodes[e.Generation], wire.Order{Pause: c.training.jobID, Save: e.Save})
 		case rendezvous.CallBack:
-			c.orderAll(ctx, e.Nodes, wire.Order{Cancel: c.training.jobID})
+			c.tellAll(e.Nodes, wire.Order{Cancel: c.training.jobID, Generation: e.Generation})
 		case rendezvous.Release:
 			c.log.Info().Str(logkey.Node, e.Node).Msg("worker may leave")
-			c.orderAll(ctx, []string{e.Node}, wire.Order{Leave: true})
+			c.tell(e.Node, wire.Order{Leave: true})
 		case rendezvous.Wait:
 			c.log.Warn().Int(logkey.WorldSize, e.Have).Int("wanted", e.Want).Msg("waiting for workers")
 		case rendezvous.Finish:
@@ -129,19 +129,6 @@ func (c *Coordinator) performAll(ctx context.Context, effects []rendezvous.Effec
 		}
 	}
 	return false, nil
-}
-
-// orderAll sends an order to nodes. One that cannot be reached is gone, which membership tells.
-func (c *Coordinator) orderAll(ctx context.Context, nodes []string, o wire.Order) {
-	orders := map[string]wire.Order{}
-	for _, name := range nodes {
-		if _, known := c.nodes[name]; known {
-			orders[name] = o
-		}
-	}
-	for name, err := range c.send(ctx, orders) {
-		c.log.Warn().Str(logkey.Node, name).Err(err).Msg("order not taken")
-	}
 }
 
 // trainEvent turns an event into the machine's, after keeping what it reports.
@@ -156,10 +143,28 @@ func (c *Coordinator) trainEvent(ev event) ([]rendezvous.Event, error) {
 			c.noteBroken()
 		}
 		return []rendezvous.Event{rendezvous.Left{Node: ev.lost}}, nil
+	case ev.unsent != nil:
+		return c.orderReturned(*ev.unsent), nil
 	case ev.report == nil:
 		return nil, nil
 	}
 	return c.trainReport(*ev.report)
+}
+
+// orderReturned tells the machine of an order that still matters and was not taken.
+func (c *Coordinator) orderReturned(u unsent) []rendezvous.Event {
+	t := &c.training
+	o := u.order
+	matters := o.Cancel != "" && o.Cancel == t.jobID ||
+		o.Job != nil && (o.Job.ID == t.jobID || o.Job.ID == t.handed.jobID || o.Job.ID == prepareID(u.node))
+	c.log.Debug().Str(logkey.Node, u.node).Err(u.err).Bool("matters", matters).Msg("order not taken")
+	if !matters {
+		return nil
+	}
+	if o.Job != nil && o.Job.ID == t.jobID {
+		c.noteBroken()
+	}
+	return []rendezvous.Event{rendezvous.Unreached{Node: u.node, Err: u.err}}
 }
 
 func (c *Coordinator) trainReport(r wire.Report) ([]rendezvous.Event, error) {

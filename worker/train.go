@@ -35,10 +35,10 @@ type rank struct {
 
 // train is one rank of a generation, from the first step to its end.
 func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wish) (wire.Done, error) {
-	if j.Generation <= w.generation {
-		return wire.Done{}, fmt.Errorf("generation %d is over, this worker has been in %d", j.Generation, w.generation)
+	if last := w.generation.Load(); j.Generation <= last {
+		return w.whatIsHeld(), fmt.Errorf("generation %d is over, this worker has heard of %d", j.Generation, last)
 	}
-	w.generation = j.Generation
+	w.generation.Store(j.Generation)
 	res, err := w.takeResident(j)
 	if err != nil {
 		return wire.Done{}, err
@@ -58,8 +58,18 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wi
 	if errors.Is(finish.Err, errCalledBack) {
 		finish.Err = nil // As asked: no failure.
 	}
-	h := wire.Holding(res.holding)
-	return wire.Done{Step: finish.Step, Paused: finish.Paused, Holding: &h, Steps: slices.Clone(res.steps)}, errors.Join(finish.Err, r.ring.Close())
+	done := w.whatIsHeld()
+	done.Step, done.Paused = finish.Step, finish.Paused
+	return done, errors.Join(finish.Err, r.ring.Close())
+}
+
+// whatIsHeld is the end of a train job, as far as it depends on what is in memory.
+func (w *Worker) whatIsHeld() wire.Done {
+	if w.resident == nil {
+		return wire.Done{Holding: &wire.Holding{}}
+	}
+	h := wire.Holding(w.resident.holding)
+	return wire.Done{Holding: &h, Steps: slices.Clone(w.resident.steps)}
 }
 
 func (r *rank) machine() *lifecycle.Machine {
@@ -134,7 +144,7 @@ func (r *rank) perform(ctx context.Context, effect lifecycle.Effect) (lifecycle.
 	case lifecycle.Confirm:
 		return lifecycle.Confirmed{Step: e.Step}, r.confirm(ctx, e)
 	case lifecycle.Commit:
-		return nil, r.commit(e)
+		return lifecycle.Committed{Step: e.Step}, r.commit(e)
 	case lifecycle.Save:
 		return lifecycle.Saved{Step: e.Step}, r.save(ctx, e.Step)
 	}
@@ -185,7 +195,11 @@ func (r *rank) commit(e lifecycle.Commit) error {
 		return nil
 	}
 	for _, s := range r.res.steps {
-		r.log.Info().Int(logkey.Step, s.Step).Float64(logkey.Loss, s.Loss).Float64(logkey.LossMSE, s.LossMSE).
+		event := r.log.Info()
+		if s.Generation != r.job.Generation {
+			event = r.log.Debug() // The rank 0 of then may have told it already.
+		}
+		event.Int(logkey.Step, s.Step).Float64(logkey.Loss, s.Loss).Float64(logkey.LossMSE, s.LossMSE).
 			Float64(logkey.LossRatio, s.LossRatio).Float64(logkey.WinnerMSE, s.WinnerMSE).Float64(logkey.LoserMSE, s.LoserMSE).
 			Float64(logkey.LogOdds, s.LogOdds).Float64(logkey.GradNorm, s.GradNorm).Float64(logkey.LearningRate, s.LearningRate).
 			Float64(logkey.ItemsPerSecond, s.ItemsPerSecond).Float64(logkey.DurationMS, s.DurationMS).Msg("step committed")

@@ -39,6 +39,8 @@ type Options struct {
 const (
 	helloTimeout    = 30 * time.Second
 	reportTimeout   = 60 * time.Second
+	attemptTimeout  = 3 * time.Second // For one answer.
+	attemptPause    = 100 * time.Millisecond
 	leaveTimeout    = 2 * time.Second
 	coordinatorName = "coordinator"
 	// absenceLimit is how long a worker waits for a coordinator that is gone.
@@ -70,7 +72,7 @@ type Worker struct {
 	open       openPipeline
 	encoders   *encoders
 	resident   *resident
-	generation uint64 // The last that this worker was in.
+	generation atomic.Uint64 // The last that this worker was in, or is not to begin.
 }
 
 // running is the job in hand.
@@ -308,14 +310,33 @@ func (w *Worker) take(ctx context.Context, o wire.Order) error {
 	case o.Job != nil:
 		w.endJob(errCalledBack) // A new job replaces one that the coordinator gave up.
 		w.startJob(ctx, *o.Job)
+	case o.Cancel != "":
+		w.callBack(o)
 	case w.job == nil:
-	case o.Cancel == w.job.id:
-		w.job.cancel(errCalledBack)
 	case o.Pause == w.job.id:
 		w.job.wish.save.Store(o.Save)
 		w.job.wish.pause.Store(true)
 	}
 	return nil
+}
+
+// callBack cancels a job. One that is not in hand, or has ended without the coordinator hearing
+// of it, is answered here.
+func (w *Worker) callBack(o wire.Order) {
+	if w.job != nil && w.job.id == o.Cancel {
+		select {
+		case <-w.job.done:
+		default:
+			w.job.cancel(errCalledBack)
+			return
+		}
+	}
+	w.endJob(errCalledBack)
+	w.generation.Store(max(w.generation.Load(), o.Generation))
+	done := w.whatIsHeld()
+	if err := w.reportWithin(attemptTimeout, wire.Report{JobID: o.Cancel, Done: &done}); err != nil {
+		w.log.Warn().Err(err).Msg("result not delivered")
+	}
 }
 
 func (w *Worker) startJob(ctx context.Context, j wire.Job) {
@@ -352,7 +373,7 @@ func (w *Worker) reportWithin(limit time.Duration, r wire.Report) error {
 	ctx, cancel := context.WithTimeout(w.life, limit)
 	defer cancel()
 	r.Node = w.name
-	_, err := bus.CallReady(ctx, w.bus.Conn(), w.subjects.Report(), wire.Encode(r))
+	err := w.deliver(ctx, wire.Encode(r))
 	var said *bus.RemoteError
 	if errors.As(err, &said) && said.Code == wire.CodeUnknownNode {
 		select {
@@ -364,6 +385,25 @@ func (w *Worker) reportWithin(limit time.Duration, r wire.Report) error {
 		return fmt.Errorf("report to the coordinator: %w", err)
 	}
 	return nil
+}
+
+// deliver sends a report until it is answered: a question or an answer is lost with its route.
+// So the coordinator may get it twice.
+func (w *Worker) deliver(ctx context.Context, report []byte) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		_, err := bus.CallReady(attempt, w.bus.Conn(), w.subjects.Report(), report)
+		cancel()
+		var said *bus.RemoteError
+		if err == nil || errors.As(err, &said) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(attemptPause):
+		}
+	}
 }
 
 // close ends everything that was started, in reverse order.

@@ -57,6 +57,12 @@ type RankDone struct {
 	Err        error // Why it failed; nil when complete, paused or called back.
 }
 
+// Unreached reports that a member did not say that it took an order: it may have, or not.
+type Unreached struct {
+	Node string
+	Err  error
+}
+
 // Donated reports that a donor has handed over what it was asked for, or why it could not.
 type Donated struct {
 	Node string
@@ -74,6 +80,7 @@ func (TrainingReady) event() {}
 func (Progressed) event()    {}
 func (Checkpointed) event()  {}
 func (RankDone) event()      {}
+func (Unreached) event()     {}
 func (Donated) event()       {}
 func (StopRequested) event() {}
 
@@ -111,7 +118,8 @@ type Pause struct {
 	Save       bool // With a checkpoint.
 }
 
-// CallBack cancels the generation at the nodes still in it.
+// CallBack cancels the generation at the nodes still in it. RankDone answers it, also from a node that
+// never began.
 type CallBack struct {
 	Generation uint64
 	Nodes      []string

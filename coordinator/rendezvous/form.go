@@ -22,6 +22,13 @@ func (m *Machine) form() []Effect {
 	}
 	step := m.furthest()
 	chosen := m.choose()
+	last := m.c.Steps
+	if parting := m.parting(step); m.stopping || len(chosen) == 0 && parting != nil {
+		last = step // Only the checkpoint is missing.
+		if len(chosen) == 0 && parting != nil {
+			chosen = []*member{parting}
+		}
+	}
 	if m.stopping && (step <= m.c.Checkpoint || len(chosen) == 0) {
 		return m.finish(Finish{})
 	}
@@ -32,7 +39,7 @@ func (m *Machine) form() []Effect {
 	for rank, n := range chosen {
 		sources[rank] = m.source(n, step)
 	}
-	effects := m.releaseLeavers()
+	effects := m.releaseLeavers(chosen)
 	if len(chosen) < min(m.want(), m.c.MicroBatches) {
 		if m.unfit != nil && len(chosen) == 0 {
 			return m.finish(Finish{Err: m.unfit})
@@ -45,7 +52,7 @@ func (m *Machine) form() []Effect {
 		m.nodes = append(m.nodes, n.name)
 		m.live[n.name] = true
 	}
-	return append(append(effects, m.formEffect(step, chosen, sources)), m.prepareFree()...)
+	return append(append(effects, m.formEffect(step, last, chosen, sources)), m.prepareFree()...)
 }
 
 // furthest is the step that training can go on at: where the furthest member stands, what was
@@ -133,21 +140,29 @@ func (m *Machine) donate(step int, chosen []*member) []Effect {
 	return []Effect{Donate{Node: donor.name, Step: step, State: want.state, Sums: want.sums}}
 }
 
-func (m *Machine) releaseLeavers() []Effect {
+// parting is a member that wants to leave with the only copy of step, or nil.
+func (m *Machine) parting(step int) *member {
+	for _, n := range m.members {
+		if n.leaving && n.holding.Loaded && n.holding.Applied == step && step > m.c.Checkpoint {
+			return n
+		}
+	}
+	return nil
+}
+
+// releaseLeavers lets those go that are not needed any more.
+func (m *Machine) releaseLeavers(needed []*member) []Effect {
 	var effects []Effect
 	for _, n := range slices.Clone(m.members) {
-		if n.leaving {
+		if n.leaving && !slices.Contains(needed, n) {
 			effects = append(effects, m.release(n)...)
 		}
 	}
 	return effects
 }
 
-func (m *Machine) formEffect(step int, chosen []*member, sources []Source) Form {
-	f := Form{Generation: m.generation, Nodes: slices.Clone(m.nodes), FirstStep: step, LastStep: m.c.Steps, Sources: sources, Checkpoint: step == m.c.Checkpoint}
-	if m.stopping {
-		f.LastStep = step // Only the checkpoint is missing.
-	}
+func (m *Machine) formEffect(step, last int, chosen []*member, sources []Source) Form {
+	f := Form{Generation: m.generation, Nodes: slices.Clone(m.nodes), FirstStep: step, LastStep: last, Sources: sources, Checkpoint: step == m.c.Checkpoint}
 	due := step >= f.LastStep || m.c.SaveEvery > 0 && step > 0 && step%m.c.SaveEvery == 0
 	f.Save = due && step > m.c.Checkpoint
 	have := make([][]int, len(chosen))

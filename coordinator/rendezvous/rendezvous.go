@@ -70,6 +70,7 @@ type Machine struct {
 // ending collects how the live generation is ending.
 type ending struct {
 	called, paused, saving bool // CallBack, Pause, Pause with a checkpoint was sent.
+	network                bool // Members could not be reached, which is no fault of the generation.
 	err                    error
 }
 
@@ -121,6 +122,8 @@ func (m *Machine) Step(ev Event) []Effect {
 		return nil
 	case RankDone:
 		return m.rankDone(ev)
+	case Unreached:
+		return m.unreached(ev)
 	case Donated:
 		return m.donationDone(ev)
 	case StopRequested:
@@ -288,12 +291,15 @@ func (m *Machine) progressed(ev Progressed) []Effect {
 }
 
 func (m *Machine) rankDone(ev RankDone) []Effect {
-	if ev.Generation != m.generation || !m.live[ev.Node] {
-		return nil // Of a dead ring, or a repeat: expected, dropped.
+	n := m.find(ev.Node)
+	if ev.Generation != m.generation || n == nil {
+		return nil // Of a dead ring: expected, dropped.
+	}
+	n.holding = ev.Holding
+	if !m.live[ev.Node] {
+		return nil // A repeat.
 	}
 	delete(m.live, ev.Node)
-	n := m.find(ev.Node)
-	n.holding = ev.Holding
 	if ev.Err != nil {
 		if !n.holding.Loaded {
 			n.failures++
@@ -307,6 +313,28 @@ func (m *Machine) rankDone(ev RankDone) []Effect {
 	return nil
 }
 
+// unreached asks again, until the member answers or leaves. A generation that may not have begun at one
+// rank is called back from all.
+func (m *Machine) unreached(ev Unreached) []Effect {
+	n := m.find(ev.Node)
+	switch {
+	case n == nil:
+		return nil
+	case m.live[ev.Node] && m.ended.called:
+		return []Effect{CallBack{Generation: m.generation, Nodes: []string{ev.Node}}}
+	case m.live[ev.Node]:
+		m.ended.network = true
+		return m.fail(fmt.Errorf("worker %s: %w", ev.Node, ev.Err))
+	case m.donor == ev.Node:
+		m.donor = ""
+		return m.form()
+	case n.preparing:
+		n.preparing = false
+		return m.prepareFree()
+	}
+	return nil
+}
+
 // generationEnded decides what comes after the live generation.
 func (m *Machine) generationEnded() []Effect {
 	end := m.ended
@@ -314,7 +342,7 @@ func (m *Machine) generationEnded() []Effect {
 	if m.c.Checkpoint >= m.c.Steps {
 		return m.finish(Finish{Complete: true})
 	}
-	if end.err != nil {
+	if end.err != nil && !end.network {
 		if m.failures++; m.failures >= maxFailures {
 			return m.finish(Finish{Err: fmt.Errorf("%d generations in a row failed and got no farther: %w", m.failures, end.err)})
 		}

@@ -36,7 +36,7 @@ var layers = []struct {
 	{"internal/wire", []string{"internal/safetensors"}, "messages are data"},
 	{"internal/golden", []string{"internal/safetensors"}, "golden cases are files"},
 	{"internal/assignment", nil, "arithmetic"},
-	{"internal/sim", []string{"coordinator/rendezvous", "worker/lifecycle", "internal/assert"}, "the simulation plays the pure machines"},
+	{"internal/sim", []string{"coordinator/rendezvous", "worker/lifecycle", "internal/assert", "internal/assignment"}, "the simulation plays the pure machines"},
 	{"internal/assert", nil, "the ground floor"},
 	{"internal/rng", []string{"internal/assert"}, "the ground floor"},
 	{"internal/atomicfile", nil, "the ground floor"},

@@ -89,11 +89,13 @@ func (j Job) Validate() error {
 // that training end at the next step boundary, or the order to leave.
 type Order struct {
 	Job    *Job   `json:"job,omitempty"`
-	Cancel string `json:"cancel,omitempty"` // A job's id.
-	Pause  string `json:"pause,omitempty"`  // A train job's id: end at the next step boundary.
-	Save   bool   `json:"save,omitempty"`   // With Pause: hand a checkpoint over there.
-	Hello  bool   `json:"hello,omitempty"`  // Introduce yourself again: you were given up.
-	Leave  bool   `json:"leave,omitempty"`
+	Cancel string `json:"cancel,omitempty"` // A job's id. Done answers it, even if the job never came.
+	// Generation is that of the train job to cancel, which is not to begin any more.
+	Generation uint64 `json:"generation,omitempty"`
+	Pause      string `json:"pause,omitempty"` // A train job's id: end at the next step boundary.
+	Save       bool   `json:"save,omitempty"`  // With Pause: hand a checkpoint over there.
+	Hello      bool   `json:"hello,omitempty"` // Introduce yourself again: you were given up.
+	Leave      bool   `json:"leave,omitempty"`
 }
 
 // EncodeJob asks for the VAE moments and text embeddings of a batch of pairs.

@@ -34,6 +34,9 @@ type Applied struct{ Step int }
 // Confirmed reports that every rank of the generation has the sums of Step.
 type Confirmed struct{ Step int }
 
+// Committed reports that the coordinator has the step, or that another rank tells it.
+type Committed struct{ Step int }
+
 // Saved reports that the checkpoint after Step steps was handed over.
 type Saved struct{ Step int }
 
@@ -50,11 +53,12 @@ func (Exchanged) event() {}
 func (Reduced) event()   {}
 func (Applied) event()   {}
 func (Confirmed) event() {}
+func (Committed) event() {}
 func (Saved) event()     {}
 func (Failed) event()    {}
 
 // Effect is what the shell must do next: one of the types below. All but Clear, Recalibrate,
-// Revert, Commit and Finish are answered by an event.
+// Revert and Finish are answered by an event.
 type Effect interface{ effect() }
 
 // Sync gets the state of FirstStep from Source.
@@ -91,10 +95,7 @@ type Apply struct {
 type Confirm struct{ Step, Attempt int }
 
 // Commit reports that Step, the number of steps applied, is committed.
-type Commit struct {
-	Step   int
-	Shares [][]int
-}
+type Commit struct{ Step int }
 
 // Save hands over a checkpoint of the state after Step steps.
 type Save struct{ Step int }

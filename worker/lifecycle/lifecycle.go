@@ -1,6 +1,6 @@
 // Package lifecycle is the pure state machine of one rank in one generation:
 //
-//	idle → syncing → computing → exchanging → reducing → applying → confirming → computing … → finished
+//	idle → syncing → computing → exchanging → reducing → applying → confirming → committing → computing … → finished
 //
 // It has no clock, randomness, goroutine or I/O: the worker's shell performs the effects and
 // feeds their outcomes back. Every rank of a generation runs the same machine over the same
@@ -40,6 +40,7 @@ const (
 	Reducing   State = "reducing"
 	Applying   State = "applying"
 	Confirming State = "confirming"
+	Committing State = "committing"
 	Saving     State = "saving"
 	Finished   State = "finished"
 )
@@ -125,6 +126,8 @@ func (m *Machine) Step(ev Event) []Effect {
 		return m.applied(ev)
 	case Confirmed:
 		return m.confirmed(ev)
+	case Committed:
+		return m.committed(ev)
 	case Saved:
 		if m.state != Saving || ev.Step != m.holding.Applied {
 			return nil
@@ -263,12 +266,19 @@ func (m *Machine) confirmed(ev Confirmed) []Effect {
 	if m.state != Confirming || ev.Step != step-1 {
 		return nil
 	}
-	commit := []Effect{Commit{Step: step, Shares: m.shares}}
+	m.state = Committing
+	return []Effect{Commit{Step: step}}
+}
+
+func (m *Machine) committed(ev Committed) []Effect {
+	if m.state != Committing || ev.Step != m.holding.Applied {
+		return nil
+	}
 	if !m.checkpointDue() {
-		return append(commit, m.begin()...)
+		return m.begin()
 	}
 	m.state = Saving
-	return append(commit, Save{Step: step})
+	return []Effect{Save{Step: ev.Step}}
 }
 
 // checkpointDue: at the interval, at the end, and where asked for with a pause.

@@ -39,6 +39,8 @@ func faultless(e Effect) Event {
 		return Applied{Step: e.Step}
 	case Confirm:
 		return Confirmed{Step: e.Step}
+	case Commit:
+		return Committed{Step: e.Step}
 	case Save:
 		return Saved{Step: e.Step}
 	}
@@ -54,7 +56,7 @@ func alone(first, last int) Config {
 func step(at int) []Effect {
 	return []Effect{
 		Clear{}, Compute{Step: at}, Exchange{Step: at, MicroBatches: []int{0}}, Reduce{Step: at},
-		Apply{Step: at}, Confirm{Step: at}, Commit{Step: at + 1, Shares: [][]int{{0}}},
+		Apply{Step: at}, Confirm{Step: at}, Commit{Step: at + 1},
 	}
 }
 
@@ -90,7 +92,7 @@ func TestOverflowVoidsTheAttempt(t *testing.T) {
 	check(t, got, []Effect{
 		Sync{LoadState}, Clear{}, Compute{}, Exchange{MicroBatches: []int{0}}, Reduce{},
 		Recalibrate{}, Clear{}, Compute{Attempt: 1}, Exchange{Attempt: 1, MicroBatches: []int{0}}, Reduce{Attempt: 1},
-		Apply{Attempt: 1}, Confirm{Attempt: 1}, Commit{Step: 1, Shares: [][]int{{0}}}, Save{Step: 1}, Finish{Step: 1},
+		Apply{Attempt: 1}, Confirm{Attempt: 1}, Commit{Step: 1}, Save{Step: 1}, Finish{Step: 1},
 	})
 }
 
