@@ -41,7 +41,7 @@ func (c *Coordinator) openCluster(ctx context.Context) error {
 		}
 	}
 	c.o.Announce(c.Token().Join, c.run)
-	c.locals = startLocalWorkers(ctx, c.o, c.run, c.boot.Addr().String(), c.Token().Token)
+	c.locals = startLocalWorkers(ctx, c.o, c.run, c.joinAddr(), c.Token().Token)
 	return c.locals.err
 }
 
@@ -57,13 +57,16 @@ func (c *Coordinator) reachableHost() (string, error) {
 	return host, nil
 }
 
-// bindHost is the address that listeners bind to.
-func (c *Coordinator) bindHost() string {
-	host, _, _ := net.SplitHostPort(c.o.Config.Listen) // Validated with the configuration.
-	if host == "" {
-		host = "0.0.0.0"
+// bindHost is the IP address that listeners bind to.
+func (c *Coordinator) bindHost() (string, error) {
+	host, _, err := net.SplitHostPort(c.o.Config.Listen)
+	if err != nil {
+		return "", fmt.Errorf("--listen: %w", err)
 	}
-	return host
+	if host == "" {
+		return "0.0.0.0", nil
+	}
+	return resolve("listen", host)
 }
 
 func (c *Coordinator) openTrust(string) error {
@@ -84,9 +87,13 @@ func (c *Coordinator) openBus(host string) error {
 	if err != nil {
 		return fmt.Errorf("prepare TLS: %w", err)
 	}
+	bind, err := c.bindHost()
+	if err != nil {
+		return err
+	}
 	cfg := bus.Config{NodeName: coordinatorName, RunID: c.o.Config.RunID, Log: c.o.Log, TLS: mutual, ExternalURL: c.o.Config.NATSURL, OnPeer: c.routeChanged}
 	if cfg.ExternalURL == "" {
-		cfg.RouteListen = net.JoinHostPort(c.bindHost(), "0")
+		cfg.RouteListen = net.JoinHostPort(bind, "0")
 		cfg.RouteAdvertise = net.JoinHostPort(host, "0")
 	}
 	if c.bus, err = bus.Start(cfg); err != nil && cfg.ExternalURL == "" {
@@ -107,13 +114,17 @@ func (c *Coordinator) routeAddr(host string) string {
 }
 
 func (c *Coordinator) openMembership(host string) error {
-	advertise, err := resolve(host)
+	advertise, err := resolve("advertise", host)
+	if err != nil {
+		return err
+	}
+	bind, err := c.bindHost()
 	if err != nil {
 		return err
 	}
 	meta := wire.Encode(wire.Meta{Route: c.routeAddr(host), PID: os.Getpid(), Role: "coordinator"})
 	c.members, err = membership.Start(membership.Config{
-		NodeName: coordinatorName, BindAddr: c.bindHost(), AdvertiseAddr: advertise, Key: c.trust.GossipKey(), Meta: meta,
+		NodeName: coordinatorName, BindAddr: bind, AdvertiseAddr: advertise, Key: c.trust.GossipKey(), Meta: meta,
 	})
 	if err != nil {
 		return fmt.Errorf("start membership: %w", err)
@@ -121,14 +132,14 @@ func (c *Coordinator) openMembership(host string) error {
 	return nil
 }
 
-// resolve gives the IP address of a host name.
-func resolve(host string) (string, error) {
+// resolve gives the IP address of the host that a flag names.
+func resolve(flag, host string) (string, error) {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return host, nil
 	}
 	ip, err := net.ResolveIPAddr("ip", host)
 	if err != nil {
-		return "", fmt.Errorf("resolve %q: %w; give an address with --advertise", host, err)
+		return "", fmt.Errorf("--%s: resolve %q: %w; give an IP address of this machine", flag, host, err)
 	}
 	return ip.String(), nil
 }

@@ -46,9 +46,10 @@ type Options struct {
 	ResumeDir     string   // The run folder to continue, or empty.
 	WorkerCommand []string // Starts a local worker; the address to join is appended.
 	Log           zerolog.Logger
-	WorkerLog     io.Writer       // Where local workers log; nil is a file of the run folder.
-	Progress      io.Writer       // A terminal for the progress bar, or nil.
-	Stop          <-chan struct{} // Closed when the run is to end at the next step boundary.
+	LocalStarted  func(*os.Process) // Hears of each local worker's process.
+	WorkerLog     io.Writer         // Where local workers log; nil is a file of the run folder.
+	Progress      io.Writer         // A terminal for the progress bar, or nil.
+	Stop          <-chan struct{}   // Closed when the run is to end at the next step boundary.
 	Announce      func(join string, run *runstore.Run)
 }
 
@@ -168,7 +169,8 @@ func (c *Coordinator) resumeRun() error {
 	if got, want := c.o.Data.Digest, run.Manifest.DataDigest; got != want {
 		return fmt.Errorf("--resume %s: the data has digest %.12s…, the run was started on %.12s…; give the same --data and filters, or start a new run", run.Manifest.RunID, got, want)
 	}
-	return nil
+	run.Manifest.Config = wire.Encode(c.o.Config) // The number of steps may be another one now.
+	return run.SaveManifest()
 }
 
 // Status is what the API shows.

@@ -112,8 +112,12 @@ func (c *Coordinator) keepShard(store *latents.Store, key string, ref *wire.Ref)
 	return shard.Close()
 }
 
-// offerShards names the shards for the workers, in the order of the pairs.
+// offerShards names the shards for the workers, in the order of the pairs, and writes the order
+// down for those who compute a step again.
 func (c *Coordinator) offerShards(store *latents.Store, keys []string) error {
+	if err := store.SetOrder(keys); err != nil {
+		return fmt.Errorf("keep the order of shards: %w", err)
+	}
 	for _, key := range keys {
 		path, err := store.Path(key)
 		if err != nil {

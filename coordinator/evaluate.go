@@ -17,6 +17,7 @@ import (
 	"yohaku/internal/atomicfile"
 	"yohaku/internal/bus/blob"
 	"yohaku/internal/logkey"
+	"yohaku/internal/rng"
 	"yohaku/internal/wire"
 )
 
@@ -116,11 +117,7 @@ func (g gallery) scores() [][]float64 {
 
 // sample has the workers make the pictures of both models.
 func (c *Coordinator) sample(ctx context.Context, models ...wire.Model) ([]gallery, error) {
-	seeds := make([]uint64, c.o.Config.EvalSeeds)
-	for i := range seeds {
-		seeds[i] = c.o.Config.Seed + uint64(i)
-	}
-	prompts := c.o.EvalPrompts
+	prompts, seeds := c.o.EvalPrompts, c.o.Config.EvalSeeds
 	galleries := make([]gallery, len(models))
 	var jobs []wire.Job
 	var into [][]int // Model and first prompt of each job.
@@ -129,7 +126,7 @@ func (c *Coordinator) sample(ctx context.Context, models ...wire.Model) ([]galle
 		for lo := 0; lo < len(prompts); lo += promptsPerJob {
 			into = append(into, []int{m, lo})
 			jobs = append(jobs, wire.Job{Kind: wire.JobSample, Sample: &wire.SampleJob{
-				Model: model, Prompts: prompts[lo:min(lo+promptsPerJob, len(prompts))], Seeds: seeds,
+				Model: model, Requests: c.sampleRequests(lo, min(lo+promptsPerJob, len(prompts))),
 				NumInferenceSteps: c.o.Config.NumInferenceSteps, GuidanceScale: c.o.Config.GuidanceScale, Scheduler: c.o.EvalScheduler, Judge: judgePalette,
 			}})
 		}
@@ -137,18 +134,29 @@ func (c *Coordinator) sample(ctx context.Context, models ...wire.Model) ([]galle
 	done := 0
 	c.progress.phase("sampling base and tuned", len(jobs))
 	err := c.spread(ctx, jobs, func(i int, d wire.Done) error {
-		want := len(jobs[i].Sample.Prompts) * len(seeds)
+		want := len(jobs[i].Sample.Requests)
 		if len(d.Images) != want || slices.ContainsFunc(d.Images, func(m wire.SampleImage) bool { return m.Score == nil }) {
 			return fmt.Errorf("sample job gave %d pictures, some perhaps without a score, want %d", len(d.Images), want)
 		}
 		done++
 		c.progress.at(done)
-		for k, images := range slices.Collect(slices.Chunk(d.Images, len(seeds))) {
+		for k, images := range slices.Collect(slices.Chunk(d.Images, seeds)) {
 			galleries[into[i][0]][into[i][1]+k] = images
 		}
 		return nil
 	})
 	return galleries, err
+}
+
+// sampleRequests asks for prompts lo to hi, each with seeds of its own, the same for both models.
+func (c *Coordinator) sampleRequests(lo, hi int) []wire.SampleRequest {
+	var all []wire.SampleRequest
+	for p := lo; p < hi; p++ {
+		for s := range c.o.Config.EvalSeeds {
+			all = append(all, wire.SampleRequest{Prompt: c.o.EvalPrompts[p], Seed: c.o.Config.Seed + uint64(p*c.o.Config.EvalSeeds+s)})
+		}
+	}
+	return all
 }
 
 // saveSheet keeps all pictures under samples/ and draws some of them side by side.
@@ -170,7 +178,7 @@ func (c *Coordinator) saveSheet(r *evidence.Report, base, tuned gallery) error {
 		}
 		rows = append(rows, row)
 	}
-	sheet, err := evidence.Sheet("Run "+c.o.Config.RunID+": the same prompts and seeds, before and after", spreadOut(rows, sheetRows))
+	sheet, err := evidence.Sheet("Run "+c.o.Config.RunID+": the same prompts and seeds, before and after", some(rows, sheetRows, c.o.Config.Seed))
 	if err != nil {
 		return err
 	}
@@ -178,16 +186,15 @@ func (c *Coordinator) saveSheet(r *evidence.Report, base, tuned gallery) error {
 	return atomicfile.Write(r.Grid, sheet)
 }
 
-// spreadOut picks n of rows, evenly.
-func spreadOut(rows []evidence.Row, n int) []evidence.Row {
-	if len(rows) <= n {
-		return rows
+// some picks n of rows at random, the same for a seed, and keeps their order.
+func some(rows []evidence.Row, n int, seed uint64) []evidence.Row {
+	picked := rng.New(rng.Key{Seed: seed, Domain: rng.Sample}).Perm(len(rows))[:min(n, len(rows))]
+	slices.Sort(picked)
+	out := make([]evidence.Row, len(picked))
+	for i, p := range picked {
+		out[i] = rows[p]
 	}
-	picked := make([]evidence.Row, n)
-	for i := range picked {
-		picked[i] = rows[i*len(rows)/n]
-	}
-	return picked
+	return out
 }
 
 // keepPicture copies a picture to samples/MODEL/PROMPT-SEED.png and decodes it.

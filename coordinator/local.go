@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ type localWorkers struct {
 	exited  chan localExit
 	wg      sync.WaitGroup
 	cmds    []*exec.Cmd
+	ended   int  // How many ended unasked.
 	leaving bool // Their end is expected.
 }
 
@@ -64,6 +66,7 @@ func startLocalWorkers(ctx context.Context, o Options, run *runstore.Run, addr, 
 			return l
 		}
 		o.Log.Debug().Str(logkey.Node, name).Int("pid", cmd.Process.Pid).Msg("local worker started")
+		o.LocalStarted(cmd.Process)
 		l.cmds = append(l.cmds, cmd)
 		l.wg.Go(func() { l.exited <- localExit{name, cmd.Process.Pid, cmd.Wait()} })
 	}
@@ -74,7 +77,8 @@ func startLocalWorkers(ctx context.Context, o Options, run *runstore.Run, addr, 
 func (l *localWorkers) exits() <-chan localExit { return l.exited }
 
 // localExit decides what the end of a local worker's process means: before training it ends the
-// run, since the worker said why on its log; later its membership ends by itself.
+// run, since the worker said why on its log; later its membership ends by itself, and the run goes
+// on while any worker is left. Nobody starts local workers again, so that the last one ends it.
 func (c *Coordinator) localExit(e localExit) error {
 	if c.locals.leaving {
 		return nil
@@ -83,7 +87,20 @@ func (c *Coordinator) localExit(e localExit) error {
 	if c.training.generation == 0 {
 		return fmt.Errorf("local worker %s ended before training: %w; %s", e.name, cmpErr(e.err), c.locals.lastWords())
 	}
+	if c.locals.ended++; c.locals.ended == len(c.locals.cmds) && !c.remoteWorkers() {
+		return fmt.Errorf("the last worker, %s, ended: %w; %s; continue with --resume %s", e.name, cmpErr(e.err), c.locals.lastWords(), c.o.Config.RunID)
+	}
 	return nil
+}
+
+// remoteWorkers tells whether there is a worker that this coordinator did not start.
+func (c *Coordinator) remoteWorkers() bool {
+	for _, n := range c.nodes {
+		if !slices.ContainsFunc(c.locals.cmds, func(cmd *exec.Cmd) bool { return cmd.Process.Pid == n.hello.PID }) {
+			return true
+		}
+	}
+	return false
 }
 
 // maxWords bounds what is repeated of a worker's log, bytes.

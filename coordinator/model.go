@@ -54,6 +54,20 @@ func (c *Coordinator) prepareModel(ctx context.Context) error {
 }
 
 func (c *Coordinator) readModel(ctx context.Context, dir string) (modelFiles, error) {
+	return readModel(ctx, dir, func(file string) (wire.Ref, error) {
+		ref, err := c.blobs.Register(file)
+		return wire.Ref(ref), err
+	})
+}
+
+// ModelDigest is the digest of the pipeline folder dir, as a run's manifest holds it.
+func ModelDigest(ctx context.Context, dir string) (string, error) {
+	m, err := readModel(ctx, dir, runstore.HashFile)
+	return m.digest, err
+}
+
+// readModel names every file of the pipeline folder dir by content, as hash gives it.
+func readModel(ctx context.Context, dir string, hash func(file string) (wire.Ref, error)) (modelFiles, error) {
 	m := modelFiles{refs: map[string]int64{}}
 	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !carried(d.Name()) {
@@ -66,7 +80,7 @@ func (c *Coordinator) readModel(ctx context.Context, dir string) (modelFiles, er
 		if err != nil {
 			return err
 		}
-		ref, err := c.blobs.Register(file)
+		ref, err := hash(file)
 		if err != nil {
 			return err
 		}

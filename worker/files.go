@@ -21,6 +21,7 @@ type files struct {
 	bus    *bus.Bus
 	prefix string
 	dir    string
+	local  *localFiles // Of a worker without a cluster; see Recompute.
 }
 
 func newFiles(b *bus.Bus, prefix string) (*files, error) {
@@ -28,13 +29,16 @@ func newFiles(b *bus.Bus, prefix string) (*files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create folder for fetched files: %w; set TMPDIR to a folder with room for the model", err)
 	}
-	return &files{b, prefix, dir}, nil
+	return &files{bus: b, prefix: prefix, dir: dir}, nil
 }
 
 func (f *files) close() error { return os.RemoveAll(f.dir) }
 
 // get fetches a blob, once, and returns its path.
 func (f *files) get(ctx context.Context, ref wire.Ref) (string, error) {
+	if f.local != nil {
+		return f.local.shard(ref), nil
+	}
 	r := blob.Ref(ref)
 	if err := r.Check(); err != nil {
 		return "", err
@@ -60,6 +64,9 @@ const maxFolderFiles = 4096
 
 // folder fetches files and lays them out under their paths.
 func (f *files) folder(ctx context.Context, list []wire.ModelFile) (string, error) {
+	if f.local != nil {
+		return f.local.folder, nil
+	}
 	if len(list) > maxFolderFiles {
 		return "", fmt.Errorf("folder of %d files, at most %d", len(list), maxFolderFiles)
 	}

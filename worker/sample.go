@@ -29,10 +29,8 @@ func (w *Worker) sample(ctx context.Context, j wire.SampleJob) (wire.Done, error
 		return wire.Done{}, err
 	}
 	var requests []sample.Request
-	for _, prompt := range j.Prompts {
-		for _, seed := range j.Seeds {
-			requests = append(requests, sample.Request{Prompt: prompt, Negative: j.NegativePrompt, Seed: seed})
-		}
+	for _, r := range j.Requests {
+		requests = append(requests, sample.Request{Prompt: r.Prompt, Negative: r.NegativePrompt, Seed: r.Seed})
 	}
 	pictures, err := pipeline.Generate(ctx, requests, sample.Options{
 		Steps: j.NumInferenceSteps, Guidance: j.GuidanceScale, Scheduler: j.Scheduler,

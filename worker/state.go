@@ -173,6 +173,9 @@ func (r *rank) loadState(ctx context.Context) error {
 	if err := r.loadOptimizer(ctx, state); err != nil {
 		return err
 	}
+	if state.SHA256 == "" {
+		return nil // Of a recomputation, whose files were checked.
+	}
 	params := weights.Params(r.res.model.step.Params(), r.res.model.step.ParamSlab())
 	if got := checkpoint.Digest(params, r.res.checkpointState(state.Step)); got != state.SHA256 {
 		return fmt.Errorf("the state of step %d has digest %.12s… here, %.12s… where it came from", state.Step, got, state.SHA256)

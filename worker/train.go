@@ -25,7 +25,7 @@ type rank struct {
 	job  wire.TrainJob
 	wish *wish
 	log  zerolog.Logger
-	ring *natsring.Ring
+	ring ring
 	res  *resident
 
 	words  agreement // Of the current attempt.
@@ -45,12 +45,13 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wi
 	}
 	r := &rank{w: w, id: id, job: j, wish: wish, res: res}
 	r.log = w.log.With().Uint64(logkey.Generation, j.Generation).Int(logkey.Rank, j.Rank).Int(logkey.WorldSize, len(j.Nodes)).Logger()
-	r.ring, err = natsring.New(natsring.Config{
-		Conn: w.bus.Conn(), RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: syncTimeout, Log: w.o.Log, // The ring names itself.
+	ring, err := natsring.New(natsring.Config{
+		Conn: w.bus.Conn(), RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: joinTimeout, Log: w.o.Log, // The ring names itself.
 	})
 	if err != nil {
 		return wire.Done{}, fmt.Errorf("start ring: %w", err)
 	}
+	r.ring = ring
 	machine := r.machine()
 	finish := r.run(ctx, machine)
 	res.holding = machine.Holding()
@@ -60,7 +61,7 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wi
 	}
 	done := w.whatIsHeld()
 	done.Step, done.Paused = finish.Step, finish.Paused
-	return done, errors.Join(finish.Err, r.ring.Close())
+	return done, errors.Join(finish.Err, ring.Close())
 }
 
 // whatIsHeld is the end of a train job, as far as it depends on what is in memory.
@@ -81,8 +82,9 @@ func (r *rank) machine() *lifecycle.Machine {
 	}, r.res.holding)
 }
 
-// syncTimeout is how long a rank waits for another one to fetch its state.
-const syncTimeout = 10 * time.Minute
+// joinTimeout is how long a rank waits for a neighbour that never was heard. A rank that fetches
+// its state is heard already: its ring is made before.
+const joinTimeout = 30 * time.Second
 
 // run performs the machine's effects until it finishes.
 func (r *rank) run(ctx context.Context, machine *lifecycle.Machine) lifecycle.Finish {

@@ -65,6 +65,8 @@ type Worker struct {
 	job      *running
 	again    chan struct{} // The coordinator has given this worker up: it says hello again.
 
+	listener func(wire.Report) error // Takes the reports of a worker without a cluster; see Recompute.
+
 	life context.Context // Ends when the worker leaves: reports are not waited for any more.
 	bye  context.CancelFunc
 
@@ -331,8 +333,11 @@ func (w *Worker) callBack(o wire.Order) {
 			return
 		}
 	}
+	if o.Generation < w.generation.Load() {
+		return // What is in hand is newer.
+	}
 	w.endJob(errCalledBack)
-	w.generation.Store(max(w.generation.Load(), o.Generation))
+	w.generation.Store(o.Generation)
 	done := w.whatIsHeld()
 	if err := w.reportWithin(attemptTimeout, wire.Report{JobID: o.Cancel, Done: &done}); err != nil {
 		w.log.Warn().Err(err).Msg("result not delivered")
@@ -370,6 +375,9 @@ func (w *Worker) endJob(cause error) {
 func (w *Worker) report(r wire.Report) error { return w.reportWithin(reportTimeout, r) }
 
 func (w *Worker) reportWithin(limit time.Duration, r wire.Report) error {
+	if w.listener != nil {
+		return w.listener(r)
+	}
 	ctx, cancel := context.WithTimeout(w.life, limit)
 	defer cancel()
 	r.Node = w.name

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -47,11 +48,29 @@ type up struct {
 	flags *config.Flags
 	out   io.Writer
 	o     coordinator.Options
+
+	mu     sync.Mutex // Guards locals, which a signal reads.
+	locals []*os.Process
+}
+
+func (u *up) addLocal(p *os.Process) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.locals = append(u.locals, p)
+}
+
+// killLocals ends the local workers with this process, at the second Ctrl-C.
+func (u *up) killLocals() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, p := range u.locals {
+		_ = p.Kill() // It may have ended.
+	}
 }
 
 // run checks everything that can be checked before the first file is written, then runs.
 func (u *up) run(ctx context.Context) error {
-	stop, release := cli.Interrupts()
+	stop, release := cli.Interrupts(u.killLocals)
 	defer release()
 	u.o.Stop, u.o.Version = stop, cli.Version()
 	for _, step := range []func(context.Context) error{u.configure, u.openModel, u.openData} {
@@ -108,7 +127,7 @@ func resumeConfig(flags *config.Flags, dir string) (config.Config, error) {
 	if err != nil {
 		return config.Config{}, cli.UsageError{Err: err}
 	}
-	c.Out, c.RunID = filepath.Dir(dir), manifest.RunID
+	c.Out, c.RunID, c.Resume = filepath.Dir(dir), manifest.RunID, "" // The folder keeps what the run is, not how it was called.
 	if key := saved.FirstChange(c); key != "" {
 		return config.Config{}, cli.UsageError{Err: fmt.Errorf("--%s differs from the run %s, whose result it decides: leave it out to continue, or start a new run", key, c.RunID)}
 	}
@@ -166,6 +185,7 @@ func (u *up) prepareOutput() error {
 	if err != nil {
 		return fmt.Errorf("find own executable to start local workers: %w", err)
 	}
+	u.o.LocalStarted = u.addLocal
 	u.o.WorkerCommand = []string{exe, "worker"}
 	u.o.Announce = func(join string, run *runstore.Run) {
 		_, _ = fmt.Fprintf(u.out, "run %s in %s\nadd a worker with:\n  %s\n", run.Manifest.RunID, run.Dir, join) // The run goes on without a reader.

@@ -60,12 +60,13 @@ func lastLineDigest(path string) (string, error) {
 	s := bufio.NewScanner(f)
 	s.Buffer(nil, wire.MaxMessageBytes)
 	for s.Scan() {
-		digest = lineDigest(s.Bytes())
+		digest = LineDigest(s.Bytes())
 	}
 	return digest, s.Err()
 }
 
-func lineDigest(line []byte) string {
+// LineDigest is how a ledger line names the one before it: its SHA-256, without the line end.
+func LineDigest(line []byte) string {
 	sum := sha256.Sum256(line)
 	return hex.EncodeToString(sum[:])
 }
@@ -79,6 +80,6 @@ func (l *ledger) append(s wire.StepReport, shares []Share) error {
 	if err != nil {
 		return fmt.Errorf("encode ledger line: %w", err)
 	}
-	l.last = lineDigest(data)
+	l.last = LineDigest(data)
 	return l.Append(line)
 }

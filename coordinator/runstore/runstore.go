@@ -6,7 +6,8 @@
 //	  ledger.jsonl       one line a committed step: generation, micro-batches, digests, chained
 //	  events.out.tfevents.*  the same figures for TensorBoard
 //	  rejected.jsonl     rows set aside, with the reason
-//	  blobs/             content-addressed files: batches, latents, pictures
+//	  blobs/             content-addressed files: batches, pictures
+//	  latents/           encoded pairs: shards, and order.txt, their keys in the order of the pairs
 //	  checkpoints/step-NNNNNN/   a diffusers folder, trainer_state.safetensors, SHA256SUMS
 //	  final              → the last checkpoint
 //	  samples/           before and after

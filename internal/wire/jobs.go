@@ -109,16 +109,21 @@ type EncodeJob struct {
 	Seed       uint64 `json:"seed"`
 }
 
-// SampleJob asks for pictures: every prompt with every seed.
+// SampleJob asks for pictures.
 type SampleJob struct {
-	Model             Model    `json:"model"`
-	Prompts           []string `json:"prompts"`
-	NegativePrompt    string   `json:"negative_prompt,omitempty"`
-	Seeds             []uint64 `json:"seeds"`
-	NumInferenceSteps int      `json:"num_inference_steps"`
-	GuidanceScale     float64  `json:"guidance_scale"`
-	Scheduler         string   `json:"scheduler,omitempty"` // Class to sample with instead of the model's.
-	Judge             string   `json:"judge,omitempty"`     // "palette", or none.
+	Model             Model           `json:"model"`
+	Requests          []SampleRequest `json:"requests"`
+	NumInferenceSteps int             `json:"num_inference_steps"`
+	GuidanceScale     float64         `json:"guidance_scale"`
+	Scheduler         string          `json:"scheduler,omitempty"` // Class to sample with instead of the model's.
+	Judge             string          `json:"judge,omitempty"`     // "palette", or none.
+}
+
+// SampleRequest is one picture to make.
+type SampleRequest struct {
+	Prompt         string `json:"prompt"`
+	NegativePrompt string `json:"negative_prompt,omitempty"`
+	Seed           uint64 `json:"seed"`
 }
 
 // TrainJob asks a worker to be one rank of a generation.

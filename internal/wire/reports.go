@@ -53,7 +53,7 @@ type Holding struct {
 type Done struct {
 	Error  string        `json:"error,omitempty"`
 	Shard  *Ref          `json:"shard,omitempty"`  // Of an encode job.
-	Images []SampleImage `json:"images,omitempty"` // Of a sample job, prompt by prompt, seed by seed.
+	Images []SampleImage `json:"images,omitempty"` // Of a sample job, in the order of its requests.
 	Step   int           `json:"step,omitempty"`   // Of a train job: the last committed step.
 	Paused bool          `json:"paused,omitempty"` // Of a train job: ended before its last step, as asked.
 	State  *TrainState   `json:"state,omitempty"`  // Of a donate job.

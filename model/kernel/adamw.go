@@ -2,34 +2,29 @@ package kernel
 
 import "math"
 
-// AdamW holds the settings of one step of the optimizer. Step counts from 1.
-type AdamW struct {
-	LearningRate, Beta1, Beta2, Eps, WeightDecay float64
-	GradScale                                    float64 // Multiplies the gradient first: 1/items, clipping.
-	Step                                         int
-}
-
-// Factors returns the float32 numbers that the update needs, computed in float64.
-func (o AdamW) Factors() [9]float32 {
-	t := float64(o.Step)
-	return [9]float32{
-		float32(o.GradScale),
-		float32(o.Beta1), float32(1 - o.Beta1),
-		float32(o.Beta2), float32(1 - o.Beta2),
-		float32(1 / math.Sqrt(1-math.Pow(o.Beta2, t))), float32(o.Eps),
-		float32(o.LearningRate / (1 - math.Pow(o.Beta1, t))), float32(1 - o.LearningRate*o.WeightDecay),
-	}
+// AdamWFactors are the numbers of one step of AdamW, number t from 1 with learning rate lr; package optim computes them.
+// Assembly reads the fields in this order.
+type AdamWFactors struct {
+	Scale  float32 // Multiplies the gradient first: 1/items, clipping.
+	Toward float32 // 1 − β₁.
+	Beta2  float32
+	Rest   float32 // 1 − β₂.
+	Root   float32 // √(1 − β₂ᵗ).
+	Eps    float32
+	Rate   float32 // lr/(1 − β₁ᵗ).
+	Keep   float32 // 1 − lr·decay.
 }
 
 // AdamWUpdate does one step of AdamW on parameters p with gradient grad and moments m and v, all of one length:
 //
-//	g = scale·grad;  m = β1·m + (1−β1)·g;  v = β2·v + (1−β2)·g²
-//	p = (1−lr·decay)·p − lr/(1−β1ᵗ)·m / (√v/√(1−β2ᵗ) + ε)
+//	g = scale·grad;  m = m + toward·(g − m);  v = β₂·v + rest·g²
+//	p = keep·p − rate·(m / (√v/root + ε))
 //
-// f comes from AdamW.Factors. grad is not changed. It runs in the calling goroutine.
+// Each product is rounded, so that every kernel set gives the same bits. grad is not changed. It runs in the calling
+// goroutine.
 //
-// Source: Loshchilov and Hutter, arXiv:1711.05101; torch.optim.AdamW.
-func AdamWUpdate(p, grad, m, v []float32, f *[9]float32) {
+// Source: Loshchilov and Hutter, arXiv:1711.05101; torch/optim/adamw.py, _single_tensor_adam.
+func AdamWUpdate(p, grad, m, v []float32, f *AdamWFactors) {
 	checkSame(len(p), len(grad))
 	checkSame(len(p), len(m))
 	checkSame(len(p), len(v))
@@ -41,6 +36,20 @@ func AdamWUpdate(p, grad, m, v []float32, f *[9]float32) {
 }
 
 //go:noinline
-func adamWStep(p, grad, m, v []float32, f *[9]float32) {
-	active.vectors.adamW(&p[0], &grad[0], &m[0], &v[0], &f[0], len(p))
+func adamWStep(p, grad, m, v []float32, f *AdamWFactors) {
+	active.vectors.adamW(&p[0], &grad[0], &m[0], &v[0], &f.Scale, len(p))
+}
+
+// adamWGeneric reads factors as AdamWFactors.
+func adamWGeneric(p, grad, m, v, factors *float32, n int) {
+	ps, gs, ms, vs, f := at(p, n), at(grad, n), at(m, n), at(v, n), at(factors, 8)
+	scale, toward, beta2, rest, root, eps, rate, keep := f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]
+	for i, pi := range ps {
+		g := float32(gs[i] * scale)
+		mi := ms[i] + float32(toward*(g-ms[i]))
+		vi := float32(beta2*vs[i]) + float32(rest*float32(g*g))
+		denom := float32(math.Sqrt(float64(vi)))/root + eps
+		ms[i], vs[i] = mi, vi
+		ps[i] = float32(pi*keep) - float32(rate*float32(mi/denom))
+	}
 }

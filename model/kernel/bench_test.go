@@ -68,7 +68,7 @@ func BenchmarkVector(b *testing.B) {
 	n := 16 << 10 // Within the second-level cache.
 	x := [][]float32{seeded(n), seeded(n), seeded(n), seeded(n), seeded(n)}
 	channel := [][]float32{seeded(64), seeded(64), seeded(64), seeded(64), seeded(64)}
-	f := AdamW{LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, GradScale: 1, Step: 3}.Factors()
+	f := AdamWFactors{Scale: 1, Toward: 0.1, Beta2: 0.999, Rest: 0.001, Root: 0.05, Eps: 1e-8, Rate: 3e-3, Keep: 1}
 	for _, c := range []struct {
 		name string
 		f    func()

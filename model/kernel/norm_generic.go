@@ -1,7 +1,5 @@
 package kernel
 
-import "math"
-
 // affineAt is x·scale + shift.
 func affineAt(x, scale, shift float32) float32 { return float32(x*scale) + shift }
 
@@ -84,18 +82,5 @@ func columnSiLUGradsGeneric(x, dy, scale, shift, first, second *float32, rows, n
 			s[j] += dh
 			q[j] += float32(dh * xs[i])
 		}
-	}
-}
-
-// adamWGeneric follows AdamWFactors: factors are clip, β1, 1−β1, β2, 1−β2, 1/√(1−β2ᵗ), ε, lr/(1−β1ᵗ), 1−lr·decay.
-func adamWGeneric(p, grad, m, v, factors *float32, n int) {
-	ps, gs, ms, vs, f := at(p, n), at(grad, n), at(m, n), at(v, n), at(factors, 9)
-	for i := range ps {
-		g := float32(gs[i] * f[0])
-		mi := float32(ms[i]*f[1]) + float32(g*f[2])
-		vi := float32(vs[i]*f[3]) + float32(float32(g*g)*f[4])
-		ms[i], vs[i] = mi, vi
-		root := float32(math.Sqrt(float64(vi)))
-		ps[i] = float32(ps[i]*f[8]) - float32(mi*f[7])/(float32(root*f[5])+f[6])
 	}
 }

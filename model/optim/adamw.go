@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"yohaku/internal/assert"
+	"yohaku/model/kernel"
 )
 
 // AdamW holds the constants of decoupled weight decay Adam (all dimensionless).
@@ -44,30 +45,28 @@ func within(key string, v float64, ok bool, rule string) error {
 //	p ← p − lr/(1−β₁ᵗ) · m/(√v/√(1−β₂ᵗ) + ε)
 //
 // All slices have one length. The arithmetic is float32, each product rounded on its own, so the
-// bits do not depend on where the caller cuts the slices or on the CPU's fused multiply-add.
+// bits do not depend on where the caller cuts the slices, nor on the kernel set.
 //
 // Source: torch/optim/adamw.py, _single_tensor_adam.
 func (a AdamW) Step(p, g, m, v []float32, step int, lr, gradScale float64) {
 	assert.That(step >= 1, "AdamW step %d counts from 1", step)
 	assert.That(len(g) == len(p) && len(m) == len(p) && len(v) == len(p), "AdamW lengths %d %d %d %d", len(p), len(g), len(m), len(v))
-	var (
-		keep   = float32(1 - lr*a.WeightDecay)
-		toward = float32(1 - a.Beta1)
-		beta2  = float32(a.Beta2)
-		rest   = float32(1 - a.Beta2)
-		root   = float32(math.Sqrt(1 - math.Pow(a.Beta2, float64(step))))
-		rate   = float32(lr / (1 - math.Pow(a.Beta1, float64(step))))
-		eps    = float32(a.Eps)
-		scale  = float32(gradScale)
-	)
-	g, m, v = g[:len(p)], m[:len(p)], v[:len(p)]
-	for i, pi := range p {
-		gi := g[i] * scale
-		mi := m[i] + float32(toward*(gi-m[i]))
-		vi := float32(beta2*v[i]) + float32(rest*float32(gi*gi))
-		denom := float32(math.Sqrt(float64(vi)))/root + eps
-		m[i], v[i] = mi, vi
-		p[i] = float32(pi*keep) - float32(rate*float32(mi/denom))
+	f := a.factors(step, lr, gradScale)
+	kernel.AdamWUpdate(p, g, m, v, &f)
+}
+
+// factors are computed in float64 and rounded once.
+func (a AdamW) factors(step int, lr, gradScale float64) kernel.AdamWFactors {
+	t := float64(step)
+	return kernel.AdamWFactors{
+		Scale:  float32(gradScale),
+		Toward: float32(1 - a.Beta1),
+		Beta2:  float32(a.Beta2),
+		Rest:   float32(1 - a.Beta2),
+		Root:   float32(math.Sqrt(1 - math.Pow(a.Beta2, t))),
+		Eps:    float32(a.Eps),
+		Rate:   float32(lr / (1 - math.Pow(a.Beta1, t))),
+		Keep:   float32(1 - lr*a.WeightDecay),
 	}
 }
 

@@ -43,6 +43,54 @@ func TestAdamWAgainstFloat64(t *testing.T) {
 	}
 }
 
+// plainStep is the specification of Step: float32, each product rounded.
+func plainStep(a AdamW, p, g, m, v []float32, step int, lr, gradScale float64) {
+	keep, toward, eps, scale := float32(1-lr*a.WeightDecay), float32(1-a.Beta1), float32(a.Eps), float32(gradScale)
+	beta2, rest := float32(a.Beta2), float32(1-a.Beta2)
+	root := float32(math.Sqrt(1 - math.Pow(a.Beta2, float64(step))))
+	rate := float32(lr / (1 - math.Pow(a.Beta1, float64(step))))
+	for i, pi := range p {
+		gi := float32(g[i] * scale)
+		m[i] += float32(toward * (gi - m[i]))
+		v[i] = float32(beta2*v[i]) + float32(rest*float32(gi*gi))
+		denom := float32(math.Sqrt(float64(v[i])))/root + eps
+		p[i] = float32(pi*keep) - float32(rate*float32(m[i]/denom))
+	}
+}
+
+// TestAdamWBits: the kernel set in use gives the bits of plain float32 arithmetic, subnormal and huge gradients included.
+func TestAdamWBits(t *testing.T) {
+	const seed, n = 7, 1003
+	r := rand.New(rand.NewPCG(seed, 0))
+	var got, want [4][]float32
+	for k := range got {
+		got[k] = make([]float32, n)
+		for i := range n {
+			if k < 2 {
+				got[k][i] = float32(r.NormFloat64())
+			}
+		}
+		want[k] = append([]float32(nil), got[k]...)
+	}
+	a := AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 1e-2}
+	for step := 1; step <= 30; step++ {
+		for i := range n {
+			got[1][i] = float32(r.NormFloat64() * math.Pow(10, float64(r.IntN(60)-45)))
+		}
+		copy(want[1], got[1])
+		lr, scale := 1e-3/float64(step), 1/float64(1+r.IntN(9))
+		a.Step(got[0], got[1], got[2], got[3], step, lr, scale)
+		plainStep(a, want[0], want[1], want[2], want[3], step, lr, scale)
+		for k := range got {
+			for i := range n {
+				if math.Float32bits(got[k][i]) != math.Float32bits(want[k][i]) {
+					t.Fatalf("seed %d, step %d: slice %d, element %d: %v, want %v", seed, step, k, i, got[k][i], want[k][i])
+				}
+			}
+		}
+	}
+}
+
 func TestAdamWDoesNotDependOnCuts(t *testing.T) {
 	const seed, n = 5, 97
 	r := rand.New(rand.NewPCG(seed, 0))

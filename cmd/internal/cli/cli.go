@@ -117,9 +117,10 @@ func Logger(w io.Writer, format string) zerolog.Logger {
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
 }
 
-// Interrupts handles the two Ctrl-C: the first closes stop, for an orderly end; the second ends
-// the process at once, which leaves nothing half-written since all writes are atomic. SIGTERM counts as well.
-func Interrupts() (stop <-chan struct{}, release func()) {
+// Interrupts handles the two Ctrl-C: the first closes stop, for an orderly end; the second calls
+// last, which must be quick and may be nil, and ends the process at once. That leaves nothing
+// half-written, since all writes are atomic. SIGTERM counts as well.
+func Interrupts(last func()) (stop <-chan struct{}, release func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	first := make(chan struct{})
@@ -129,6 +130,9 @@ func Interrupts() (stop <-chan struct{}, release func()) {
 		}
 		close(first)
 		if _, ok := <-signals; ok {
+			if last != nil {
+				last()
+			}
 			os.Exit(exitInterrupted)
 		}
 	}()

@@ -41,7 +41,7 @@ func Join(use string) *cobra.Command {
 				o.Device = "cpu"
 			}
 			o.Log = Logger(os.Stderr, format)
-			stop, release := Interrupts()
+			stop, release := Interrupts(nil)
 			defer release()
 			ctx, cancel := Until(c.Context(), stop)
 			defer cancel()

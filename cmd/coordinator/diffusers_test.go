@@ -1,0 +1,46 @@
+//go:build unix
+
+package main
+
+import (
+	"cmp"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// loadPipeline loads a pipeline and compares its UNet with the file, bit for bit.
+const loadPipeline = `
+import sys, torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
+p = StableDiffusionPipeline.from_pretrained(sys.argv[1], safety_checker=None, local_files_only=True)
+want = load_file(sys.argv[1] + "/unet/diffusion_pytorch_model.safetensors")
+base = load_file(sys.argv[2] + "/unet/diffusion_pytorch_model.safetensors")
+got = p.unet.state_dict()
+assert got.keys() == want.keys(), set(got) ^ set(want)
+for k in want:
+    assert torch.equal(got[k], want[k]), k
+assert any(not torch.equal(base[k], want[k]) for k in want), "nothing was trained"
+image = p("thing number 1", num_inference_steps=2, height=24, width=24).images[0]
+print("loaded", len(want), image.size)
+`
+
+// TestDiffusersLoadsTheResult needs a Python with diffusers: YOHAKU_VENV, by default .venv at the
+// root of the repository.
+func TestDiffusersLoadsTheResult(t *testing.T) {
+	venv := cmp.Or(os.Getenv("YOHAKU_VENV"), filepath.Join("..", "..", ".venv"))
+	python := filepath.Join(venv, "bin", "python")
+	if _, err := os.Stat(python); err != nil {
+		t.Skipf("no Python at %s: set YOHAKU_VENV to a virtual environment with diffusers, or make .venv", python)
+	}
+	c := newCluster(t)
+	c.ends(c.up("run", "--local-workers", "1", "--steps", "6"))
+	out, err := exec.Command(python, "-c", loadPipeline, filepath.Join(c.out, "run", "final"), filepath.Join("testdata", "tiny-pipeline")).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "loaded ") {
+		t.Errorf("diffusers does not load the result: %v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
