@@ -54,6 +54,9 @@ func (c *Coordinator) settle(step int) error {
 	if err := c.commitPending(step); err != nil {
 		return err
 	}
+	if step > t.handed.step {
+		c.dropHanded()
+	}
 	switch {
 	case t.step > step:
 		c.log.Warn().Int(logkey.Step, step).Int("steps_lost", t.step-step).Msg("no rank is left that holds the state, going back to the last checkpoint")

@@ -22,6 +22,7 @@ import (
 	"yohaku/internal/wire"
 	"yohaku/model/backend/cpu"
 	"yohaku/model/kernel"
+	"yohaku/worker/lifecycle"
 )
 
 // Options are what the command line decides.
@@ -288,6 +289,9 @@ func (w *Worker) rejoin(ctx context.Context) error {
 	select {
 	case <-w.again: // Of the job's last word.
 	default:
+	}
+	if r := w.resident; r != nil { // Of a log that may have been cut back since; the graph stays.
+		r.holding, r.steps = lifecycle.Holding{}, nil
 	}
 	return w.hello(ctx)
 }

@@ -21,6 +21,9 @@ func (m *Machine) form() []Effect {
 		return nil
 	}
 	step := m.furthest()
+	if step > m.donated.step {
+		m.donated = donation{} // The shell drops it too.
+	}
 	chosen := m.choose()
 	last := m.c.Steps
 	if parting := m.parting(step); m.stopping || len(chosen) == 0 && parting != nil {
@@ -32,6 +35,8 @@ func (m *Machine) form() []Effect {
 	if m.stopping && (step <= m.c.Checkpoint || len(chosen) == 0) {
 		return m.finish(Finish{})
 	}
+	all := len(chosen)
+	chosen = m.able(step, chosen)
 	if effects := m.donate(step, chosen); effects != nil {
 		return effects
 	}
@@ -52,7 +57,30 @@ func (m *Machine) form() []Effect {
 		m.nodes = append(m.nodes, n.name)
 		m.live[n.name] = true
 	}
-	return append(append(effects, m.formEffect(step, last, chosen, sources)), m.prepareFree()...)
+	effects = append(effects, m.formEffect(step, last, chosen, sources))
+	if len(chosen) < all {
+		effects = append(effects, m.pause(false)...) // The others enter at the next boundary.
+	}
+	return append(effects, m.prepareFree()...)
+}
+
+// able leaves out who needs the state of step while nobody holds it: when the sums that lead to it were
+// handed over, and their donor is gone.
+func (m *Machine) able(step int, chosen []*member) []*member {
+	if step == m.c.Checkpoint || m.donated.state && m.donated.step == step || m.holder(step) != nil {
+		return chosen
+	}
+	return slices.DeleteFunc(chosen, func(n *member) bool { return m.source(n, step) == LoadState })
+}
+
+// holder is a member that stands at step, or nil.
+func (m *Machine) holder(step int) *member {
+	for _, n := range m.members {
+		if n.holding.Loaded && n.holding.Applied == step {
+			return n
+		}
+	}
+	return nil
 }
 
 // furthest is the step that training can go on at: where the furthest member stands, what was
@@ -132,9 +160,8 @@ func (m *Machine) donate(step int, chosen []*member) []Effect {
 	}
 	donor := m.sumsHolder(step)
 	if donor == nil { // Nobody wants sums then, and the state was not handed over yet: somebody holds it.
-		at := slices.IndexFunc(m.members, func(n *member) bool { return n.holding.Loaded && n.holding.Applied == step })
-		assert.That(at >= 0, "step %d is nowhere", step)
-		donor = m.members[at]
+		donor = m.holder(step)
+		assert.That(donor != nil, "step %d is nowhere", step)
 	}
 	m.donor, m.asked = donor.name, want
 	return []Effect{Donate{Node: donor.name, Step: step, State: want.state, Sums: want.sums}}

@@ -16,6 +16,8 @@ type Config struct {
 	SaveEvery    int
 
 	Kills, Joins, Freezes, Cuts, GivenUp, Leaves int
+	ReduceKills                                  int     // Kills of a rank while complete sums are on their way.
+	Stop                                         bool    // Asked for halfway.
 	LossRate                                     float64 // Of answers; the question arrived.
 }
 
@@ -85,6 +87,13 @@ func (s *cluster) verdict() error {
 		return fmt.Errorf("nothing happens any more at step %d of %d", k.step, s.Steps)
 	case k.err != nil:
 		return fmt.Errorf("training ended with: %w", k.err)
+	case s.Stop && s.result.Digest == s.want[k.checkpoint.step]:
+		for _, n := range k.m.Members() {
+			if h := k.holdings[n]; h.Loaded && h.Applied > k.checkpoint.step {
+				return fmt.Errorf("stopped with a checkpoint of step %d, though %s holds %d", k.checkpoint.step, n, h.Applied)
+			}
+		}
+		return nil
 	case k.checkpoint.step != s.Steps || s.result.Digest != s.want[s.Steps]:
 		return fmt.Errorf("ended at step %d with digest %x, want step %d with %x", k.checkpoint.step, s.result.Digest, s.Steps, s.want[s.Steps])
 	case len(k.log) != s.Steps:

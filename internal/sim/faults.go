@@ -2,11 +2,17 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
+
+	"yohaku/coordinator/rendezvous"
 )
 
 // scheduleFaults draws when what happens.
 func (s *cluster) scheduleFaults() {
+	if s.Stop {
+		s.after(s.between(faultsBegin, s.lastFault()), func() { s.coord.feed(rendezvous.StopRequested{}) })
+	}
 	for _, fault := range []struct {
 		n int
 		f func()
@@ -44,6 +50,23 @@ func (s *cluster) each(what string, f func(*worker)) {
 	w := well[s.rng.IntN(len(well))]
 	s.note("%s %s", what, w.name)
 	f(w)
+}
+
+// killWithin kills a rank of the ring while the outcome of an operation is on its way.
+func (r *ring) killWithin(kind string) {
+	s := r.s
+	if kind == "word" || s.ReduceKills == 0 || s.now < faultsBegin || !s.chance(0.15) {
+		return
+	}
+	s.ReduceKills--
+	w := r.members[s.rng.IntN(len(r.members))]
+	s.after(s.between(time.Millisecond, 20*time.Millisecond), func() {
+		others := slices.ContainsFunc(s.workers, func(o *worker) bool { return o != w && !o.dead && !o.frozen && !o.cut && !o.leaving })
+		if !w.dead && others {
+			s.note("kill %s while %s are on their way", w.name, kind)
+			w.kill()
+		}
+	})
 }
 
 // birth starts a worker, of some speed.

@@ -80,6 +80,7 @@ func (r *ring) join(rank int, key opKey, part any, then func(parts any, err erro
 	op.parts[rank], op.waiting[rank] = part, then
 	if !slices.Contains(op.parts, nil) {
 		r.deliver(op)
+		r.killWithin(key.kind)
 	}
 	r.watch(rank, op)
 }

@@ -19,7 +19,7 @@ func config(seed uint64) Config {
 	return Config{
 		Seed: seed, Workers: 2 + r.IntN(6), Steps: 12 + r.IntN(20), MicroBatches: 1 + r.IntN(12), SaveEvery: r.IntN(3) * 5,
 		Kills: r.IntN(5), Joins: r.IntN(5), Freezes: r.IntN(3), Cuts: r.IntN(3), GivenUp: r.IntN(2), Leaves: r.IntN(3),
-		LossRate: 0.01 * float64(r.IntN(3)),
+		ReduceKills: r.IntN(4), Stop: r.IntN(8) == 0, LossRate: 0.01 * float64(r.IntN(3)),
 	}
 }
 
@@ -44,7 +44,7 @@ func TestFaultsChangeNoBit(t *testing.T) {
 		taken, kept, rewinds, generations = taken+result.Taken, kept+result.Kept, rewinds+result.Rewinds, generations+result.Generations
 	}
 	t.Logf("%d clusters, %d generations, %d times sums taken, %d micro-batches kept, %d times back to a checkpoint", *runs, generations, taken, kept, rewinds)
-	if *runs >= 200 && (taken == 0 || kept == 0 || rewinds == 0 || generations < uint64(2**runs)) {
+	if *runs >= 200 && (taken < *runs/10 || kept == 0 || rewinds == 0 || generations < uint64(2**runs)) {
 		t.Error("the faults do not reach what they are to reach")
 	}
 }

@@ -67,7 +67,11 @@ func (w *worker) exit() {
 	w.s.after(50*time.Millisecond, func() { w.s.coord.lost(w.name) })
 }
 
-func (w *worker) hello() { w.report(report{hello: true}, nil) }
+// hello begins anew: what is in memory belongs to a log that may have been cut back since.
+func (w *worker) hello() {
+	w.holding, w.steps = lifecycle.Holding{}, nil
+	w.report(report{hello: true}, nil)
+}
 
 // report tells the coordinator, again and again until it has answered; then goes on.
 func (w *worker) report(r report, then func(error)) {
