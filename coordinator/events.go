@@ -107,7 +107,7 @@ func (c *Coordinator) next(ctx context.Context) (event, error) {
 			ev.lost = c.localNode(exit.name, exit.pid)
 		case ev = <-c.inbox:
 		}
-		ev = c.routeEvent(ctx, ev)
+		ev = c.routeEvent(ev)
 		if !c.accept(ev) {
 			continue
 		}

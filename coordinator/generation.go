@@ -54,7 +54,7 @@ func (c *Coordinator) settle(step int) error {
 	if err := c.commitPending(step); err != nil {
 		return err
 	}
-	if step > t.handed.step {
+	if step != t.handed.step {
 		c.dropHanded()
 	}
 	switch {

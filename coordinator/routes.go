@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,16 +44,18 @@ func (c *Coordinator) tryPost(ev event) {
 
 // routeEvent turns the news of a route into a loss, if it is one. A worker that was given up and is
 // back is told to say hello again.
-func (c *Coordinator) routeEvent(ctx context.Context, ev event) event {
+func (c *Coordinator) routeEvent(ev event) event {
 	switch {
 	case ev.cut != "":
 		if !slices.ContainsFunc(c.bus.Peers(), func(p bus.Peer) bool { return p.Name == ev.cut }) {
 			return event{lost: ev.cut}
 		}
 	case ev.back != "" && c.gone[ev.back]:
-		if err := c.order(ctx, ev.back, wire.Order{Hello: true}); err != nil {
-			c.log.Debug().Str(logkey.Node, ev.back).Err(err).Msg("worker is back and does not answer yet")
-		}
+		c.senders.Go(func() {
+			if err := c.order(c.sending, ev.back, wire.Order{Hello: true}); err != nil {
+				c.log.Debug().Str(logkey.Node, ev.back).Err(err).Msg("worker is back and does not answer yet")
+			}
+		})
 	}
 	return ev
 }

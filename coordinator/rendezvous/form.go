@@ -21,8 +21,8 @@ func (m *Machine) form() []Effect {
 		return nil
 	}
 	step := m.furthest()
-	if step > m.donated.step {
-		m.donated = donation{} // The shell drops it too.
+	if step != m.donated.step {
+		m.donated = donation{} // The shell drops it too: nobody can use it, and the log goes on without it.
 	}
 	chosen := m.choose()
 	last := m.c.Steps

@@ -241,7 +241,9 @@ func (k *coordinator) form(f rendezvous.Form) {
 // settle makes the log that of step.
 func (k *coordinator) settle(step int) {
 	k.commitPending(step)
-	k.dropHanded(step)
+	if step != k.handed.step {
+		k.handed.state, k.handed.sums = nil, nil
+	}
 	if k.step < step {
 		k.s.broken("steps %d to %d were taken and nobody reports them", k.step+1, step)
 	}
@@ -280,12 +282,7 @@ func (k *coordinator) keepStep(s stepReport) {
 	}
 	k.step = s.step
 	k.log = append(k.log, s.step)
-	k.dropHanded(k.step)
-}
-
-// dropHanded drops what was handed over for a step that is behind.
-func (k *coordinator) dropHanded(step int) {
-	if step > k.handed.step {
+	if k.step > k.handed.step {
 		k.handed.state, k.handed.sums = nil, nil
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 var (
 	oneSeed = flag.Int64("sim.seed", -1, "play this seed only, and show what happens")
-	runs    = flag.Int("sim.runs", 300, "how many seeds to play")
+	runs    = flag.Int("sim.runs", 1000, "how many seeds to play")
 )
 
 // config draws a cluster and its faults from a seed.
