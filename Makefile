@@ -1,13 +1,19 @@
 # Everything that people and machines run here. `make test` is what CI runs.
 GO ?= go
-VENV ?= .venv
+# Python with the peer's packages; the benchmarks read the same variable.
+YOHAKU_VENV ?= .venv
+export YOHAKU_VENV
+# Rows of the benchmarks: a regular expression on work/dtype.
+BENCH ?=
+# More flags of bin/bench: -turns 3, -profile DIR, -list.
+BENCHFLAGS ?=
 # go vet and the tests are pinned by go.mod; the linter by this line.
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: test build vet cross generate lint bench bench-deps golden
+.PHONY: test build vet cross generate check-generate lint bench bench-kernels bench-deps golden
 
-test: vet cross ## All that must hold before a change lands.
+test: vet cross check-generate ## All that must hold before a change lands.
 	$(GO) test -timeout 25m ./...
 
 build: ## Both commands into bin/.
@@ -23,11 +29,22 @@ cross: ## The default build is pure Go: it compiles for every platform.
 generate: ## Assembly anew from its generator.
 	$(GO) generate ./model/kernel
 
+check-generate: ## The committed assembly is what its generator writes.
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	mkdir "$$tmp/kernel" && cp -r go.mod model/kernel/doc.go model/kernel/gen "$$tmp/kernel" && \
+	(cd "$$tmp/kernel" && $(GO) generate doc.go) && \
+	for f in kernel_amd64.s kernel_amd64.go; do cmp "$$tmp/kernel/$$f" "model/kernel/$$f" || \
+		{ echo "model/kernel/$$f is not what its generator writes; run make generate and commit the result"; exit 1; }; done
+
 lint: ## The linter of .golangci.yml; each rule there has its reason.
 	$(GO) run $(GOLANGCI) run
 
 bench-deps: ## Python with the peer's packages, for the benchmarks that compare.
-	python3 -m venv $(VENV) && $(VENV)/bin/pip install -q torch diffusers transformers
+	python3 -m venv $(YOHAKU_VENV) && $(YOHAKU_VENV)/bin/pip install -q torch diffusers transformers
 
-bench: ## Time the engine.
+bench: ## Time the engine beside PyTorch: kernels and training steps. BENCH=step-L is the large one, of minutes and 17 GB.
+	$(GO) build -o bin/bench ./cmd/bench
+	bin/bench -bench '$(BENCH)' $(BENCHFLAGS)
+
+bench-kernels: ## Go's own benchmarks.
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./model/...

@@ -14,7 +14,7 @@ var canMount = sync.OnceValue(func() bool {
 	if err != nil {
 		return false
 	}
-	defer os.RemoveAll(dir) // Only a mount point.
+	defer func() { _ = os.RemoveAll(dir) }() // Only a mount point.
 	if syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k") != nil {
 		return false
 	}

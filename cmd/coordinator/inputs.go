@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"yohaku/coordinator/config"
@@ -33,7 +32,7 @@ type model struct {
 	folder     *checkpoint.Folder
 	resolution int // Of its pictures.
 	factor     int // Picture sides must be multiples of it.
-	scheduler  string
+	scheduler  diffusion.Config
 }
 
 // openModel opens a pipeline folder, the built-in one when path is empty, and checks all of its
@@ -78,7 +77,7 @@ func (m *model) check() error {
 	if err != nil {
 		return err
 	}
-	m.scheduler = schedule.Class
+	m.scheduler = schedule
 	m.factor = autoencoder.Factor() * network.Factor()
 	m.resolution = network.SampleSize.Height * autoencoder.Factor()
 	for _, part := range []string{"unet", "vae", "text_encoder"} {
@@ -100,15 +99,15 @@ func (m *model) checkTokenizer() error {
 	return nil
 }
 
-// fallbackSampler samples models whose own scheduler has no sampler here.
+// fallbackSampler samples models whose own scheduler, or a value in its file, has no sampler here.
 const fallbackSampler = "DDIMScheduler"
 
 // sampler is the scheduler class to sample with, empty when it is the model's own.
 func (m *model) sampler() string {
-	if slices.Contains(diffusion.SamplerClasses(), m.scheduler) {
-		return ""
+	if m.scheduler.CheckSampler() != nil {
+		return fallbackSampler
 	}
-	return fallbackSampler
+	return ""
 }
 
 // checkWeights reads the headers of a part's weights, which finds files that are cut or lie.

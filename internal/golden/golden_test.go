@@ -87,7 +87,7 @@ func TestParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]string{
-		"06_schedulers":         {"DDIM", "DDPM"},
+		"06_schedulers":         {"DDIM", "DDPM", "DPMSolverMultistep", "EulerAncestralDiscrete", "EulerDiscrete", "PNDM"},
 		"07a_train_sd":          {"mapo_epsilon", "mapo_v_prediction"},
 		"10_pair_preprocessing": {""},
 	} {

@@ -30,8 +30,9 @@ const (
 	SampleType  = "sample"       // x₀
 )
 
-// Config is what this package reads of a scheduler_config.json, with diffusers' keys and the
-// defaults of its DDPMScheduler.
+// Config is what this package reads of a scheduler_config.json, with diffusers' keys. Values that
+// the file lacks are nil or "" where diffusers' defaults differ between classes, so that a file of
+// one class may be sampled as another.
 type Config struct {
 	Class string `json:"-"` // _class_name, "" when the file has none.
 
@@ -44,21 +45,68 @@ type Config struct {
 	PredictionType      string     `json:"prediction_type"`
 	PredictEpsilon      *bool      `json:"predict_epsilon"` // Old files' way to say epsilon or sample.
 	UseFlowSigmas       bool       `json:"use_flow_sigmas"`
-	TimestepSpacing     string     `json:"timestep_spacing"` // leading, trailing or linspace.
-	StepsOffset         int        `json:"steps_offset"`
-	SetAlphaToOne       bool       `json:"set_alpha_to_one"`
-	ClipSample          bool       `json:"clip_sample"`
-	ClipSampleRange     float64    `json:"clip_sample_range"`
-	VarianceType        *string    `json:"variance_type"`
-	Thresholding        bool       `json:"thresholding"`
+
+	// Only for sampling.
+	TimestepSpacing string  `json:"timestep_spacing"` // leading, trailing or linspace; "" is the class's default.
+	StepsOffset     int     `json:"steps_offset"`
+	SetAlphaToOne   *bool   `json:"set_alpha_to_one"` // DDIM, nil is true; PNDM, nil is false.
+	SkipPRKSteps    bool    `json:"skip_prk_steps"`   // PNDM.
+	ClipSample      bool    `json:"clip_sample"`      // DDIM and DDPM.
+	ClipSampleRange float64 `json:"clip_sample_range"`
+	VarianceType    *string `json:"variance_type"`
+	Thresholding    bool    `json:"thresholding"`
+
+	// Noise levels of the Euler samplers and DPM-Solver.
+	UseKarrasSigmas      *bool    `json:"use_karras_sigmas"`
+	UseExponentialSigmas *bool    `json:"use_exponential_sigmas"`
+	UseBetaSigmas        *bool    `json:"use_beta_sigmas"`
+	UseLuLambdas         *bool    `json:"use_lu_lambdas"`
+	SigmaMin             *float64 `json:"sigma_min"`
+	SigmaMax             *float64 `json:"sigma_max"`
+	FinalSigmasType      string   `json:"final_sigmas_type"` // zero or sigma_min.
+	InterpolationType    string   `json:"interpolation_type"`
+	TimestepType         string   `json:"timestep_type"`
+	LambdaMinClipped     number   `json:"lambda_min_clipped"`
+
+	// DPM-Solver.
+	SolverOrder     int    `json:"solver_order"`
+	AlgorithmType   string `json:"algorithm_type"`
+	SolverType      string `json:"solver_type"`
+	LowerOrderFinal bool   `json:"lower_order_final"`
+	EulerAtFinal    bool   `json:"euler_at_final"`
 }
 
 // Default returns the configuration of an empty file of that class.
 func Default(class string) Config {
 	return Config{
 		Class: class, NumTrainTimesteps: 1000, BetaStart: 0.0001, BetaEnd: 0.02, BetaSchedule: "linear",
-		PredictionType: Epsilon, TimestepSpacing: "leading", SetAlphaToOne: true, ClipSample: true, ClipSampleRange: 1,
+		PredictionType: Epsilon, ClipSample: true, ClipSampleRange: 1,
+		FinalSigmasType: "zero", InterpolationType: "linear", TimestepType: "discrete", LambdaMinClipped: number(math.Inf(-1)),
+		SolverOrder: 2, AlgorithmType: "dpmsolver++", SolverType: "midpoint", LowerOrderFinal: true,
 	}
+}
+
+// number is a float64 that also reads the strings that quoteBareNumbers makes.
+type number float64
+
+// UnmarshalJSON reads a JSON number, "NaN", "Infinity" or "-Infinity".
+func (n *number) UnmarshalJSON(data []byte) error {
+	var f float64
+	if err := json.Unmarshal(data, &f); err == nil && string(data) != "null" {
+		*n = number(f)
+		return nil
+	}
+	switch string(data) {
+	case `"NaN"`:
+		*n = number(math.NaN())
+	case `"Infinity"`:
+		*n = number(math.Inf(1))
+	case `"-Infinity"`:
+		*n = number(math.Inf(-1))
+	default:
+		return errors.New("want a number")
+	}
+	return nil
 }
 
 // trainable lists diffusers' scheduler classes whose files hold a schedule of betas.
@@ -72,12 +120,9 @@ var trainable = []string{
 
 // inert lists the keys of those classes that bear on neither training nor the samplers here.
 var inert = []string{
-	"skip_prk_steps", "dynamic_thresholding_ratio", "sample_max_value", "interpolation_type", "use_karras_sigmas",
-	"use_exponential_sigmas", "use_beta_sigmas", "sigma_min", "sigma_max", "timestep_type", "final_sigmas_type",
-	"solver_order", "algorithm_type", "solver_type", "lower_order_final", "euler_at_final", "use_lu_lambdas", "flow_shift",
-	"lambda_min_clipped", "use_dynamic_shifting", "time_shift_type", "noise_sampler_seed", "predict_x0", "disable_corrector",
-	"solver_p", "original_inference_steps", "timestep_scaling", "predictor_order", "corrector_order", "tau_func",
-	"tensor_format", "shift_terminal",
+	"dynamic_thresholding_ratio", "sample_max_value", "flow_shift", "use_dynamic_shifting", "time_shift_type",
+	"noise_sampler_seed", "predict_x0", "disable_corrector", "solver_p", "original_inference_steps", "timestep_scaling",
+	"predictor_order", "corrector_order", "tau_func", "tensor_format", "shift_terminal",
 }
 
 // ReadConfig reads scheduler_config.json of the folder dir within fsys.
@@ -149,9 +194,6 @@ func (c Config) validate(name string) error {
 }
 
 func beta(b float64) bool { return b > 0 && b < 1 && !math.IsNaN(b) }
-
-// errNoSampler begins the message for a class that cannot be sampled with.
-var errNoSampler = errors.New("no sampler for this scheduler class")
 
 // quoteBareNumbers turns the bare NaN, Infinity and -Infinity outside of strings, which Python
 // writes and JSON lacks, into strings.

@@ -3,6 +3,7 @@ package diffusion
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -53,6 +54,9 @@ func TestParseConfigRefusesByName(t *testing.T) {
 		`{"beta_end":1}`:                                          `"beta_end"`,
 		`{"trained_betas":[0.1,0.2]}`:                             `"trained_betas"`,
 		`{"trained_betas":[0.1,2],"num_train_timesteps":2}`:       `"trained_betas": value 2: beta 1`,
+		`{"lambda_min_clipped":"low"}`:                            `"lambda_min_clipped"`,
+		`{"lambda_min_clipped":null}`:                             `"lambda_min_clipped"`,
+		`{"use_karras_sigmas":1}`:                                 `"use_karras_sigmas"`,
 		`{"trained_betas":"x"}`:                                   `"trained_betas"`,
 	} {
 		if _, err := ParseConfig([]byte(file)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
@@ -69,14 +73,15 @@ func TestParseConfigRefusesByName(t *testing.T) {
 }
 
 func TestNewSamplerRefusesByName(t *testing.T) {
-	large, log := "fixed_large_log", "fixed_small_log"
+	const dpm = "DPMSolverMultistepScheduler"
+	large, log, yes := "fixed_large_log", "fixed_small_log", true
 	for _, c := range []struct {
 		want   string
 		steps  int
 		eta    float64
 		change func(*Config)
 	}{
-		{`no sampler for this scheduler class: "EulerDiscreteScheduler"; supported: [DDIMScheduler DDPMScheduler]`, 10, 0, func(c *Config) { c.Class = "EulerDiscreteScheduler" }},
+		{`no sampler for this scheduler class: "HeunDiscreteScheduler"; supported: [DDIMScheduler DDPMScheduler DPMSolverMultistepScheduler `, 10, 0, func(c *Config) { c.Class = "HeunDiscreteScheduler" }},
 		{"sampling steps must be between 1 and num_train_timesteps = 1000, got 0", 0, 0, func(*Config) {}},
 		{"got 1001", 1001, 0, func(*Config) {}},
 		{`"timestep_spacing": value "random"`, 10, 0, func(c *Config) { c.TimestepSpacing = "random" }},
@@ -86,6 +91,22 @@ func TestNewSamplerRefusesByName(t *testing.T) {
 		{"visit timestep 1000, outside 0 to 999", 1000, 0, func(c *Config) { c.StepsOffset = 1 }},
 		{"eta must be between 0 and 1, got 2", 10, 2, func(*Config) {}},
 		{`"variance_type": value "fixed_large_log"`, 10, 0, func(c *Config) { c.Class, c.VarianceType = "DDPMScheduler", &large }},
+		{`"prediction_type": value "sample"`, 10, 0, func(c *Config) { c.Class, c.PredictionType = "PNDMScheduler", SampleType }},
+		{`"prediction_type": value "sample"`, 10, 0, func(c *Config) { c.Class, c.PredictionType = "EulerAncestralDiscreteScheduler", SampleType }},
+		{`"rescale_betas_zero_snr"`, 10, 0, func(c *Config) { c.Class, c.RescaleBetasZeroSNR = "PNDMScheduler", true }},
+		{"needs at least 4 steps, got 3", 3, 0, func(c *Config) { c.Class = "PNDMScheduler" }},
+		{`"interpolation_type": value "log_linear"`, 10, 0, func(c *Config) { c.Class, c.InterpolationType = "EulerDiscreteScheduler", "log_linear" }},
+		{`"timestep_type": value "continuous"`, 10, 0, func(c *Config) { c.Class, c.TimestepType = "EulerDiscreteScheduler", "continuous" }},
+		{`"use_beta_sigmas"`, 10, 0, func(c *Config) { c.Class, c.UseBetaSigmas = "EulerDiscreteScheduler", &yes }},
+		{`"sigma_min": value 0`, 10, 0, func(c *Config) { c.Class, c.SigmaMin = "EulerDiscreteScheduler", new(float64) }},
+		{`"use_exponential_sigmas"`, 10, 0, func(c *Config) { c.Class, c.UseExponentialSigmas, c.UseKarrasSigmas = dpm, &yes, &yes }},
+		{`"algorithm_type": value "sde-dpmsolver"`, 10, 0, func(c *Config) { c.Class, c.AlgorithmType = dpm, "sde-dpmsolver" }},
+		{`"final_sigmas_type": value "zero"`, 10, 0, func(c *Config) { c.Class, c.AlgorithmType = dpm, "dpmsolver" }},
+		{`"solver_order": value 3`, 10, 0, func(c *Config) { c.Class, c.AlgorithmType, c.SolverOrder = dpm, "sde-dpmsolver++", 3 }},
+		{`"solver_order": value 4`, 10, 0, func(c *Config) { c.Class, c.SolverOrder = dpm, 4 }},
+		{`"solver_type": value "bh2"`, 10, 0, func(c *Config) { c.Class, c.SolverType = dpm, "bh2" }},
+		{`"variance_type"`, 10, 0, func(c *Config) { c.Class, c.VarianceType = dpm, &large }},
+		{"1000 steps give noise level 1 the sigma", 1000, 0, func(c *Config) { c.Class, c.TimestepSpacing = dpm, "leading" }},
 		{"has no image at timestep 999", 10, 0, func(c *Config) { c.RescaleBetasZeroSNR, c.TimestepSpacing = true, "trailing" }},
 	} {
 		config := Default("DDIMScheduler")
@@ -144,17 +165,26 @@ func TestTargetsAndInverse(t *testing.T) {
 	x, noise := []float32{0.3, -0.5, 0.9}, []float32{1.2, -0.1, 0.4}
 	for _, class := range SamplerClasses() {
 		for _, prediction := range []string{Epsilon, VPrediction, SampleType} {
-			c := Default(class)
-			c.PredictionType, c.TimestepSpacing = prediction, "trailing"
+			if !slices.Contains(classes[class].predictions, prediction) {
+				continue
+			}
+			c, one := Default(class), true
+			c.PredictionType, c.TimestepSpacing, c.SetAlphaToOne, c.SkipPRKSteps = prediction, "trailing", &one, true
 			s, err := NewSampler(c, 1, SamplerOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			at := s.Timesteps()[0]
+			at := int(s.Timesteps()[0])
 			noisy, target := make([]float32, 3), make([]float32, 3)
 			c.Schedule().AddNoise(noisy, x, noise, at)
 			c.Schedule().Target(target, x, noise, at)
-			s.Step(0, target, noisy, make([]float32, 3))
+			if s.InitNoiseSigma() > 1 { // Its samples are not scaled to unit variance.
+				root, _ := c.Schedule().roots(at)
+				for i := range noisy {
+					noisy[i] /= root
+				}
+			}
+			s.Start().Step(0, target, noisy, make([]float32, 3))
 			for i := range x {
 				if math.Abs(float64(noisy[i]-x[i])) > 2e-4 { // √ᾱ is 0.006 at the last timestep.
 					t.Errorf("%s, %s: got %v, want %v", class, prediction, noisy, x)
@@ -166,6 +196,9 @@ func TestTargetsAndInverse(t *testing.T) {
 
 func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(`{"_class_name":"DDIMScheduler","lambda_min_clipped":-Infinity,"trained_betas":[0.1],"num_train_timesteps":1}`), 10)
+	f.Add([]byte(`{"_class_name":"PNDMScheduler"}`), 7)
+	f.Add([]byte(`{"_class_name":"EulerAncestralDiscreteScheduler","rescale_betas_zero_snr":true}`), 3)
+	f.Add([]byte(`{"_class_name":"DPMSolverMultistepScheduler","lambda_min_clipped":-5,"use_karras_sigmas":true,"solver_order":3,"final_sigmas_type":"sigma_min"}`), 9)
 	f.Add([]byte(`{"\\":"NaN","beta_start":NaN}`), 1)
 	f.Fuzz(func(t *testing.T, data []byte, steps int) {
 		c, err := ParseConfig(data)
@@ -180,9 +213,9 @@ func FuzzParseConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		x := []float32{1}
+		x, walk := []float32{1}, sampler.Start()
 		for i := range sampler.Timesteps() {
-			sampler.Step(i, []float32{0.5}, x, []float32{0.1})
+			walk.Step(i, []float32{0.5}, x, []float32{0.1})
 		}
 	})
 }

@@ -14,19 +14,33 @@ type ddpm struct {
 	fixedLarge bool
 }
 
-func newDDPM(c Config, w walk) (Sampler, error) {
-	variance := "fixed_small"
-	if c.VarianceType != nil {
-		variance = *c.VarianceType
+func newDDPM(c Config, steps int, _ SamplerOptions) (Sampler, error) {
+	w, err := newWalk(c, steps, rounded(c.timesteps(steps)))
+	if err != nil {
+		return nil, err
 	}
-	k := config.Checker{Class: c.Class}
+	return &ddpm{walk: w, fixedLarge: c.variance() == "fixed_large"}, nil
+}
+
+func checkDDPM(c Config, k *config.Checker) {
+	checkClipping(c, k)
 	// learned and learned_range need a network with twice the channels; fixed_large_log takes
 	// the root of a negative number in diffusers.
-	k.OneOf("variance_type", variance, "fixed_small", "fixed_small_log", "fixed_large")
-	return &ddpm{walk: w, fixedLarge: variance == "fixed_large"}, k.Err()
+	k.OneOf("variance_type", c.variance(), "fixed_small", "fixed_small_log", "fixed_large")
+}
+
+// variance is DDPM's variance_type.
+func (c Config) variance() string {
+	if c.VarianceType == nil {
+		return "fixed_small"
+	}
+	return *c.VarianceType
 }
 
 func (d *ddpm) NeedsNoise(i int) bool { return d.timesteps[i] > 0 }
+
+// Start returns d itself: a step needs nothing of the steps before.
+func (d *ddpm) Start() Trajectory { return d }
 
 // previous returns ᾱ at the step after i, 1 after the last.
 func (d *ddpm) previous(i int) float32 {
@@ -52,9 +66,7 @@ func (d *ddpm) Step(i int, prediction, x, noise []float32) {
 		x[j] = float32(toOriginal*d.clipped(x0[j])) + float32(toCurrent*xj)
 	}
 	if d.NeedsNoise(i) {
-		for j, n := range noise[:len(x)] {
-			x[j] += float32(sigma * n)
-		}
+		addNoise(x, sigma, noise)
 	}
 }
 

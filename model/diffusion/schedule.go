@@ -55,8 +55,9 @@ func (c Config) betas() []float32 {
 	return squaredCosine(c.NumTrainTimesteps)
 }
 
-// linspace32 returns n numbers from start to end, both included, counted from the nearer end in
-// float32, as torch.linspace does.
+// linspace32 returns n numbers from start to end, both included, counted from the nearer end. Step
+// and ends are float32, and each number is rounded once, as torch.linspace does with fused
+// multiplication and addition.
 func linspace32(start, end float64, n int) []float32 {
 	first, last := float32(start), float32(end)
 	out := make([]float32, n)
@@ -67,9 +68,9 @@ func linspace32(start, end float64, n int) []float32 {
 	step := (last - first) / float32(n-1)
 	for i := range out {
 		if i < n/2 {
-			out[i] = first + float32(step*float32(i))
+			out[i] = float32(float64(first) + float64(step)*float64(i))
 		} else {
-			out[i] = last - float32(step*float32(n-1-i))
+			out[i] = float32(float64(last) - float64(step)*float64(n-1-i))
 		}
 	}
 	return out

@@ -44,7 +44,7 @@ func (n *attention) packForGrad(s *Scratch, head, q0, nq int) {
 	Scale(w.qRows, w.qRows, n.Scale)
 	n.packQueryRows(s, w.doRows, do, q0, nq)
 	n.packQueries(s, w.o, o, q0, nq)
-	n.set.vectors.columnGrads(&w.o[0], &w.do[0], &w.part[0], &w.sum[0], n.Dim, n.set.nr, 4*n.set.nr)
+	n.set.vectors.columnDots(&w.do[0], &w.o[0], &w.sum[0], n.Dim, n.set.nr, 4*n.set.nr)
 	for i := range w.largest {
 		w.largest[i] = math.MaxFloat32 // For columns without a query.
 	}

@@ -17,6 +17,18 @@ func attentionGradGeneric(s, dp, logSum, dot *float32, rows, n int) {
 	}
 }
 
+func columnDotsGeneric(a, b, dot *float32, rows, n, stride int) {
+	d, ld := at(dot, n), stride/4
+	clear(d)
+	as, bs := at(a, (rows-1)*ld+n), at(b, (rows-1)*ld+n)
+	for r := range rows {
+		row := bs[r*ld:][:n]
+		for j, v := range as[r*ld:][:n] {
+			d[j] += float32(v * row[j])
+		}
+	}
+}
+
 func columnMaxGeneric(x, first *float32, rows, n, stride int) {
 	m, ld := at(first, n), stride/4
 	xs := at(x, (rows-1)*ld+n)

@@ -67,6 +67,7 @@ func seeded(n int) []float32 { return random(rand.New(rand.NewPCG(1, 3)), n) }
 func BenchmarkVector(b *testing.B) {
 	n := 16 << 10 // Within the second-level cache.
 	x := [][]float32{seeded(n), seeded(n), seeded(n), seeded(n), seeded(n)}
+	sums := [][]float64{make([]float64, n), make([]float64, n)}
 	channel := [][]float32{seeded(64), seeded(64), seeded(64), seeded(64), seeded(64)}
 	f := AdamWFactors{Scale: 1, Toward: 0.1, Beta2: 0.999, Rest: 0.001, Root: 0.05, Eps: 1e-8, Rate: 3e-3, Keep: 1}
 	for _, c := range []struct {
@@ -88,9 +89,15 @@ func BenchmarkVector(b *testing.B) {
 		{"SoftmaxGrad", func() { SoftmaxGrad(x[0], x[1], x[2], 0.3) }},
 		{"Affine64", func() { Affine(x[0], x[1], channel[0], channel[1]) }},
 		{"AffineSiLU64", func() { AffineSiLU(x[0], x[1], channel[0], channel[1]) }},
-		{"AffineSiLUGrad64", func() { AffineSiLUGrad(x[0], x[1], x[2], channel[0], channel[1], channel[2], channel[3], channel[4]) }},
-		{"ColumnSums64", func() { ColumnSums(channel[0], channel[1], x[0]) }},
-		{"ColumnSiLUGrads64", func() { ColumnSiLUGrads(channel[0], channel[1], x[0], x[1], channel[2], channel[3]) }},
+		{"AffineSiLUGrad64", func() { AffineSiLUGrad(x[0], x[1], x[2], channel[0], channel[1]) }},
+		{"AffineGrad64", func() { AffineGrad(x[0], x[1], x[2], channel[0], channel[1], channel[2]) }},
+		{"GEGLU", func() { GEGLU(x[0], x[1], x[2]) }},
+		{"GEGLUGrad", func() { GEGLUGrad(x[0], x[1], x[2], x[3], x[4]) }},
+		{"ColumnSums64", func() { ColumnSums(sums[0][:64], x[0]) }},
+		{"ColumnSquares64", func() { ColumnSquares(sums[0][:64], sums[1][:64], x[0]) }},
+		{"ColumnProducts64", func() { ColumnProducts(sums[0][:64], sums[1][:64], x[0], x[1]) }},
+		{"Moments", func() { Moments(x[0]) }},
+		{"LayerNormGrad", func() { LayerNormGrad(x[0], sums[0], sums[1], x[1], x[2], x[3], 0.1, 1.7) }},
 		{"AdamW", func() { AdamWUpdate(x[0], x[1], x[2], x[3], &f) }},
 	} {
 		b.Run(c.name, func(b *testing.B) { measure(b, float64(n), "Gel/s", c.f) })

@@ -845,6 +845,16 @@ func gelu512(dst *float32, x *float32, n int)
 //go:noescape
 func geluGrad512(dx *float32, x *float32, dy *float32, n int)
 
+// quickGELU512 computes dst = x/(1+exp(−1.702·x)).
+//
+//go:noescape
+func quickGELU512(dst *float32, x *float32, n int)
+
+// quickGELUGrad512 computes dx = dy·silu′(1.702·x).
+//
+//go:noescape
+func quickGELUGrad512(dx *float32, x *float32, dy *float32, n int)
+
 // expSum512 computes dst = exp(scale·x − shift) and its sum in 16 lanes.
 //
 //go:noescape
@@ -854,6 +864,16 @@ func expSum512(dst *float32, x *float32, n int, scale float32, shift float32) fl
 //
 //go:noescape
 func softmaxGrad512(dx *float32, p *float32, dp *float32, n int, dot float32, scale float32)
+
+// geglu512 computes dst = x·gelu(gate).
+//
+//go:noescape
+func geglu512(dst *float32, x *float32, gate *float32, n int)
+
+// gegluGrad512 computes dx = dy·gelu(gate) and dgate = dy·(x·gelu′(gate)).
+//
+//go:noescape
+func gegluGrad512(dx *float32, dgate *float32, x *float32, gate *float32, dy *float32, n int)
 
 // affine512 computes dst = x·scale + shift, scale and shift by column.
 //
@@ -870,15 +890,35 @@ func affineSiLU512(dst *float32, x *float32, scale *float32, shift *float32, row
 //go:noescape
 func affineGrad512(dx *float32, x *float32, dy *float32, a *float32, b *float32, c *float32, rows int, n int)
 
-// affineSiLUGrad512 computes dx = dh·a + x·b + c, by column, for dh = dy·silu′(x·scale + shift).
+// affineSiLUGrad512 computes dh = dy·silu′(x·scale + shift), scale and shift by column.
 //
 //go:noescape
-func affineSiLUGrad512(dx *float32, x *float32, dy *float32, scale *float32, shift *float32, a *float32, b *float32, c *float32, rows int, n int)
+func affineSiLUGrad512(dh *float32, x *float32, dy *float32, scale *float32, shift *float32, rows int, n int)
 
 // normRow512 computes dst = (x − mean)·rstd·gamma + beta.
 //
 //go:noescape
 func normRow512(dst *float32, x *float32, gamma *float32, beta *float32, n int, mean float32, rstd float32)
+
+// laneSum512 sums x in 8 lanes.
+//
+//go:noescape
+func laneSum512(x *float32, n int) float64
+
+// laneSquares512 sums (x − mean)² in 8 lanes.
+//
+//go:noescape
+func laneSquares512(x *float32, n int, mean float64) float64
+
+// layerNormSums512 adds dy to dbeta and dy·x̂ to dgamma, and sums gamma·dy and gamma·dy·x̂ in 8 lanes.
+//
+//go:noescape
+func layerNormSums512(dbeta *float64, dgamma *float64, x *float32, dy *float32, gamma *float32, n int, mean float32, rstd float32) (float64, float64)
+
+// layerNormGrad512 computes dx = rstd·(gamma·dy − sum − x̂·product).
+//
+//go:noescape
+func layerNormGrad512(dx *float32, x *float32, dy *float32, gamma *float32, n int, mean float32, rstd float32, sum float32, product float32)
 
 // scaleColumns512 computes x = x·factor, factor by column.
 //
@@ -890,20 +930,25 @@ func scaleColumns512(x *float32, factor *float32, rows int, n int)
 //go:noescape
 func attentionGrad512(s *float32, dp *float32, logSum *float32, dot *float32, rows int, n int)
 
-// columnSums512 computes first = Σ x and second = Σ x², by column, rows in ascending order.
+// columnSums512 computes sum = Σ x, by column, rows in ascending order.
 //
 //go:noescape
-func columnSums512(x *float32, first *float32, second *float32, rows int, n int, stride int)
+func columnSums512(x *float32, sum *float64, rows int, n int, stride int)
 
-// columnGrads512 computes first = Σ dy and second = Σ dy·x, by column, rows in ascending order.
+// columnSquares512 computes sum = Σ x and square = Σ x², by column, rows in ascending order.
 //
 //go:noescape
-func columnGrads512(x *float32, dy *float32, first *float32, second *float32, rows int, n int, stride int)
+func columnSquares512(x *float32, sum *float64, square *float64, rows int, n int, stride int)
 
-// columnSiLUGrads512 computes first = Σ dh and second = Σ dh·x, by column, rows in ascending order, for dh = dy·silu′(x·scale + shift).
+// columnProducts512 computes sum = Σ dy and product = Σ dy·x, by column, rows in ascending order.
 //
 //go:noescape
-func columnSiLUGrads512(x *float32, dy *float32, scale *float32, shift *float32, first *float32, second *float32, rows int, n int, stride int)
+func columnProducts512(dy *float32, x *float32, sum *float64, product *float64, rows int, n int, stride int)
+
+// columnDots512 computes dot = Σ a·b, by column, rows in ascending order, each product rounded.
+//
+//go:noescape
+func columnDots512(a *float32, b *float32, dot *float32, rows int, n int, stride int)
 
 // columnMax512 computes first = max(first, x), by column.
 //
@@ -980,6 +1025,16 @@ func gelu256(dst *float32, x *float32, n int)
 //go:noescape
 func geluGrad256(dx *float32, x *float32, dy *float32, n int)
 
+// quickGELU256 computes dst = x/(1+exp(−1.702·x)).
+//
+//go:noescape
+func quickGELU256(dst *float32, x *float32, n int)
+
+// quickGELUGrad256 computes dx = dy·silu′(1.702·x).
+//
+//go:noescape
+func quickGELUGrad256(dx *float32, x *float32, dy *float32, n int)
+
 // expSum256 computes dst = exp(scale·x − shift) and its sum in 16 lanes.
 //
 //go:noescape
@@ -989,6 +1044,16 @@ func expSum256(dst *float32, x *float32, n int, scale float32, shift float32) fl
 //
 //go:noescape
 func softmaxGrad256(dx *float32, p *float32, dp *float32, n int, dot float32, scale float32)
+
+// geglu256 computes dst = x·gelu(gate).
+//
+//go:noescape
+func geglu256(dst *float32, x *float32, gate *float32, n int)
+
+// gegluGrad256 computes dx = dy·gelu(gate) and dgate = dy·(x·gelu′(gate)).
+//
+//go:noescape
+func gegluGrad256(dx *float32, dgate *float32, x *float32, gate *float32, dy *float32, n int)
 
 // affine256 computes dst = x·scale + shift, scale and shift by column.
 //
@@ -1005,15 +1070,35 @@ func affineSiLU256(dst *float32, x *float32, scale *float32, shift *float32, row
 //go:noescape
 func affineGrad256(dx *float32, x *float32, dy *float32, a *float32, b *float32, c *float32, rows int, n int)
 
-// affineSiLUGrad256 computes dx = dh·a + x·b + c, by column, for dh = dy·silu′(x·scale + shift).
+// affineSiLUGrad256 computes dh = dy·silu′(x·scale + shift), scale and shift by column.
 //
 //go:noescape
-func affineSiLUGrad256(dx *float32, x *float32, dy *float32, scale *float32, shift *float32, a *float32, b *float32, c *float32, rows int, n int)
+func affineSiLUGrad256(dh *float32, x *float32, dy *float32, scale *float32, shift *float32, rows int, n int)
 
 // normRow256 computes dst = (x − mean)·rstd·gamma + beta.
 //
 //go:noescape
 func normRow256(dst *float32, x *float32, gamma *float32, beta *float32, n int, mean float32, rstd float32)
+
+// laneSum256 sums x in 8 lanes.
+//
+//go:noescape
+func laneSum256(x *float32, n int) float64
+
+// laneSquares256 sums (x − mean)² in 8 lanes.
+//
+//go:noescape
+func laneSquares256(x *float32, n int, mean float64) float64
+
+// layerNormSums256 adds dy to dbeta and dy·x̂ to dgamma, and sums gamma·dy and gamma·dy·x̂ in 8 lanes.
+//
+//go:noescape
+func layerNormSums256(dbeta *float64, dgamma *float64, x *float32, dy *float32, gamma *float32, n int, mean float32, rstd float32) (float64, float64)
+
+// layerNormGrad256 computes dx = rstd·(gamma·dy − sum − x̂·product).
+//
+//go:noescape
+func layerNormGrad256(dx *float32, x *float32, dy *float32, gamma *float32, n int, mean float32, rstd float32, sum float32, product float32)
 
 // scaleColumns256 computes x = x·factor, factor by column.
 //
@@ -1025,20 +1110,25 @@ func scaleColumns256(x *float32, factor *float32, rows int, n int)
 //go:noescape
 func attentionGrad256(s *float32, dp *float32, logSum *float32, dot *float32, rows int, n int)
 
-// columnSums256 computes first = Σ x and second = Σ x², by column, rows in ascending order.
+// columnSums256 computes sum = Σ x, by column, rows in ascending order.
 //
 //go:noescape
-func columnSums256(x *float32, first *float32, second *float32, rows int, n int, stride int)
+func columnSums256(x *float32, sum *float64, rows int, n int, stride int)
 
-// columnGrads256 computes first = Σ dy and second = Σ dy·x, by column, rows in ascending order.
+// columnSquares256 computes sum = Σ x and square = Σ x², by column, rows in ascending order.
 //
 //go:noescape
-func columnGrads256(x *float32, dy *float32, first *float32, second *float32, rows int, n int, stride int)
+func columnSquares256(x *float32, sum *float64, square *float64, rows int, n int, stride int)
 
-// columnSiLUGrads256 computes first = Σ dh and second = Σ dh·x, by column, rows in ascending order, for dh = dy·silu′(x·scale + shift).
+// columnProducts256 computes sum = Σ dy and product = Σ dy·x, by column, rows in ascending order.
 //
 //go:noescape
-func columnSiLUGrads256(x *float32, dy *float32, scale *float32, shift *float32, first *float32, second *float32, rows int, n int, stride int)
+func columnProducts256(dy *float32, x *float32, sum *float64, product *float64, rows int, n int, stride int)
+
+// columnDots256 computes dot = Σ a·b, by column, rows in ascending order, each product rounded.
+//
+//go:noescape
+func columnDots256(a *float32, b *float32, dot *float32, rows int, n int, stride int)
 
 // columnMax256 computes first = max(first, x), by column.
 //

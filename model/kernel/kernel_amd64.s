@@ -21894,23 +21894,24 @@ done:
 // func sum512(x *float32, n int) float32
 // Requires: AVX, AVX512F, SSE
 TEXT ·sum512(SB), NOSPLIT, $0-20
-	MOVQ    x+0(FP), DI
-	MOVQ    n+8(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	MOVL    $0x00000001, AX
-	SHLL    CL, AX
-	DECL    AX
-	KMOVW   AX, K1
-	MOVQ    DX, CX
-	SHLQ    $0x02, CX
-	MOVQ    CX, R13
-	ANDQ    $-64, R13
-	VPXORD  Z8, Z8, Z8
-	XORQ    AX, AX
-	CMPQ    AX, R13
-	JGE     partial
-	PCALIGN $0x10
+	MOVQ     x+0(FP), DI
+	MOVQ     n+8(FP), DX
+	MOVQ     DX, CX
+	ANDQ     $0x0f, CX
+	MOVL     $0x00000001, AX
+	SHLL     CL, AX
+	DECL     AX
+	KMOVW    AX, K1
+	KSHIFTRW $0x08, K1, K2
+	MOVQ     DX, CX
+	SHLQ     $0x02, CX
+	MOVQ     CX, R13
+	ANDQ     $-64, R13
+	VPXORD   Z8, Z8, Z8
+	XORQ     AX, AX
+	CMPQ     AX, R13
+	JGE      partial
+	PCALIGN  $0x10
 
 whole:
 	VMOVUPS (DI)(AX*1), Z0
@@ -21941,24 +21942,25 @@ done:
 // func dot512(a *float32, b *float32, n int) float32
 // Requires: AVX, AVX512F, SSE
 TEXT ·dot512(SB), NOSPLIT, $0-28
-	MOVQ    a+0(FP), DI
-	MOVQ    b+8(FP), SI
-	MOVQ    n+16(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	MOVL    $0x00000001, AX
-	SHLL    CL, AX
-	DECL    AX
-	KMOVW   AX, K1
-	MOVQ    DX, CX
-	SHLQ    $0x02, CX
-	MOVQ    CX, R13
-	ANDQ    $-64, R13
-	VPXORD  Z8, Z8, Z8
-	XORQ    AX, AX
-	CMPQ    AX, R13
-	JGE     partial
-	PCALIGN $0x10
+	MOVQ     a+0(FP), DI
+	MOVQ     b+8(FP), SI
+	MOVQ     n+16(FP), DX
+	MOVQ     DX, CX
+	ANDQ     $0x0f, CX
+	MOVL     $0x00000001, AX
+	SHLL     CL, AX
+	DECL     AX
+	KMOVW    AX, K1
+	KSHIFTRW $0x08, K1, K2
+	MOVQ     DX, CX
+	SHLQ     $0x02, CX
+	MOVQ     CX, R13
+	ANDQ     $-64, R13
+	VPXORD   Z8, Z8, Z8
+	XORQ     AX, AX
+	CMPQ     AX, R13
+	JGE      partial
+	PCALIGN  $0x10
 
 whole:
 	VMOVUPS (DI)(AX*1), Z0
@@ -21993,24 +21995,25 @@ done:
 // func largest512(x *float32, n int) float32
 // Requires: AVX, AVX512F, SSE
 TEXT ·largest512(SB), NOSPLIT, $0-20
-	MOVQ    x+0(FP), DI
-	MOVQ    n+8(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	MOVL    $0x00000001, AX
-	SHLL    CL, AX
-	DECL    AX
-	KMOVW   AX, K1
-	MOVQ    DX, CX
-	SHLQ    $0x02, CX
-	MOVQ    CX, R13
-	ANDQ    $-64, R13
-	VMOVUPS constantff7fffff<>+0(SB), Z31
-	VMOVUPS Z31, Z8
-	XORQ    AX, AX
-	CMPQ    AX, R13
-	JGE     partial
-	PCALIGN $0x10
+	MOVQ     x+0(FP), DI
+	MOVQ     n+8(FP), DX
+	MOVQ     DX, CX
+	ANDQ     $0x0f, CX
+	MOVL     $0x00000001, AX
+	SHLL     CL, AX
+	DECL     AX
+	KMOVW    AX, K1
+	KSHIFTRW $0x08, K1, K2
+	MOVQ     DX, CX
+	SHLQ     $0x02, CX
+	MOVQ     CX, R13
+	ANDQ     $-64, R13
+	VMOVUPS  constantff7fffff<>+0(SB), Z31
+	VMOVUPS  Z31, Z8
+	XORQ     AX, AX
+	CMPQ     AX, R13
+	JGE      partial
+	PCALIGN  $0x10
 
 whole:
 	VMOVUPS (DI)(AX*1), Z0
@@ -23236,6 +23239,275 @@ DATA constant3ecc422a<>+56(SB)/4, $0x3ecc422a
 DATA constant3ecc422a<>+60(SB)/4, $0x3ecc422a
 GLOBL constant3ecc422a<>(SB), RODATA|NOPTR, $64
 
+// func quickGELU512(dst *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·quickGELU512(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    n+16(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constant42b00000<>+0(SB), Z31
+	VMOVUPS constantc2b00000<>+0(SB), Z30
+	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
+	VMOVUPS constant4b400000<>+0(SB), Z28
+	VMOVUPS constant3f318000<>+0(SB), Z27
+	VMOVUPS constantb95e8083<>+0(SB), Z26
+	VMOVUPS constant3f800000<>+0(SB), Z25
+	VMOVUPS constant39506967<>+0(SB), Z24
+	VMOVUPS constant3ab743ce<>+0(SB), Z23
+	VMOVUPS constant3c088908<>+0(SB), Z22
+	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
+	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
+	VMOVUPS constant3f000000<>+0(SB), Z19
+	VMOVUPS constant3fd9db23<>+0(SB), Z18
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMULPS  Z18, Z0, Z4
+	VPXORD  Z3, Z3, Z3
+	VSUBPS  Z4, Z3, Z3
+	VMOVUPS Z31, Z2
+	VMINPS  Z3, Z2, Z3
+	VMOVUPS Z30, Z2
+	VMAXPS  Z3, Z2, Z3
+	VMULPS  Z29, Z3, Z2
+	VADDPS  Z28, Z2, Z2
+	VSUBPS  Z28, Z2, Z1
+	VPSLLD  $0x17, Z2, Z2
+	VPADDD  Z25, Z2, Z2
+	VMULPS  Z27, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z26, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z24, Z3, Z1
+	VADDPS  Z23, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z22, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z21, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z20, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z19, Z1, Z1
+	VMULPS  Z3, Z3, Z13
+	VMULPS  Z13, Z1, Z1
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VDIVPS  Z1, Z0, Z1
+	VMOVUPS Z1, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMULPS    Z18, Z0, Z4
+	VPXORD    Z3, Z3, Z3
+	VSUBPS    Z4, Z3, Z3
+	VMOVUPS   Z31, Z2
+	VMINPS    Z3, Z2, Z3
+	VMOVUPS   Z30, Z2
+	VMAXPS    Z3, Z2, Z3
+	VMULPS    Z29, Z3, Z2
+	VADDPS    Z28, Z2, Z2
+	VSUBPS    Z28, Z2, Z1
+	VPSLLD    $0x17, Z2, Z2
+	VPADDD    Z25, Z2, Z2
+	VMULPS    Z27, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z26, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z24, Z3, Z1
+	VADDPS    Z23, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z22, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z21, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z20, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z19, Z1, Z1
+	VMULPS    Z3, Z3, Z13
+	VMULPS    Z13, Z1, Z1
+	VADDPS    Z3, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VDIVPS    Z1, Z0, Z1
+	VMOVUPS   Z1, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA constant3fd9db23<>+0(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+4(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+8(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+12(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+16(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+20(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+24(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+28(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+32(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+36(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+40(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+44(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+48(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+52(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+56(SB)/4, $0x3fd9db23
+DATA constant3fd9db23<>+60(SB)/4, $0x3fd9db23
+GLOBL constant3fd9db23<>(SB), RODATA|NOPTR, $64
+
+// func quickGELUGrad512(dx *float32, x *float32, dy *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·quickGELUGrad512(SB), NOSPLIT, $0-32
+	MOVQ    dx+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    dy+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constant42b00000<>+0(SB), Z31
+	VMOVUPS constantc2b00000<>+0(SB), Z30
+	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
+	VMOVUPS constant4b400000<>+0(SB), Z28
+	VMOVUPS constant3f318000<>+0(SB), Z27
+	VMOVUPS constantb95e8083<>+0(SB), Z26
+	VMOVUPS constant3f800000<>+0(SB), Z25
+	VMOVUPS constant39506967<>+0(SB), Z24
+	VMOVUPS constant3ab743ce<>+0(SB), Z23
+	VMOVUPS constant3c088908<>+0(SB), Z22
+	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
+	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
+	VMOVUPS constant3f000000<>+0(SB), Z19
+	VMOVUPS constant3fd9db23<>+0(SB), Z18
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VMULPS  Z18, Z0, Z0
+	VMOVUPS (BX)(AX*1), Z4
+	VPXORD  Z3, Z3, Z3
+	VSUBPS  Z0, Z3, Z3
+	VMOVUPS Z31, Z2
+	VMINPS  Z3, Z2, Z3
+	VMOVUPS Z30, Z2
+	VMAXPS  Z3, Z2, Z3
+	VMULPS  Z29, Z3, Z2
+	VADDPS  Z28, Z2, Z2
+	VSUBPS  Z28, Z2, Z1
+	VPSLLD  $0x17, Z2, Z2
+	VPADDD  Z25, Z2, Z2
+	VMULPS  Z27, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z26, Z1, Z13
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z24, Z3, Z1
+	VADDPS  Z23, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z22, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z21, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z20, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z19, Z1, Z1
+	VMULPS  Z3, Z3, Z13
+	VMULPS  Z13, Z1, Z1
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMULPS  Z2, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMOVUPS Z25, Z2
+	VDIVPS  Z1, Z2, Z1
+	VSUBPS  Z1, Z2, Z3
+	VMULPS  Z0, Z3, Z3
+	VADDPS  Z2, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMULPS  Z3, Z4, Z4
+	VMOVUPS Z4, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VMULPS    Z18, Z0, Z0
+	VMOVUPS.Z (BX)(AX*1), K1, Z4
+	VPXORD    Z3, Z3, Z3
+	VSUBPS    Z0, Z3, Z3
+	VMOVUPS   Z31, Z2
+	VMINPS    Z3, Z2, Z3
+	VMOVUPS   Z30, Z2
+	VMAXPS    Z3, Z2, Z3
+	VMULPS    Z29, Z3, Z2
+	VADDPS    Z28, Z2, Z2
+	VSUBPS    Z28, Z2, Z1
+	VPSLLD    $0x17, Z2, Z2
+	VPADDD    Z25, Z2, Z2
+	VMULPS    Z27, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z26, Z1, Z13
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z24, Z3, Z1
+	VADDPS    Z23, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z22, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z21, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z20, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z19, Z1, Z1
+	VMULPS    Z3, Z3, Z13
+	VMULPS    Z13, Z1, Z1
+	VADDPS    Z3, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMOVUPS   Z25, Z2
+	VDIVPS    Z1, Z2, Z1
+	VSUBPS    Z1, Z2, Z3
+	VMULPS    Z0, Z3, Z3
+	VADDPS    Z2, Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VMULPS    Z3, Z4, Z4
+	VMOVUPS   Z4, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
 // func expSum512(dst *float32, x *float32, n int, scale float32, shift float32) float32
 // Requires: AVX, AVX512F, SSE
 TEXT ·expSum512(SB), NOSPLIT, $0-36
@@ -23252,6 +23524,7 @@ TEXT ·expSum512(SB), NOSPLIT, $0-36
 	SHLL         CL, AX
 	DECL         AX
 	KMOVW        AX, K1
+	KSHIFTRW     $0x08, K1, K2
 	MOVQ         DX, CX
 	SHLQ         $0x02, CX
 	MOVQ         CX, R13
@@ -23410,6 +23683,328 @@ partial:
 	VMULPS    Z0, Z1, Z1
 	VMULPS    Z11, Z1, Z1
 	VMOVUPS   Z1, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geglu512(dst *float32, x *float32, gate *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·geglu512(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    gate+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constant40800000<>+0(SB), Z31
+	VMOVUPS constantc0800000<>+0(SB), Z30
+	VMOVUPS constant3f3504f3<>+0(SB), Z29
+	VMOVUPS constant3f000000<>+0(SB), Z28
+	VMOVUPS constantaf95df0b<>+0(SB), Z27
+	VMOVUPS constant32edffee<>+0(SB), Z26
+	VMOVUPS constantb60cff51<>+0(SB), Z25
+	VMOVUPS constantb86ec2d2<>+0(SB), Z24
+	VMOVUPS constantba40ac63<>+0(SB), Z23
+	VMOVUPS constantbb41a1f6<>+0(SB), Z22
+	VMOVUPS constantbc83dbd4<>+0(SB), Z21
+	VMOVUPS constantb77460cd<>+0(SB), Z20
+	VMOVUPS constantb95fbd29<>+0(SB), Z19
+	VMOVUPS constantbadc924e<>+0(SB), Z18
+	VMOVUPS constantbbf19bf8<>+0(SB), Z17
+	VMOVUPS constantbc69b6a7<>+0(SB), Z16
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (BX)(AX*1), Z0
+	VMULPS  Z29, Z0, Z2
+	VMOVUPS Z31, Z3
+	VMINPS  Z2, Z3, Z2
+	VMOVUPS Z30, Z3
+	VMAXPS  Z2, Z3, Z2
+	VMULPS  Z2, Z2, Z3
+	VMULPS  Z27, Z3, Z1
+	VADDPS  Z26, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z24, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z23, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z22, Z1, Z1
+	VMULPS  Z3, Z1, Z1
+	VADDPS  Z21, Z1, Z1
+	VMULPS  Z20, Z3, Z13
+	VADDPS  Z19, Z13, Z13
+	VMULPS  Z3, Z13, Z13
+	VADDPS  Z18, Z13, Z13
+	VMULPS  Z3, Z13, Z13
+	VADDPS  Z17, Z13, Z13
+	VMULPS  Z3, Z13, Z13
+	VADDPS  Z16, Z13, Z13
+	VMULPS  Z2, Z1, Z1
+	VDIVPS  Z13, Z1, Z1
+	VMULPS  Z28, Z1, Z1
+	VADDPS  Z28, Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS (SI)(AX*1), Z2
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (BX)(AX*1), K1, Z0
+	VMULPS    Z29, Z0, Z2
+	VMOVUPS   Z31, Z3
+	VMINPS    Z2, Z3, Z2
+	VMOVUPS   Z30, Z3
+	VMAXPS    Z2, Z3, Z2
+	VMULPS    Z2, Z2, Z3
+	VMULPS    Z27, Z3, Z1
+	VADDPS    Z26, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z24, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z23, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z22, Z1, Z1
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z21, Z1, Z1
+	VMULPS    Z20, Z3, Z13
+	VADDPS    Z19, Z13, Z13
+	VMULPS    Z3, Z13, Z13
+	VADDPS    Z18, Z13, Z13
+	VMULPS    Z3, Z13, Z13
+	VADDPS    Z17, Z13, Z13
+	VMULPS    Z3, Z13, Z13
+	VADDPS    Z16, Z13, Z13
+	VMULPS    Z2, Z1, Z1
+	VDIVPS    Z13, Z1, Z1
+	VMULPS    Z28, Z1, Z1
+	VADDPS    Z28, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS.Z (SI)(AX*1), K1, Z2
+	VMULPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gegluGrad512(dx *float32, dgate *float32, x *float32, gate *float32, dy *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·gegluGrad512(SB), NOSPLIT, $0-48
+	MOVQ    dx+0(FP), DI
+	MOVQ    dgate+8(FP), SI
+	MOVQ    x+16(FP), BX
+	MOVQ    gate+24(FP), R8
+	MOVQ    dy+32(FP), R9
+	MOVQ    n+40(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	MOVL    $0x00000001, AX
+	SHLL    CL, AX
+	DECL    AX
+	KMOVW   AX, K1
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VMOVUPS constant42b00000<>+0(SB), Z31
+	VMOVUPS constantc2b00000<>+0(SB), Z30
+	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
+	VMOVUPS constant4b400000<>+0(SB), Z28
+	VMOVUPS constant3f318000<>+0(SB), Z27
+	VMOVUPS constantb95e8083<>+0(SB), Z26
+	VMOVUPS constant3f800000<>+0(SB), Z25
+	VMOVUPS constant39506967<>+0(SB), Z24
+	VMOVUPS constant3ab743ce<>+0(SB), Z23
+	VMOVUPS constant3c088908<>+0(SB), Z22
+	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
+	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
+	VMOVUPS constant3f000000<>+0(SB), Z19
+	VMOVUPS constant3ecc422a<>+0(SB), Z18
+	VMOVUPS constant40800000<>+0(SB), Z17
+	VMOVUPS constantc0800000<>+0(SB), Z16
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (R8)(AX*1), Z0
+	VMULPS  constant3f3504f3<>+0(SB), Z0, Z1
+	VMOVUPS Z17, Z2
+	VMINPS  Z1, Z2, Z1
+	VMOVUPS Z16, Z2
+	VMAXPS  Z1, Z2, Z1
+	VMULPS  Z1, Z1, Z2
+	VMULPS  constantaf95df0b<>+0(SB), Z2, Z5
+	VADDPS  constant32edffee<>+0(SB), Z5, Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  constantb60cff51<>+0(SB), Z5, Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  constantb86ec2d2<>+0(SB), Z5, Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  constantba40ac63<>+0(SB), Z5, Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  constantbb41a1f6<>+0(SB), Z5, Z5
+	VMULPS  Z2, Z5, Z5
+	VADDPS  constantbc83dbd4<>+0(SB), Z5, Z5
+	VMULPS  constantb77460cd<>+0(SB), Z2, Z13
+	VADDPS  constantb95fbd29<>+0(SB), Z13, Z13
+	VMULPS  Z2, Z13, Z13
+	VADDPS  constantbadc924e<>+0(SB), Z13, Z13
+	VMULPS  Z2, Z13, Z13
+	VADDPS  constantbbf19bf8<>+0(SB), Z13, Z13
+	VMULPS  Z2, Z13, Z13
+	VADDPS  constantbc69b6a7<>+0(SB), Z13, Z13
+	VMULPS  Z1, Z5, Z5
+	VDIVPS  Z13, Z5, Z5
+	VMULPS  constant3f000000<>+0(SB), Z5, Z5
+	VADDPS  constant3f000000<>+0(SB), Z5, Z5
+	VMULPS  Z0, Z5, Z6
+	VMULPS  Z0, Z0, Z1
+	VMULPS  constant3f000000<>+0(SB), Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VSUBPS  Z1, Z2, Z1
+	VMOVUPS Z31, Z3
+	VMINPS  Z1, Z3, Z1
+	VMOVUPS Z30, Z3
+	VMAXPS  Z1, Z3, Z1
+	VMULPS  Z29, Z1, Z3
+	VADDPS  Z28, Z3, Z3
+	VSUBPS  Z28, Z3, Z2
+	VPSLLD  $0x17, Z3, Z3
+	VPADDD  Z25, Z3, Z3
+	VMULPS  Z27, Z2, Z13
+	VSUBPS  Z13, Z1, Z1
+	VMULPS  Z26, Z2, Z13
+	VSUBPS  Z13, Z1, Z1
+	VMULPS  Z24, Z1, Z2
+	VADDPS  Z23, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  Z22, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  Z21, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  Z20, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VADDPS  constant3f000000<>+0(SB), Z2, Z2
+	VMULPS  Z1, Z1, Z13
+	VMULPS  Z13, Z2, Z2
+	VADDPS  Z1, Z2, Z2
+	VADDPS  Z25, Z2, Z2
+	VMULPS  Z3, Z2, Z2
+	VMULPS  Z18, Z2, Z2
+	VMULPS  Z0, Z2, Z2
+	VADDPS  Z2, Z5, Z5
+	VMOVUPS (BX)(AX*1), Z1
+	VMULPS  Z5, Z1, Z1
+	VMOVUPS (R9)(AX*1), Z4
+	VMULPS  Z4, Z1, Z1
+	VMULPS  Z4, Z6, Z6
+	VMOVUPS Z6, (DI)(AX*1)
+	VMOVUPS Z1, (SI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (R8)(AX*1), K1, Z0
+	VMULPS    constant3f3504f3<>+0(SB), Z0, Z1
+	VMOVUPS   Z17, Z2
+	VMINPS    Z1, Z2, Z1
+	VMOVUPS   Z16, Z2
+	VMAXPS    Z1, Z2, Z1
+	VMULPS    Z1, Z1, Z2
+	VMULPS    constantaf95df0b<>+0(SB), Z2, Z5
+	VADDPS    constant32edffee<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    constantb60cff51<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    constantb86ec2d2<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    constantba40ac63<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    constantbb41a1f6<>+0(SB), Z5, Z5
+	VMULPS    Z2, Z5, Z5
+	VADDPS    constantbc83dbd4<>+0(SB), Z5, Z5
+	VMULPS    constantb77460cd<>+0(SB), Z2, Z13
+	VADDPS    constantb95fbd29<>+0(SB), Z13, Z13
+	VMULPS    Z2, Z13, Z13
+	VADDPS    constantbadc924e<>+0(SB), Z13, Z13
+	VMULPS    Z2, Z13, Z13
+	VADDPS    constantbbf19bf8<>+0(SB), Z13, Z13
+	VMULPS    Z2, Z13, Z13
+	VADDPS    constantbc69b6a7<>+0(SB), Z13, Z13
+	VMULPS    Z1, Z5, Z5
+	VDIVPS    Z13, Z5, Z5
+	VMULPS    constant3f000000<>+0(SB), Z5, Z5
+	VADDPS    constant3f000000<>+0(SB), Z5, Z5
+	VMULPS    Z0, Z5, Z6
+	VMULPS    Z0, Z0, Z1
+	VMULPS    constant3f000000<>+0(SB), Z1, Z1
+	VPXORD    Z2, Z2, Z2
+	VSUBPS    Z1, Z2, Z1
+	VMOVUPS   Z31, Z3
+	VMINPS    Z1, Z3, Z1
+	VMOVUPS   Z30, Z3
+	VMAXPS    Z1, Z3, Z1
+	VMULPS    Z29, Z1, Z3
+	VADDPS    Z28, Z3, Z3
+	VSUBPS    Z28, Z3, Z2
+	VPSLLD    $0x17, Z3, Z3
+	VPADDD    Z25, Z3, Z3
+	VMULPS    Z27, Z2, Z13
+	VSUBPS    Z13, Z1, Z1
+	VMULPS    Z26, Z2, Z13
+	VSUBPS    Z13, Z1, Z1
+	VMULPS    Z24, Z1, Z2
+	VADDPS    Z23, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    Z22, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    Z21, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    Z20, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VADDPS    constant3f000000<>+0(SB), Z2, Z2
+	VMULPS    Z1, Z1, Z13
+	VMULPS    Z13, Z2, Z2
+	VADDPS    Z1, Z2, Z2
+	VADDPS    Z25, Z2, Z2
+	VMULPS    Z3, Z2, Z2
+	VMULPS    Z18, Z2, Z2
+	VMULPS    Z0, Z2, Z2
+	VADDPS    Z2, Z5, Z5
+	VMOVUPS.Z (BX)(AX*1), K1, Z1
+	VMULPS    Z5, Z1, Z1
+	VMOVUPS.Z (R9)(AX*1), K1, Z4
+	VMULPS    Z4, Z1, Z1
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS   Z6, K1, (DI)(AX*1)
+	VMOVUPS   Z1, K1, (SI)(AX*1)
 
 done:
 	VZEROUPPER
@@ -23668,18 +24263,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func affineSiLUGrad512(dx *float32, x *float32, dy *float32, scale *float32, shift *float32, a *float32, b *float32, c *float32, rows int, n int)
+// func affineSiLUGrad512(dh *float32, x *float32, dy *float32, scale *float32, shift *float32, rows int, n int)
 // Requires: AVX, AVX512F
-TEXT ·affineSiLUGrad512(SB), NOSPLIT, $0-80
-	MOVQ    dx+0(FP), DI
+TEXT ·affineSiLUGrad512(SB), NOSPLIT, $0-56
+	MOVQ    dh+0(FP), DI
 	MOVQ    x+8(FP), SI
 	MOVQ    dy+16(FP), BX
 	MOVQ    scale+24(FP), R8
 	MOVQ    shift+32(FP), R9
-	MOVQ    a+40(FP), R10
-	MOVQ    b+48(FP), R11
-	MOVQ    c+56(FP), R12
-	MOVQ    n+72(FP), DX
+	MOVQ    n+48(FP), DX
 	MOVQ    DX, CX
 	ANDQ    $0x0f, CX
 	MOVL    $0x00000001, AX
@@ -23703,7 +24295,7 @@ TEXT ·affineSiLUGrad512(SB), NOSPLIT, $0-80
 	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
 	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
 	VMOVUPS constant3f000000<>+0(SB), Z19
-	MOVQ    rows+64(FP), DX
+	MOVQ    rows+40(FP), DX
 
 row:
 	XORQ    AX, AX
@@ -23756,13 +24348,6 @@ whole:
 	VADDPS  Z2, Z3, Z3
 	VMULPS  Z1, Z3, Z3
 	VMULPS  Z3, Z4, Z4
-	VMOVUPS (R10)(AX*1), Z6
-	VMULPS  Z6, Z4, Z4
-	VMOVUPS (R11)(AX*1), Z6
-	VMULPS  Z6, Z5, Z5
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS (R12)(AX*1), Z6
-	VADDPS  Z6, Z4, Z4
 	VMOVUPS Z4, (DI)(AX*1)
 	ADDQ    $0x40, AX
 	CMPQ    AX, R13
@@ -23815,13 +24400,6 @@ partial:
 	VADDPS    Z2, Z3, Z3
 	VMULPS    Z1, Z3, Z3
 	VMULPS    Z3, Z4, Z4
-	VMOVUPS.Z (R10)(AX*1), K1, Z6
-	VMULPS    Z6, Z4, Z4
-	VMOVUPS.Z (R11)(AX*1), K1, Z6
-	VMULPS    Z6, Z5, Z5
-	VADDPS    Z5, Z4, Z4
-	VMOVUPS.Z (R12)(AX*1), K1, Z6
-	VADDPS    Z6, Z4, Z4
 	VMOVUPS   Z4, K1, (DI)(AX*1)
 
 done:
@@ -23884,6 +24462,303 @@ partial:
 	VMOVUPS.Z (R8)(AX*1), K1, Z1
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func laneSum512(x *float32, n int) float64
+// Requires: AVX, AVX512F, SSE2
+TEXT ·laneSum512(SB), NOSPLIT, $0-24
+	MOVQ     x+0(FP), DI
+	MOVQ     n+8(FP), DX
+	MOVQ     DX, CX
+	ANDQ     $0x0f, CX
+	MOVL     $0x00000001, AX
+	SHLL     CL, AX
+	DECL     AX
+	KMOVW    AX, K1
+	KSHIFTRW $0x08, K1, K2
+	MOVQ     DX, CX
+	SHLQ     $0x02, CX
+	MOVQ     CX, R13
+	ANDQ     $-64, R13
+	VPXORD   Z6, Z6, Z6
+	VPXORD   Z7, Z7, Z7
+	XORQ     AX, AX
+	CMPQ     AX, R13
+	JGE      partial
+	PCALIGN  $0x10
+
+whole:
+	VCVTPS2PD (DI)(AX*1), Z0
+	VADDPD    Z0, Z6, Z6
+	VCVTPS2PD 32(DI)(AX*1), Z0
+	VADDPD    Z0, Z6, Z6
+	ADDQ      $0x40, AX
+	CMPQ      AX, R13
+	JLT       whole
+
+partial:
+	CMPQ        AX, CX
+	JGE         done
+	VCVTPS2PD.Z (DI)(AX*1), K1, Z0
+	VADDPD      Z0, Z6, Z6
+	VCVTPS2PD.Z 32(DI)(AX*1), K2, Z0
+	VADDPD      Z0, Z6, Z6
+
+done:
+	VEXTRACTF64X4 $0x01, Z6, Y7
+	VADDPD        Y7, Y6, Y0
+	VHADDPD       Y0, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X7
+	VADDPD        X7, X0, X0
+	MOVSD         X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func laneSquares512(x *float32, n int, mean float64) float64
+// Requires: AVX, AVX512F, SSE2
+TEXT ·laneSquares512(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), DI
+	MOVSD        mean+16(FP), X0
+	VBROADCASTSD X0, Z10
+	MOVQ         n+8(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	MOVL         $0x00000001, AX
+	SHLL         CL, AX
+	DECL         AX
+	KMOVW        AX, K1
+	KSHIFTRW     $0x08, K1, K2
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VCVTPS2PD (DI)(AX*1), Z0
+	VSUBPD    Z10, Z0, Z0
+	VMULPD    Z0, Z0, Z0
+	VADDPD    Z0, Z6, Z6
+	VCVTPS2PD 32(DI)(AX*1), Z0
+	VSUBPD    Z10, Z0, Z0
+	VMULPD    Z0, Z0, Z0
+	VADDPD    Z0, Z6, Z6
+	ADDQ      $0x40, AX
+	CMPQ      AX, R13
+	JLT       whole
+
+partial:
+	CMPQ        AX, CX
+	JGE         done
+	VCVTPS2PD.Z (DI)(AX*1), K1, Z0
+	VSUBPD      Z10, Z0, Z0
+	VMOVAPD.Z   Z0, K1, Z0
+	VMULPD      Z0, Z0, Z0
+	VADDPD      Z0, Z6, Z6
+	VCVTPS2PD.Z 32(DI)(AX*1), K2, Z0
+	VSUBPD      Z10, Z0, Z0
+	VMOVAPD.Z   Z0, K2, Z0
+	VMULPD      Z0, Z0, Z0
+	VADDPD      Z0, Z6, Z6
+
+done:
+	VEXTRACTF64X4 $0x01, Z6, Y7
+	VADDPD        Y7, Y6, Y0
+	VHADDPD       Y0, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X7
+	VADDPD        X7, X0, X0
+	MOVSD         X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func layerNormSums512(dbeta *float64, dgamma *float64, x *float32, dy *float32, gamma *float32, n int, mean float32, rstd float32) (float64, float64)
+// Requires: AVX, AVX512F, SSE, SSE2
+TEXT ·layerNormSums512(SB), NOSPLIT, $0-72
+	MOVQ         dbeta+0(FP), DI
+	MOVQ         dgamma+8(FP), SI
+	MOVQ         x+16(FP), BX
+	MOVQ         dy+24(FP), R8
+	MOVQ         gamma+32(FP), R9
+	MOVSS        mean+48(FP), X0
+	VBROADCASTSS X0, Z10
+	MOVSS        rstd+52(FP), X0
+	VBROADCASTSS X0, Z11
+	MOVQ         n+40(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	MOVL         $0x00000001, AX
+	SHLL         CL, AX
+	DECL         AX
+	KMOVW        AX, K1
+	KSHIFTRW     $0x08, K1, K2
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS       (BX)(AX*1), Z0
+	VSUBPS        Z10, Z0, Z0
+	VMULPS        Z11, Z0, Z0
+	VCVTPS2PD     Y0, Z1
+	VCVTPS2PD     (R8)(AX*1), Z2
+	VMOVUPD       (DI)(AX*2), Z3
+	VADDPD        Z2, Z3, Z3
+	VMOVUPD       Z3, (DI)(AX*2)
+	VMOVUPD       (SI)(AX*2), Z3
+	VFMADD231PD   Z1, Z2, Z3
+	VMOVUPD       Z3, (SI)(AX*2)
+	VCVTPS2PD     (R9)(AX*1), Z3
+	VMULPD        Z2, Z3, Z3
+	VADDPD        Z3, Z6, Z6
+	VMULPD        Z1, Z3, Z3
+	VADDPD        Z3, Z8, Z8
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VCVTPS2PD     Y1, Z1
+	VCVTPS2PD     32(R8)(AX*1), Z2
+	VMOVUPD       64(DI)(AX*2), Z3
+	VADDPD        Z2, Z3, Z3
+	VMOVUPD       Z3, 64(DI)(AX*2)
+	VMOVUPD       64(SI)(AX*2), Z3
+	VFMADD231PD   Z1, Z2, Z3
+	VMOVUPD       Z3, 64(SI)(AX*2)
+	VCVTPS2PD     32(R9)(AX*1), Z3
+	VMULPD        Z2, Z3, Z3
+	VADDPD        Z3, Z6, Z6
+	VMULPD        Z1, Z3, Z3
+	VADDPD        Z3, Z8, Z8
+	ADDQ          $0x40, AX
+	CMPQ          AX, R13
+	JLT           whole
+
+partial:
+	CMPQ          AX, CX
+	JGE           done
+	VMOVUPS.Z     (BX)(AX*1), K1, Z0
+	VSUBPS        Z10, Z0, Z0
+	VMULPS        Z11, Z0, Z0
+	VMOVAPS.Z     Z0, K1, Z0
+	VCVTPS2PD     Y0, Z1
+	VCVTPS2PD.Z   (R8)(AX*1), K1, Z2
+	VMOVUPD.Z     (DI)(AX*2), K1, Z3
+	VADDPD        Z2, Z3, Z3
+	VMOVUPD       Z3, K1, (DI)(AX*2)
+	VMOVUPD.Z     (SI)(AX*2), K1, Z3
+	VFMADD231PD   Z1, Z2, Z3
+	VMOVUPD       Z3, K1, (SI)(AX*2)
+	VCVTPS2PD.Z   (R9)(AX*1), K1, Z3
+	VMULPD        Z2, Z3, Z3
+	VADDPD        Z3, Z6, Z6
+	VMULPD        Z1, Z3, Z3
+	VADDPD        Z3, Z8, Z8
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VCVTPS2PD     Y1, Z1
+	VCVTPS2PD.Z   32(R8)(AX*1), K2, Z2
+	VMOVUPD.Z     64(DI)(AX*2), K2, Z3
+	VADDPD        Z2, Z3, Z3
+	VMOVUPD       Z3, K2, 64(DI)(AX*2)
+	VMOVUPD.Z     64(SI)(AX*2), K2, Z3
+	VFMADD231PD   Z1, Z2, Z3
+	VMOVUPD       Z3, K2, 64(SI)(AX*2)
+	VCVTPS2PD.Z   32(R9)(AX*1), K2, Z3
+	VMULPD        Z2, Z3, Z3
+	VADDPD        Z3, Z6, Z6
+	VMULPD        Z1, Z3, Z3
+	VADDPD        Z3, Z8, Z8
+
+done:
+	VEXTRACTF64X4 $0x01, Z6, Y7
+	VADDPD        Y7, Y6, Y0
+	VHADDPD       Y0, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X7
+	VADDPD        X7, X0, X0
+	VEXTRACTF64X4 $0x01, Z8, Y9
+	VADDPD        Y9, Y8, Y1
+	VHADDPD       Y1, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X9
+	VADDPD        X9, X1, X1
+	MOVSD         X0, ret+56(FP)
+	MOVSD         X1, ret1+64(FP)
+	VZEROUPPER
+	RET
+
+// func layerNormGrad512(dx *float32, x *float32, dy *float32, gamma *float32, n int, mean float32, rstd float32, sum float32, product float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·layerNormGrad512(SB), NOSPLIT, $0-56
+	MOVQ         dx+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         dy+16(FP), BX
+	MOVQ         gamma+24(FP), R8
+	MOVSS        mean+40(FP), X0
+	VBROADCASTSS X0, Z10
+	MOVSS        rstd+44(FP), X0
+	VBROADCASTSS X0, Z11
+	MOVSS        sum+48(FP), X0
+	VBROADCASTSS X0, Z12
+	MOVSS        product+52(FP), X0
+	VBROADCASTSS X0, Z13
+	MOVQ         n+32(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	MOVL         $0x00000001, AX
+	SHLL         CL, AX
+	DECL         AX
+	KMOVW        AX, K1
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Z0
+	VSUBPS  Z10, Z0, Z0
+	VMULPS  Z11, Z0, Z0
+	VMULPS  Z13, Z0, Z0
+	VMOVUPS (BX)(AX*1), Z1
+	VMOVUPS (R8)(AX*1), Z2
+	VMULPS  Z2, Z1, Z1
+	VSUBPS  Z12, Z1, Z1
+	VSUBPS  Z0, Z1, Z1
+	VMULPS  Z11, Z1, Z1
+	VMOVUPS Z1, (DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ      AX, CX
+	JGE       done
+	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VSUBPS    Z10, Z0, Z0
+	VMULPS    Z11, Z0, Z0
+	VMULPS    Z13, Z0, Z0
+	VMOVUPS.Z (BX)(AX*1), K1, Z1
+	VMOVUPS.Z (R8)(AX*1), K1, Z2
+	VMULPS    Z2, Z1, Z1
+	VSUBPS    Z12, Z1, Z1
+	VSUBPS    Z0, Z1, Z1
+	VMULPS    Z11, Z1, Z1
+	VMOVUPS   Z1, K1, (DI)(AX*1)
 
 done:
 	VZEROUPPER
@@ -24047,12 +24922,230 @@ done:
 	VZEROUPPER
 	RET
 
-// func columnSums512(x *float32, first *float32, second *float32, rows int, n int, stride int)
+// func columnSums512(x *float32, sum *float64, rows int, n int, stride int)
 // Requires: AVX, AVX512F
-TEXT ·columnSums512(SB), NOSPLIT, $0-48
-	MOVQ  x+0(FP), DI
-	MOVQ  first+8(FP), SI
-	MOVQ  second+16(FP), BX
+TEXT ·columnSums512(SB), NOSPLIT, $0-40
+	MOVQ     x+0(FP), DI
+	MOVQ     sum+8(FP), SI
+	MOVQ     n+24(FP), DX
+	MOVQ     DX, CX
+	ANDQ     $0x0f, CX
+	MOVL     $0x00000001, AX
+	SHLL     CL, AX
+	DECL     AX
+	KMOVW    AX, K1
+	KSHIFTRW $0x08, K1, K2
+	MOVQ     stride+32(FP), R13
+	XORQ     AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   rows+16(FP), CX
+
+wholeRow:
+	VCVTPS2PD (DI)(AX*1), Z0
+	VADDPD    Z0, Z4, Z4
+	VCVTPS2PD 32(DI)(AX*1), Z0
+	VADDPD    Z0, Z5, Z5
+	ADDQ      R13, DI
+	DECQ      CX
+	JNZ       wholeRow
+	VMOVUPD   Z4, (SI)(AX*2)
+	VMOVUPD   Z5, 64(SI)(AX*2)
+	MOVQ      x+0(FP), DI
+	ADDQ      $0x40, AX
+	SUBQ      $0x10, DX
+	JMP       whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   rows+16(FP), CX
+
+partialRow:
+	VCVTPS2PD.Z (DI)(AX*1), K1, Z0
+	VADDPD      Z0, Z4, Z4
+	VCVTPS2PD.Z 32(DI)(AX*1), K2, Z0
+	VADDPD      Z0, Z5, Z5
+	ADDQ        R13, DI
+	DECQ        CX
+	JNZ         partialRow
+	VMOVUPD     Z4, K1, (SI)(AX*2)
+	VMOVUPD     Z5, K2, 64(SI)(AX*2)
+	MOVQ        x+0(FP), DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnSquares512(x *float32, sum *float64, square *float64, rows int, n int, stride int)
+// Requires: AVX, AVX512F
+TEXT ·columnSquares512(SB), NOSPLIT, $0-48
+	MOVQ     x+0(FP), DI
+	MOVQ     sum+8(FP), SI
+	MOVQ     square+16(FP), BX
+	MOVQ     n+32(FP), DX
+	MOVQ     DX, CX
+	ANDQ     $0x0f, CX
+	MOVL     $0x00000001, AX
+	SHLL     CL, AX
+	DECL     AX
+	KMOVW    AX, K1
+	KSHIFTRW $0x08, K1, K2
+	MOVQ     stride+40(FP), R13
+	XORQ     AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   rows+24(FP), CX
+
+wholeRow:
+	VCVTPS2PD   (DI)(AX*1), Z0
+	VADDPD      Z0, Z4, Z4
+	VFMADD231PD Z0, Z0, Z6
+	VCVTPS2PD   32(DI)(AX*1), Z0
+	VADDPD      Z0, Z5, Z5
+	VFMADD231PD Z0, Z0, Z7
+	ADDQ        R13, DI
+	DECQ        CX
+	JNZ         wholeRow
+	VMOVUPD     Z4, (SI)(AX*2)
+	VMOVUPD     Z5, 64(SI)(AX*2)
+	VMOVUPD     Z6, (BX)(AX*2)
+	VMOVUPD     Z7, 64(BX)(AX*2)
+	MOVQ        x+0(FP), DI
+	ADDQ        $0x40, AX
+	SUBQ        $0x10, DX
+	JMP         whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   rows+24(FP), CX
+
+partialRow:
+	VCVTPS2PD.Z (DI)(AX*1), K1, Z0
+	VADDPD      Z0, Z4, Z4
+	VFMADD231PD Z0, Z0, Z6
+	VCVTPS2PD.Z 32(DI)(AX*1), K2, Z0
+	VADDPD      Z0, Z5, Z5
+	VFMADD231PD Z0, Z0, Z7
+	ADDQ        R13, DI
+	DECQ        CX
+	JNZ         partialRow
+	VMOVUPD     Z4, K1, (SI)(AX*2)
+	VMOVUPD     Z5, K2, 64(SI)(AX*2)
+	VMOVUPD     Z6, K1, (BX)(AX*2)
+	VMOVUPD     Z7, K2, 64(BX)(AX*2)
+	MOVQ        x+0(FP), DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnProducts512(dy *float32, x *float32, sum *float64, product *float64, rows int, n int, stride int)
+// Requires: AVX, AVX512F
+TEXT ·columnProducts512(SB), NOSPLIT, $0-56
+	MOVQ     dy+0(FP), DI
+	MOVQ     x+8(FP), SI
+	MOVQ     sum+16(FP), BX
+	MOVQ     product+24(FP), R8
+	MOVQ     n+40(FP), DX
+	MOVQ     DX, CX
+	ANDQ     $0x0f, CX
+	MOVL     $0x00000001, AX
+	SHLL     CL, AX
+	DECL     AX
+	KMOVW    AX, K1
+	KSHIFTRW $0x08, K1, K2
+	MOVQ     stride+48(FP), R13
+	XORQ     AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   rows+32(FP), CX
+
+wholeRow:
+	VCVTPS2PD   (DI)(AX*1), Z0
+	VCVTPS2PD   (SI)(AX*1), Z1
+	VADDPD      Z0, Z4, Z4
+	VFMADD231PD Z1, Z0, Z6
+	VCVTPS2PD   32(DI)(AX*1), Z0
+	VCVTPS2PD   32(SI)(AX*1), Z1
+	VADDPD      Z0, Z5, Z5
+	VFMADD231PD Z1, Z0, Z7
+	ADDQ        R13, DI
+	ADDQ        R13, SI
+	DECQ        CX
+	JNZ         wholeRow
+	VMOVUPD     Z4, (BX)(AX*2)
+	VMOVUPD     Z5, 64(BX)(AX*2)
+	VMOVUPD     Z6, (R8)(AX*2)
+	VMOVUPD     Z7, 64(R8)(AX*2)
+	MOVQ        dy+0(FP), DI
+	MOVQ        x+8(FP), SI
+	ADDQ        $0x40, AX
+	SUBQ        $0x10, DX
+	JMP         whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   rows+32(FP), CX
+
+partialRow:
+	VCVTPS2PD.Z (DI)(AX*1), K1, Z0
+	VCVTPS2PD.Z (SI)(AX*1), K1, Z1
+	VADDPD      Z0, Z4, Z4
+	VFMADD231PD Z1, Z0, Z6
+	VCVTPS2PD.Z 32(DI)(AX*1), K2, Z0
+	VCVTPS2PD.Z 32(SI)(AX*1), K2, Z1
+	VADDPD      Z0, Z5, Z5
+	VFMADD231PD Z1, Z0, Z7
+	ADDQ        R13, DI
+	ADDQ        R13, SI
+	DECQ        CX
+	JNZ         partialRow
+	VMOVUPD     Z4, K1, (BX)(AX*2)
+	VMOVUPD     Z5, K2, 64(BX)(AX*2)
+	VMOVUPD     Z6, K1, (R8)(AX*2)
+	VMOVUPD     Z7, K2, 64(R8)(AX*2)
+	MOVQ        dy+0(FP), DI
+	MOVQ        x+8(FP), SI
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnDots512(a *float32, b *float32, dot *float32, rows int, n int, stride int)
+// Requires: AVX, AVX512F
+TEXT ·columnDots512(SB), NOSPLIT, $0-48
+	MOVQ  a+0(FP), DI
+	MOVQ  b+8(FP), SI
+	MOVQ  dot+16(FP), BX
 	MOVQ  n+32(FP), DX
 	MOVQ  DX, CX
 	ANDQ  $0x0f, CX
@@ -24067,85 +25160,20 @@ whole:
 	CMPQ   DX, $0x10
 	JL     partial
 	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
 	MOVQ   rows+24(FP), CX
-
-wholeRow:
-	VMOVUPS (DI)(AX*1), Z0
-	VADDPS  Z0, Z8, Z8
-	VMULPS  Z0, Z0, Z0
-	VADDPS  Z0, Z9, Z9
-	ADDQ    R13, DI
-	DECQ    CX
-	JNZ     wholeRow
-	VMOVUPS Z8, (SI)(AX*1)
-	VMOVUPS Z9, (BX)(AX*1)
-	MOVQ    x+0(FP), DI
-	ADDQ    $0x40, AX
-	SUBQ    $0x10, DX
-	JMP     whole
-
-partial:
-	TESTQ  DX, DX
-	JZ     done
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	MOVQ   rows+24(FP), CX
-
-partialRow:
-	VMOVUPS.Z (DI)(AX*1), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMULPS    Z0, Z0, Z0
-	VADDPS    Z0, Z9, Z9
-	ADDQ      R13, DI
-	DECQ      CX
-	JNZ       partialRow
-	VMOVUPS   Z8, K1, (SI)(AX*1)
-	VMOVUPS   Z9, K1, (BX)(AX*1)
-	MOVQ      x+0(FP), DI
-
-done:
-	VZEROUPPER
-	RET
-
-// func columnGrads512(x *float32, dy *float32, first *float32, second *float32, rows int, n int, stride int)
-// Requires: AVX, AVX512F
-TEXT ·columnGrads512(SB), NOSPLIT, $0-56
-	MOVQ  x+0(FP), DI
-	MOVQ  dy+8(FP), SI
-	MOVQ  first+16(FP), BX
-	MOVQ  second+24(FP), R8
-	MOVQ  n+40(FP), DX
-	MOVQ  DX, CX
-	ANDQ  $0x0f, CX
-	MOVL  $0x00000001, AX
-	SHLL  CL, AX
-	DECL  AX
-	KMOVW AX, K1
-	MOVQ  stride+48(FP), R13
-	XORQ  AX, AX
-
-whole:
-	CMPQ   DX, $0x10
-	JL     partial
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	MOVQ   rows+32(FP), CX
 
 wholeRow:
 	VMOVUPS (DI)(AX*1), Z0
 	VMOVUPS (SI)(AX*1), Z1
-	VADDPS  Z1, Z8, Z8
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z1, Z9, Z9
+	VMULPS  Z1, Z0, Z0
+	VADDPS  Z0, Z8, Z8
 	ADDQ    R13, DI
 	ADDQ    R13, SI
 	DECQ    CX
 	JNZ     wholeRow
 	VMOVUPS Z8, (BX)(AX*1)
-	VMOVUPS Z9, (R8)(AX*1)
-	MOVQ    x+0(FP), DI
-	MOVQ    dy+8(FP), SI
+	MOVQ    a+0(FP), DI
+	MOVQ    b+8(FP), SI
 	ADDQ    $0x40, AX
 	SUBQ    $0x10, DX
 	JMP     whole
@@ -24154,190 +25182,20 @@ partial:
 	TESTQ  DX, DX
 	JZ     done
 	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	MOVQ   rows+32(FP), CX
+	MOVQ   rows+24(FP), CX
 
 partialRow:
 	VMOVUPS.Z (DI)(AX*1), K1, Z0
 	VMOVUPS.Z (SI)(AX*1), K1, Z1
-	VADDPS    Z1, Z8, Z8
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z1, Z9, Z9
+	VMULPS    Z1, Z0, Z0
+	VADDPS    Z0, Z8, Z8
 	ADDQ      R13, DI
 	ADDQ      R13, SI
 	DECQ      CX
 	JNZ       partialRow
 	VMOVUPS   Z8, K1, (BX)(AX*1)
-	VMOVUPS   Z9, K1, (R8)(AX*1)
-	MOVQ      x+0(FP), DI
-	MOVQ      dy+8(FP), SI
-
-done:
-	VZEROUPPER
-	RET
-
-// func columnSiLUGrads512(x *float32, dy *float32, scale *float32, shift *float32, first *float32, second *float32, rows int, n int, stride int)
-// Requires: AVX, AVX512F
-TEXT ·columnSiLUGrads512(SB), NOSPLIT, $0-72
-	MOVQ    x+0(FP), DI
-	MOVQ    dy+8(FP), SI
-	MOVQ    scale+16(FP), BX
-	MOVQ    shift+24(FP), R8
-	MOVQ    first+32(FP), R9
-	MOVQ    second+40(FP), R10
-	MOVQ    n+56(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	MOVL    $0x00000001, AX
-	SHLL    CL, AX
-	DECL    AX
-	KMOVW   AX, K1
-	VMOVUPS constant42b00000<>+0(SB), Z31
-	VMOVUPS constantc2b00000<>+0(SB), Z30
-	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
-	VMOVUPS constant4b400000<>+0(SB), Z28
-	VMOVUPS constant3f318000<>+0(SB), Z27
-	VMOVUPS constantb95e8083<>+0(SB), Z26
-	VMOVUPS constant3f800000<>+0(SB), Z25
-	VMOVUPS constant39506967<>+0(SB), Z24
-	VMOVUPS constant3ab743ce<>+0(SB), Z23
-	VMOVUPS constant3c088908<>+0(SB), Z22
-	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
-	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
-	VMOVUPS constant3f000000<>+0(SB), Z19
-	MOVQ    stride+64(FP), R13
-	XORQ    AX, AX
-
-whole:
-	CMPQ   DX, $0x10
-	JL     partial
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	MOVQ   rows+48(FP), CX
-
-wholeRow:
-	VMOVUPS (DI)(AX*1), Z5
-	VMOVUPS (BX)(AX*1), Z2
-	VMULPS  Z2, Z5, Z0
-	VMOVUPS (R8)(AX*1), Z2
-	VADDPS  Z2, Z0, Z0
-	VMOVUPS (SI)(AX*1), Z4
-	VPXORD  Z3, Z3, Z3
-	VSUBPS  Z0, Z3, Z3
-	VMOVUPS Z31, Z2
-	VMINPS  Z3, Z2, Z3
-	VMOVUPS Z30, Z2
-	VMAXPS  Z3, Z2, Z3
-	VMULPS  Z29, Z3, Z2
-	VADDPS  Z28, Z2, Z2
-	VSUBPS  Z28, Z2, Z1
-	VPSLLD  $0x17, Z2, Z2
-	VPADDD  Z25, Z2, Z2
-	VMULPS  Z27, Z1, Z13
-	VSUBPS  Z13, Z3, Z3
-	VMULPS  Z26, Z1, Z13
-	VSUBPS  Z13, Z3, Z3
-	VMULPS  Z24, Z3, Z1
-	VADDPS  Z23, Z1, Z1
-	VMULPS  Z3, Z1, Z1
-	VADDPS  Z22, Z1, Z1
-	VMULPS  Z3, Z1, Z1
-	VADDPS  Z21, Z1, Z1
-	VMULPS  Z3, Z1, Z1
-	VADDPS  Z20, Z1, Z1
-	VMULPS  Z3, Z1, Z1
-	VADDPS  Z19, Z1, Z1
-	VMULPS  Z3, Z3, Z13
-	VMULPS  Z13, Z1, Z1
-	VADDPS  Z3, Z1, Z1
-	VADDPS  Z25, Z1, Z1
-	VMULPS  Z2, Z1, Z1
-	VADDPS  Z25, Z1, Z1
-	VMOVUPS Z25, Z2
-	VDIVPS  Z1, Z2, Z1
-	VSUBPS  Z1, Z2, Z3
-	VMULPS  Z0, Z3, Z3
-	VADDPS  Z2, Z3, Z3
-	VMULPS  Z1, Z3, Z3
-	VMULPS  Z3, Z4, Z4
-	VADDPS  Z4, Z8, Z8
-	VMULPS  Z5, Z4, Z4
-	VADDPS  Z4, Z9, Z9
-	ADDQ    R13, DI
-	ADDQ    R13, SI
-	DECQ    CX
-	JNZ     wholeRow
-	VMOVUPS Z8, (R9)(AX*1)
-	VMOVUPS Z9, (R10)(AX*1)
-	MOVQ    x+0(FP), DI
-	MOVQ    dy+8(FP), SI
-	ADDQ    $0x40, AX
-	SUBQ    $0x10, DX
-	JMP     whole
-
-partial:
-	TESTQ  DX, DX
-	JZ     done
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	MOVQ   rows+48(FP), CX
-
-partialRow:
-	VMOVUPS.Z (DI)(AX*1), K1, Z5
-	VMOVUPS.Z (BX)(AX*1), K1, Z2
-	VMULPS    Z2, Z5, Z0
-	VMOVUPS.Z (R8)(AX*1), K1, Z2
-	VADDPS    Z2, Z0, Z0
-	VMOVUPS.Z (SI)(AX*1), K1, Z4
-	VPXORD    Z3, Z3, Z3
-	VSUBPS    Z0, Z3, Z3
-	VMOVUPS   Z31, Z2
-	VMINPS    Z3, Z2, Z3
-	VMOVUPS   Z30, Z2
-	VMAXPS    Z3, Z2, Z3
-	VMULPS    Z29, Z3, Z2
-	VADDPS    Z28, Z2, Z2
-	VSUBPS    Z28, Z2, Z1
-	VPSLLD    $0x17, Z2, Z2
-	VPADDD    Z25, Z2, Z2
-	VMULPS    Z27, Z1, Z13
-	VSUBPS    Z13, Z3, Z3
-	VMULPS    Z26, Z1, Z13
-	VSUBPS    Z13, Z3, Z3
-	VMULPS    Z24, Z3, Z1
-	VADDPS    Z23, Z1, Z1
-	VMULPS    Z3, Z1, Z1
-	VADDPS    Z22, Z1, Z1
-	VMULPS    Z3, Z1, Z1
-	VADDPS    Z21, Z1, Z1
-	VMULPS    Z3, Z1, Z1
-	VADDPS    Z20, Z1, Z1
-	VMULPS    Z3, Z1, Z1
-	VADDPS    Z19, Z1, Z1
-	VMULPS    Z3, Z3, Z13
-	VMULPS    Z13, Z1, Z1
-	VADDPS    Z3, Z1, Z1
-	VADDPS    Z25, Z1, Z1
-	VMULPS    Z2, Z1, Z1
-	VADDPS    Z25, Z1, Z1
-	VMOVUPS   Z25, Z2
-	VDIVPS    Z1, Z2, Z1
-	VSUBPS    Z1, Z2, Z3
-	VMULPS    Z0, Z3, Z3
-	VADDPS    Z2, Z3, Z3
-	VMULPS    Z1, Z3, Z3
-	VMULPS    Z3, Z4, Z4
-	VADDPS    Z4, Z8, Z8
-	VMULPS    Z5, Z4, Z4
-	VADDPS    Z4, Z9, Z9
-	ADDQ      R13, DI
-	ADDQ      R13, SI
-	DECQ      CX
-	JNZ       partialRow
-	VMOVUPS   Z8, K1, (R9)(AX*1)
-	VMOVUPS   Z9, K1, (R10)(AX*1)
-	MOVQ      x+0(FP), DI
-	MOVQ      dy+8(FP), SI
+	MOVQ      a+0(FP), DI
+	MOVQ      b+8(FP), SI
 
 done:
 	VZEROUPPER
@@ -25974,6 +26832,385 @@ done:
 	VZEROUPPER
 	RET
 
+// func quickGELU256(dst *float32, x *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·quickGELU256(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    n+16(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMULPS  constant3fd9db23<>+0(SB), Y0, Y4
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y4, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMULPS  constant3fd9db23<>+0(SB), Y0, Y4
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y4, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMULPS     constant3fd9db23<>+0(SB), Y0, Y4
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y4, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS     Y1, Y0, Y1
+	VMASKMOVPS Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMULPS     constant3fd9db23<>+0(SB), Y0, Y4
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y4, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VDIVPS     Y1, Y0, Y1
+	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func quickGELUGrad256(dx *float32, x *float32, dy *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·quickGELUGrad256(SB), NOSPLIT, $0-32
+	MOVQ    dx+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    dy+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VMULPS  constant3fd9db23<>+0(SB), Y0, Y0
+	VMOVUPS (BX)(AX*1), Y4
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS constant3f800000<>+0(SB), Y2
+	VDIVPS  Y1, Y2, Y1
+	VSUBPS  Y1, Y2, Y3
+	VMULPS  Y0, Y3, Y3
+	VADDPS  Y2, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  Y3, Y4, Y4
+	VMOVUPS Y4, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VMULPS  constant3fd9db23<>+0(SB), Y0, Y0
+	VMOVUPS 32(BX)(AX*1), Y4
+	VXORPS  Y3, Y3, Y3
+	VSUBPS  Y0, Y3, Y3
+	VMOVUPS constant42b00000<>+0(SB), Y2
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS constantc2b00000<>+0(SB), Y2
+	VMAXPS  Y3, Y2, Y3
+	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS  constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD  $0x17, Y2, Y2
+	VPADDD  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS  Y13, Y3, Y3
+	VMULPS  constant39506967<>+0(SB), Y3, Y1
+	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3c088908<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y3, Y13
+	VMULPS  Y13, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMULPS  Y2, Y1, Y1
+	VADDPS  constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS constant3f800000<>+0(SB), Y2
+	VDIVPS  Y1, Y2, Y1
+	VSUBPS  Y1, Y2, Y3
+	VMULPS  Y0, Y3, Y3
+	VADDPS  Y2, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  Y3, Y4, Y4
+	VMOVUPS Y4, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VMULPS     constant3fd9db23<>+0(SB), Y0, Y0
+	VMASKMOVPS (BX)(AX*1), Y14, Y4
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS    constant3f800000<>+0(SB), Y2
+	VDIVPS     Y1, Y2, Y1
+	VSUBPS     Y1, Y2, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y2, Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VMULPS     Y3, Y4, Y4
+	VMASKMOVPS Y4, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VMULPS     constant3fd9db23<>+0(SB), Y0, Y0
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y4
+	VXORPS     Y3, Y3, Y3
+	VSUBPS     Y0, Y3, Y3
+	VMOVUPS    constant42b00000<>+0(SB), Y2
+	VMINPS     Y3, Y2, Y3
+	VMOVUPS    constantc2b00000<>+0(SB), Y2
+	VMAXPS     Y3, Y2, Y3
+	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
+	VADDPS     constant4b400000<>+0(SB), Y2, Y2
+	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
+	VPSLLD     $0x17, Y2, Y2
+	VPADDD     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     constant3f318000<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
+	VSUBPS     Y13, Y3, Y3
+	VMULPS     constant39506967<>+0(SB), Y3, Y1
+	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3c088908<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y3, Y13
+	VMULPS     Y13, Y1, Y1
+	VADDPS     Y3, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     constant3f800000<>+0(SB), Y1, Y1
+	VMOVUPS    constant3f800000<>+0(SB), Y2
+	VDIVPS     Y1, Y2, Y1
+	VSUBPS     Y1, Y2, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y2, Y3, Y3
+	VMULPS     Y1, Y3, Y3
+	VMULPS     Y3, Y4, Y4
+	VMASKMOVPS Y4, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
 // func expSum256(dst *float32, x *float32, n int, scale float32, shift float32) float32
 // Requires: AVX, AVX2, SSE
 TEXT ·expSum256(SB), NOSPLIT, $0-36
@@ -26216,6 +27453,516 @@ partial:
 	VMULPS     Y0, Y1, Y1
 	VMULPS     Y11, Y1, Y1
 	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geglu256(dst *float32, x *float32, gate *float32, n int)
+// Requires: AVX
+TEXT ·geglu256(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    gate+16(FP), BX
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (BX)(AX*1), Y0
+	VMULPS  constant3f3504f3<>+0(SB), Y0, Y2
+	VMOVUPS constant40800000<>+0(SB), Y3
+	VMINPS  Y2, Y3, Y2
+	VMOVUPS constantc0800000<>+0(SB), Y3
+	VMAXPS  Y2, Y3, Y2
+	VMULPS  Y2, Y2, Y3
+	VMULPS  constantaf95df0b<>+0(SB), Y3, Y1
+	VADDPS  constant32edffee<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantb60cff51<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantb86ec2d2<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantba40ac63<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantbb41a1f6<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantbc83dbd4<>+0(SB), Y1, Y1
+	VMULPS  constantb77460cd<>+0(SB), Y3, Y13
+	VADDPS  constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y1, Y1
+	VDIVPS  Y13, Y1, Y1
+	VMULPS  constant3f000000<>+0(SB), Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS (SI)(AX*1), Y2
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, (DI)(AX*1)
+	VMOVUPS 32(BX)(AX*1), Y0
+	VMULPS  constant3f3504f3<>+0(SB), Y0, Y2
+	VMOVUPS constant40800000<>+0(SB), Y3
+	VMINPS  Y2, Y3, Y2
+	VMOVUPS constantc0800000<>+0(SB), Y3
+	VMAXPS  Y2, Y3, Y2
+	VMULPS  Y2, Y2, Y3
+	VMULPS  constantaf95df0b<>+0(SB), Y3, Y1
+	VADDPS  constant32edffee<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantb60cff51<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantb86ec2d2<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantba40ac63<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantbb41a1f6<>+0(SB), Y1, Y1
+	VMULPS  Y3, Y1, Y1
+	VADDPS  constantbc83dbd4<>+0(SB), Y1, Y1
+	VMULPS  constantb77460cd<>+0(SB), Y3, Y13
+	VADDPS  constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS  Y3, Y13, Y13
+	VADDPS  constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y1, Y1
+	VDIVPS  Y13, Y1, Y1
+	VMULPS  constant3f000000<>+0(SB), Y1, Y1
+	VADDPS  constant3f000000<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS 32(SI)(AX*1), Y2
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (BX)(AX*1), Y14, Y0
+	VMULPS     constant3f3504f3<>+0(SB), Y0, Y2
+	VMOVUPS    constant40800000<>+0(SB), Y3
+	VMINPS     Y2, Y3, Y2
+	VMOVUPS    constantc0800000<>+0(SB), Y3
+	VMAXPS     Y2, Y3, Y2
+	VMULPS     Y2, Y2, Y3
+	VMULPS     constantaf95df0b<>+0(SB), Y3, Y1
+	VADDPS     constant32edffee<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantb60cff51<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantb86ec2d2<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantba40ac63<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantbb41a1f6<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantbc83dbd4<>+0(SB), Y1, Y1
+	VMULPS     constantb77460cd<>+0(SB), Y3, Y13
+	VADDPS     constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y1, Y1
+	VDIVPS     Y13, Y1, Y1
+	VMULPS     constant3f000000<>+0(SB), Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VMASKMOVPS (SI)(AX*1), Y14, Y2
+	VMULPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y0
+	VMULPS     constant3f3504f3<>+0(SB), Y0, Y2
+	VMOVUPS    constant40800000<>+0(SB), Y3
+	VMINPS     Y2, Y3, Y2
+	VMOVUPS    constantc0800000<>+0(SB), Y3
+	VMAXPS     Y2, Y3, Y2
+	VMULPS     Y2, Y2, Y3
+	VMULPS     constantaf95df0b<>+0(SB), Y3, Y1
+	VADDPS     constant32edffee<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantb60cff51<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantb86ec2d2<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantba40ac63<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantbb41a1f6<>+0(SB), Y1, Y1
+	VMULPS     Y3, Y1, Y1
+	VADDPS     constantbc83dbd4<>+0(SB), Y1, Y1
+	VMULPS     constantb77460cd<>+0(SB), Y3, Y13
+	VADDPS     constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS     Y3, Y13, Y13
+	VADDPS     constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y1, Y1
+	VDIVPS     Y13, Y1, Y1
+	VMULPS     constant3f000000<>+0(SB), Y1, Y1
+	VADDPS     constant3f000000<>+0(SB), Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y2
+	VMULPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gegluGrad256(dx *float32, dgate *float32, x *float32, gate *float32, dy *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·gegluGrad256(SB), NOSPLIT, $0-48
+	MOVQ    dx+0(FP), DI
+	MOVQ    dgate+8(FP), SI
+	MOVQ    x+16(FP), BX
+	MOVQ    gate+24(FP), R8
+	MOVQ    dy+32(FP), R9
+	MOVQ    n+40(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VMOVUPS (R8)(AX*1), Y0
+	VMULPS  constant3f3504f3<>+0(SB), Y0, Y1
+	VMOVUPS constant40800000<>+0(SB), Y2
+	VMINPS  Y1, Y2, Y1
+	VMOVUPS constantc0800000<>+0(SB), Y2
+	VMAXPS  Y1, Y2, Y1
+	VMULPS  Y1, Y1, Y2
+	VMULPS  constantaf95df0b<>+0(SB), Y2, Y5
+	VADDPS  constant32edffee<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantb60cff51<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantb86ec2d2<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantba40ac63<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantbb41a1f6<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantbc83dbd4<>+0(SB), Y5, Y5
+	VMULPS  constantb77460cd<>+0(SB), Y2, Y13
+	VADDPS  constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS  Y1, Y5, Y5
+	VDIVPS  Y13, Y5, Y5
+	VMULPS  constant3f000000<>+0(SB), Y5, Y5
+	VADDPS  constant3f000000<>+0(SB), Y5, Y5
+	VMULPS  Y0, Y5, Y6
+	VMULPS  Y0, Y0, Y1
+	VMULPS  constant3f000000<>+0(SB), Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VSUBPS  Y1, Y2, Y1
+	VMOVUPS constant42b00000<>+0(SB), Y3
+	VMINPS  Y1, Y3, Y1
+	VMOVUPS constantc2b00000<>+0(SB), Y3
+	VMAXPS  Y1, Y3, Y1
+	VMULPS  constant3fb8aa3b<>+0(SB), Y1, Y3
+	VADDPS  constant4b400000<>+0(SB), Y3, Y3
+	VSUBPS  constant4b400000<>+0(SB), Y3, Y2
+	VPSLLD  $0x17, Y3, Y3
+	VPADDD  constant3f800000<>+0(SB), Y3, Y3
+	VMULPS  constant3f318000<>+0(SB), Y2, Y13
+	VSUBPS  Y13, Y1, Y1
+	VMULPS  constantb95e8083<>+0(SB), Y2, Y13
+	VSUBPS  Y13, Y1, Y1
+	VMULPS  constant39506967<>+0(SB), Y1, Y2
+	VADDPS  constant3ab743ce<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3c088908<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3d2aa9c1<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3e2aaaaa<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3f000000<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y1, Y13
+	VMULPS  Y13, Y2, Y2
+	VADDPS  Y1, Y2, Y2
+	VADDPS  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  Y3, Y2, Y2
+	VMULPS  constant3ecc422a<>+0(SB), Y2, Y2
+	VMULPS  Y0, Y2, Y2
+	VADDPS  Y2, Y5, Y5
+	VMOVUPS (BX)(AX*1), Y1
+	VMULPS  Y5, Y1, Y1
+	VMOVUPS (R9)(AX*1), Y4
+	VMULPS  Y4, Y1, Y1
+	VMULPS  Y4, Y6, Y6
+	VMOVUPS Y6, (DI)(AX*1)
+	VMOVUPS Y1, (SI)(AX*1)
+	VMOVUPS 32(R8)(AX*1), Y0
+	VMULPS  constant3f3504f3<>+0(SB), Y0, Y1
+	VMOVUPS constant40800000<>+0(SB), Y2
+	VMINPS  Y1, Y2, Y1
+	VMOVUPS constantc0800000<>+0(SB), Y2
+	VMAXPS  Y1, Y2, Y1
+	VMULPS  Y1, Y1, Y2
+	VMULPS  constantaf95df0b<>+0(SB), Y2, Y5
+	VADDPS  constant32edffee<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantb60cff51<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantb86ec2d2<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantba40ac63<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantbb41a1f6<>+0(SB), Y5, Y5
+	VMULPS  Y2, Y5, Y5
+	VADDPS  constantbc83dbd4<>+0(SB), Y5, Y5
+	VMULPS  constantb77460cd<>+0(SB), Y2, Y13
+	VADDPS  constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS  Y2, Y13, Y13
+	VADDPS  constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS  Y1, Y5, Y5
+	VDIVPS  Y13, Y5, Y5
+	VMULPS  constant3f000000<>+0(SB), Y5, Y5
+	VADDPS  constant3f000000<>+0(SB), Y5, Y5
+	VMULPS  Y0, Y5, Y6
+	VMULPS  Y0, Y0, Y1
+	VMULPS  constant3f000000<>+0(SB), Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VSUBPS  Y1, Y2, Y1
+	VMOVUPS constant42b00000<>+0(SB), Y3
+	VMINPS  Y1, Y3, Y1
+	VMOVUPS constantc2b00000<>+0(SB), Y3
+	VMAXPS  Y1, Y3, Y1
+	VMULPS  constant3fb8aa3b<>+0(SB), Y1, Y3
+	VADDPS  constant4b400000<>+0(SB), Y3, Y3
+	VSUBPS  constant4b400000<>+0(SB), Y3, Y2
+	VPSLLD  $0x17, Y3, Y3
+	VPADDD  constant3f800000<>+0(SB), Y3, Y3
+	VMULPS  constant3f318000<>+0(SB), Y2, Y13
+	VSUBPS  Y13, Y1, Y1
+	VMULPS  constantb95e8083<>+0(SB), Y2, Y13
+	VSUBPS  Y13, Y1, Y1
+	VMULPS  constant39506967<>+0(SB), Y1, Y2
+	VADDPS  constant3ab743ce<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3c088908<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3d2aa9c1<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3e2aaaaa<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VADDPS  constant3f000000<>+0(SB), Y2, Y2
+	VMULPS  Y1, Y1, Y13
+	VMULPS  Y13, Y2, Y2
+	VADDPS  Y1, Y2, Y2
+	VADDPS  constant3f800000<>+0(SB), Y2, Y2
+	VMULPS  Y3, Y2, Y2
+	VMULPS  constant3ecc422a<>+0(SB), Y2, Y2
+	VMULPS  Y0, Y2, Y2
+	VADDPS  Y2, Y5, Y5
+	VMOVUPS 32(BX)(AX*1), Y1
+	VMULPS  Y5, Y1, Y1
+	VMOVUPS 32(R9)(AX*1), Y4
+	VMULPS  Y4, Y1, Y1
+	VMULPS  Y4, Y6, Y6
+	VMOVUPS Y6, 32(DI)(AX*1)
+	VMOVUPS Y1, 32(SI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (R8)(AX*1), Y14, Y0
+	VMULPS     constant3f3504f3<>+0(SB), Y0, Y1
+	VMOVUPS    constant40800000<>+0(SB), Y2
+	VMINPS     Y1, Y2, Y1
+	VMOVUPS    constantc0800000<>+0(SB), Y2
+	VMAXPS     Y1, Y2, Y1
+	VMULPS     Y1, Y1, Y2
+	VMULPS     constantaf95df0b<>+0(SB), Y2, Y5
+	VADDPS     constant32edffee<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantb60cff51<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantb86ec2d2<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantba40ac63<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantbb41a1f6<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantbc83dbd4<>+0(SB), Y5, Y5
+	VMULPS     constantb77460cd<>+0(SB), Y2, Y13
+	VADDPS     constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS     Y1, Y5, Y5
+	VDIVPS     Y13, Y5, Y5
+	VMULPS     constant3f000000<>+0(SB), Y5, Y5
+	VADDPS     constant3f000000<>+0(SB), Y5, Y5
+	VMULPS     Y0, Y5, Y6
+	VMULPS     Y0, Y0, Y1
+	VMULPS     constant3f000000<>+0(SB), Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VSUBPS     Y1, Y2, Y1
+	VMOVUPS    constant42b00000<>+0(SB), Y3
+	VMINPS     Y1, Y3, Y1
+	VMOVUPS    constantc2b00000<>+0(SB), Y3
+	VMAXPS     Y1, Y3, Y1
+	VMULPS     constant3fb8aa3b<>+0(SB), Y1, Y3
+	VADDPS     constant4b400000<>+0(SB), Y3, Y3
+	VSUBPS     constant4b400000<>+0(SB), Y3, Y2
+	VPSLLD     $0x17, Y3, Y3
+	VPADDD     constant3f800000<>+0(SB), Y3, Y3
+	VMULPS     constant3f318000<>+0(SB), Y2, Y13
+	VSUBPS     Y13, Y1, Y1
+	VMULPS     constantb95e8083<>+0(SB), Y2, Y13
+	VSUBPS     Y13, Y1, Y1
+	VMULPS     constant39506967<>+0(SB), Y1, Y2
+	VADDPS     constant3ab743ce<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3c088908<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3d2aa9c1<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3e2aaaaa<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3f000000<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y1, Y13
+	VMULPS     Y13, Y2, Y2
+	VADDPS     Y1, Y2, Y2
+	VADDPS     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     Y3, Y2, Y2
+	VMULPS     constant3ecc422a<>+0(SB), Y2, Y2
+	VMULPS     Y0, Y2, Y2
+	VADDPS     Y2, Y5, Y5
+	VMASKMOVPS (BX)(AX*1), Y14, Y1
+	VMULPS     Y5, Y1, Y1
+	VMASKMOVPS (R9)(AX*1), Y14, Y4
+	VMULPS     Y4, Y1, Y1
+	VMULPS     Y4, Y6, Y6
+	VMASKMOVPS Y6, Y14, (DI)(AX*1)
+	VMASKMOVPS Y1, Y14, (SI)(AX*1)
+	VMASKMOVPS 32(R8)(AX*1), Y15, Y0
+	VMULPS     constant3f3504f3<>+0(SB), Y0, Y1
+	VMOVUPS    constant40800000<>+0(SB), Y2
+	VMINPS     Y1, Y2, Y1
+	VMOVUPS    constantc0800000<>+0(SB), Y2
+	VMAXPS     Y1, Y2, Y1
+	VMULPS     Y1, Y1, Y2
+	VMULPS     constantaf95df0b<>+0(SB), Y2, Y5
+	VADDPS     constant32edffee<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantb60cff51<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantb86ec2d2<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantba40ac63<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantbb41a1f6<>+0(SB), Y5, Y5
+	VMULPS     Y2, Y5, Y5
+	VADDPS     constantbc83dbd4<>+0(SB), Y5, Y5
+	VMULPS     constantb77460cd<>+0(SB), Y2, Y13
+	VADDPS     constantb95fbd29<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbadc924e<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbbf19bf8<>+0(SB), Y13, Y13
+	VMULPS     Y2, Y13, Y13
+	VADDPS     constantbc69b6a7<>+0(SB), Y13, Y13
+	VMULPS     Y1, Y5, Y5
+	VDIVPS     Y13, Y5, Y5
+	VMULPS     constant3f000000<>+0(SB), Y5, Y5
+	VADDPS     constant3f000000<>+0(SB), Y5, Y5
+	VMULPS     Y0, Y5, Y6
+	VMULPS     Y0, Y0, Y1
+	VMULPS     constant3f000000<>+0(SB), Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VSUBPS     Y1, Y2, Y1
+	VMOVUPS    constant42b00000<>+0(SB), Y3
+	VMINPS     Y1, Y3, Y1
+	VMOVUPS    constantc2b00000<>+0(SB), Y3
+	VMAXPS     Y1, Y3, Y1
+	VMULPS     constant3fb8aa3b<>+0(SB), Y1, Y3
+	VADDPS     constant4b400000<>+0(SB), Y3, Y3
+	VSUBPS     constant4b400000<>+0(SB), Y3, Y2
+	VPSLLD     $0x17, Y3, Y3
+	VPADDD     constant3f800000<>+0(SB), Y3, Y3
+	VMULPS     constant3f318000<>+0(SB), Y2, Y13
+	VSUBPS     Y13, Y1, Y1
+	VMULPS     constantb95e8083<>+0(SB), Y2, Y13
+	VSUBPS     Y13, Y1, Y1
+	VMULPS     constant39506967<>+0(SB), Y1, Y2
+	VADDPS     constant3ab743ce<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3c088908<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3d2aa9c1<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3e2aaaaa<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y2, Y2
+	VADDPS     constant3f000000<>+0(SB), Y2, Y2
+	VMULPS     Y1, Y1, Y13
+	VMULPS     Y13, Y2, Y2
+	VADDPS     Y1, Y2, Y2
+	VADDPS     constant3f800000<>+0(SB), Y2, Y2
+	VMULPS     Y3, Y2, Y2
+	VMULPS     constant3ecc422a<>+0(SB), Y2, Y2
+	VMULPS     Y0, Y2, Y2
+	VADDPS     Y2, Y5, Y5
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y1
+	VMULPS     Y5, Y1, Y1
+	VMASKMOVPS 32(R9)(AX*1), Y15, Y4
+	VMULPS     Y4, Y1, Y1
+	VMULPS     Y4, Y6, Y6
+	VMASKMOVPS Y6, Y15, 32(DI)(AX*1)
+	VMASKMOVPS Y1, Y15, 32(SI)(AX*1)
 
 done:
 	VZEROUPPER
@@ -26572,18 +28319,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func affineSiLUGrad256(dx *float32, x *float32, dy *float32, scale *float32, shift *float32, a *float32, b *float32, c *float32, rows int, n int)
+// func affineSiLUGrad256(dh *float32, x *float32, dy *float32, scale *float32, shift *float32, rows int, n int)
 // Requires: AVX, AVX2
-TEXT ·affineSiLUGrad256(SB), NOSPLIT, $0-80
-	MOVQ    dx+0(FP), DI
+TEXT ·affineSiLUGrad256(SB), NOSPLIT, $0-56
+	MOVQ    dh+0(FP), DI
 	MOVQ    x+8(FP), SI
 	MOVQ    dy+16(FP), BX
 	MOVQ    scale+24(FP), R8
 	MOVQ    shift+32(FP), R9
-	MOVQ    a+40(FP), R10
-	MOVQ    b+48(FP), R11
-	MOVQ    c+56(FP), R12
-	MOVQ    n+72(FP), DX
+	MOVQ    n+48(FP), DX
 	MOVQ    DX, CX
 	ANDQ    $0x0f, CX
 	LEAQ    maskTable<>+64(SB), AX
@@ -26595,7 +28339,7 @@ TEXT ·affineSiLUGrad256(SB), NOSPLIT, $0-80
 	SHLQ    $0x02, CX
 	MOVQ    CX, R13
 	ANDQ    $-64, R13
-	MOVQ    rows+64(FP), DX
+	MOVQ    rows+40(FP), DX
 
 row:
 	XORQ    AX, AX
@@ -26648,13 +28392,6 @@ whole:
 	VADDPS  Y2, Y3, Y3
 	VMULPS  Y1, Y3, Y3
 	VMULPS  Y3, Y4, Y4
-	VMOVUPS (R10)(AX*1), Y6
-	VMULPS  Y6, Y4, Y4
-	VMOVUPS (R11)(AX*1), Y6
-	VMULPS  Y6, Y5, Y5
-	VADDPS  Y5, Y4, Y4
-	VMOVUPS (R12)(AX*1), Y6
-	VADDPS  Y6, Y4, Y4
 	VMOVUPS Y4, (DI)(AX*1)
 	VMOVUPS 32(SI)(AX*1), Y5
 	VMOVUPS 32(R8)(AX*1), Y2
@@ -26700,13 +28437,6 @@ whole:
 	VADDPS  Y2, Y3, Y3
 	VMULPS  Y1, Y3, Y3
 	VMULPS  Y3, Y4, Y4
-	VMOVUPS 32(R10)(AX*1), Y6
-	VMULPS  Y6, Y4, Y4
-	VMOVUPS 32(R11)(AX*1), Y6
-	VMULPS  Y6, Y5, Y5
-	VADDPS  Y5, Y4, Y4
-	VMOVUPS 32(R12)(AX*1), Y6
-	VADDPS  Y6, Y4, Y4
 	VMOVUPS Y4, 32(DI)(AX*1)
 	ADDQ    $0x40, AX
 	CMPQ    AX, R13
@@ -26759,13 +28489,6 @@ partial:
 	VADDPS     Y2, Y3, Y3
 	VMULPS     Y1, Y3, Y3
 	VMULPS     Y3, Y4, Y4
-	VMASKMOVPS (R10)(AX*1), Y14, Y6
-	VMULPS     Y6, Y4, Y4
-	VMASKMOVPS (R11)(AX*1), Y14, Y6
-	VMULPS     Y6, Y5, Y5
-	VADDPS     Y5, Y4, Y4
-	VMASKMOVPS (R12)(AX*1), Y14, Y6
-	VADDPS     Y6, Y4, Y4
 	VMASKMOVPS Y4, Y14, (DI)(AX*1)
 	VMASKMOVPS 32(SI)(AX*1), Y15, Y5
 	VMASKMOVPS 32(R8)(AX*1), Y15, Y2
@@ -26811,13 +28534,6 @@ partial:
 	VADDPS     Y2, Y3, Y3
 	VMULPS     Y1, Y3, Y3
 	VMULPS     Y3, Y4, Y4
-	VMASKMOVPS 32(R10)(AX*1), Y15, Y6
-	VMULPS     Y6, Y4, Y4
-	VMASKMOVPS 32(R11)(AX*1), Y15, Y6
-	VMULPS     Y6, Y5, Y5
-	VADDPS     Y5, Y4, Y4
-	VMASKMOVPS 32(R12)(AX*1), Y15, Y6
-	VADDPS     Y6, Y4, Y4
 	VMASKMOVPS Y4, Y15, 32(DI)(AX*1)
 
 done:
@@ -26897,6 +28613,463 @@ partial:
 	VMASKMOVPS 32(R8)(AX*1), Y15, Y1
 	VADDPS     Y1, Y0, Y0
 	VMASKMOVPS Y0, Y15, 32(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func laneSum256(x *float32, n int) float64
+// Requires: AVX, SSE2
+TEXT ·laneSum256(SB), NOSPLIT, $0-24
+	MOVQ    x+0(FP), DI
+	MOVQ    n+8(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    DX, CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, R13
+	ANDQ    $-64, R13
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	XORQ    AX, AX
+	CMPQ    AX, R13
+	JGE     partial
+	PCALIGN $0x10
+
+whole:
+	VCVTPS2PD (DI)(AX*1), Y0
+	VADDPD    Y0, Y6, Y6
+	VCVTPS2PD 16(DI)(AX*1), Y0
+	VADDPD    Y0, Y7, Y7
+	VCVTPS2PD 32(DI)(AX*1), Y0
+	VADDPD    Y0, Y6, Y6
+	VCVTPS2PD 48(DI)(AX*1), Y0
+	VADDPD    Y0, Y7, Y7
+	ADDQ      $0x40, AX
+	CMPQ      AX, R13
+	JLT       whole
+
+partial:
+	CMPQ         AX, CX
+	JGE          done
+	VMASKMOVPS   (DI)(AX*1), X14, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y6, Y6
+	VEXTRACTF128 $0x01, Y14, X0
+	VMASKMOVPS   16(DI)(AX*1), X0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y7, Y7
+	VMASKMOVPS   32(DI)(AX*1), X15, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y6, Y6
+	VEXTRACTF128 $0x01, Y15, X0
+	VMASKMOVPS   48(DI)(AX*1), X0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y7, Y7
+
+done:
+	VADDPD       Y7, Y6, Y0
+	VHADDPD      Y0, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPD       X7, X0, X0
+	MOVSD        X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// func laneSquares256(x *float32, n int, mean float64) float64
+// Requires: AVX, AVX2, SSE2
+TEXT ·laneSquares256(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), DI
+	MOVSD        mean+16(FP), X0
+	VBROADCASTSD X0, Y10
+	MOVQ         n+8(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	LEAQ         maskTable<>+64(SB), AX
+	SHLQ         $0x02, CX
+	SUBQ         CX, AX
+	VMOVUPS      (AX), Y14
+	VMOVUPS      32(AX), Y15
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VCVTPS2PD (DI)(AX*1), Y0
+	VSUBPD    Y10, Y0, Y0
+	VMULPD    Y0, Y0, Y0
+	VADDPD    Y0, Y6, Y6
+	VCVTPS2PD 16(DI)(AX*1), Y0
+	VSUBPD    Y10, Y0, Y0
+	VMULPD    Y0, Y0, Y0
+	VADDPD    Y0, Y7, Y7
+	VCVTPS2PD 32(DI)(AX*1), Y0
+	VSUBPD    Y10, Y0, Y0
+	VMULPD    Y0, Y0, Y0
+	VADDPD    Y0, Y6, Y6
+	VCVTPS2PD 48(DI)(AX*1), Y0
+	VSUBPD    Y10, Y0, Y0
+	VMULPD    Y0, Y0, Y0
+	VADDPD    Y0, Y7, Y7
+	ADDQ      $0x40, AX
+	CMPQ      AX, R13
+	JLT       whole
+
+partial:
+	CMPQ         AX, CX
+	JGE          done
+	VMASKMOVPS   (DI)(AX*1), X14, X0
+	VCVTPS2PD    X0, Y0
+	VSUBPD       Y10, Y0, Y0
+	VPMOVSXDQ    X14, Y1
+	VANDPD       Y1, Y0, Y0
+	VMULPD       Y0, Y0, Y0
+	VADDPD       Y0, Y6, Y6
+	VEXTRACTF128 $0x01, Y14, X0
+	VMASKMOVPS   16(DI)(AX*1), X0, X0
+	VCVTPS2PD    X0, Y0
+	VSUBPD       Y10, Y0, Y0
+	VEXTRACTI128 $0x01, Y14, X1
+	VPMOVSXDQ    X1, Y1
+	VANDPD       Y1, Y0, Y0
+	VMULPD       Y0, Y0, Y0
+	VADDPD       Y0, Y7, Y7
+	VMASKMOVPS   32(DI)(AX*1), X15, X0
+	VCVTPS2PD    X0, Y0
+	VSUBPD       Y10, Y0, Y0
+	VPMOVSXDQ    X15, Y1
+	VANDPD       Y1, Y0, Y0
+	VMULPD       Y0, Y0, Y0
+	VADDPD       Y0, Y6, Y6
+	VEXTRACTF128 $0x01, Y15, X0
+	VMASKMOVPS   48(DI)(AX*1), X0, X0
+	VCVTPS2PD    X0, Y0
+	VSUBPD       Y10, Y0, Y0
+	VEXTRACTI128 $0x01, Y15, X1
+	VPMOVSXDQ    X1, Y1
+	VANDPD       Y1, Y0, Y0
+	VMULPD       Y0, Y0, Y0
+	VADDPD       Y0, Y7, Y7
+
+done:
+	VADDPD       Y7, Y6, Y0
+	VHADDPD      Y0, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPD       X7, X0, X0
+	MOVSD        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func layerNormSums256(dbeta *float64, dgamma *float64, x *float32, dy *float32, gamma *float32, n int, mean float32, rstd float32) (float64, float64)
+// Requires: AVX, AVX2, FMA3, SSE, SSE2
+TEXT ·layerNormSums256(SB), NOSPLIT, $0-72
+	MOVQ         dbeta+0(FP), DI
+	MOVQ         dgamma+8(FP), SI
+	MOVQ         x+16(FP), BX
+	MOVQ         dy+24(FP), R8
+	MOVQ         gamma+32(FP), R9
+	MOVSS        mean+48(FP), X0
+	VBROADCASTSS X0, Y10
+	MOVSS        rstd+52(FP), X0
+	VBROADCASTSS X0, Y11
+	MOVQ         n+40(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	LEAQ         maskTable<>+64(SB), AX
+	SHLQ         $0x02, CX
+	SUBQ         CX, AX
+	VMOVUPS      (AX), Y14
+	VMOVUPS      32(AX), Y15
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS      (BX)(AX*1), Y0
+	VSUBPS       Y10, Y0, Y0
+	VMULPS       Y11, Y0, Y0
+	VCVTPS2PD    X0, Y1
+	VCVTPS2PD    (R8)(AX*1), Y2
+	VMOVUPD      (DI)(AX*2), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPD      Y3, (DI)(AX*2)
+	VMOVUPD      (SI)(AX*2), Y3
+	VFMADD231PD  Y1, Y2, Y3
+	VMOVUPD      Y3, (SI)(AX*2)
+	VCVTPS2PD    (R9)(AX*1), Y3
+	VMULPD       Y2, Y3, Y3
+	VADDPD       Y3, Y6, Y6
+	VMULPD       Y1, Y3, Y3
+	VADDPD       Y3, Y8, Y8
+	VEXTRACTF128 $0x01, Y0, X1
+	VCVTPS2PD    X1, Y1
+	VCVTPS2PD    16(R8)(AX*1), Y2
+	VMOVUPD      32(DI)(AX*2), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPD      Y3, 32(DI)(AX*2)
+	VMOVUPD      32(SI)(AX*2), Y3
+	VFMADD231PD  Y1, Y2, Y3
+	VMOVUPD      Y3, 32(SI)(AX*2)
+	VCVTPS2PD    16(R9)(AX*1), Y3
+	VMULPD       Y2, Y3, Y3
+	VADDPD       Y3, Y7, Y7
+	VMULPD       Y1, Y3, Y3
+	VADDPD       Y3, Y9, Y9
+	VMOVUPS      32(BX)(AX*1), Y0
+	VSUBPS       Y10, Y0, Y0
+	VMULPS       Y11, Y0, Y0
+	VCVTPS2PD    X0, Y1
+	VCVTPS2PD    32(R8)(AX*1), Y2
+	VMOVUPD      64(DI)(AX*2), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPD      Y3, 64(DI)(AX*2)
+	VMOVUPD      64(SI)(AX*2), Y3
+	VFMADD231PD  Y1, Y2, Y3
+	VMOVUPD      Y3, 64(SI)(AX*2)
+	VCVTPS2PD    32(R9)(AX*1), Y3
+	VMULPD       Y2, Y3, Y3
+	VADDPD       Y3, Y6, Y6
+	VMULPD       Y1, Y3, Y3
+	VADDPD       Y3, Y8, Y8
+	VEXTRACTF128 $0x01, Y0, X1
+	VCVTPS2PD    X1, Y1
+	VCVTPS2PD    48(R8)(AX*1), Y2
+	VMOVUPD      96(DI)(AX*2), Y3
+	VADDPD       Y2, Y3, Y3
+	VMOVUPD      Y3, 96(DI)(AX*2)
+	VMOVUPD      96(SI)(AX*2), Y3
+	VFMADD231PD  Y1, Y2, Y3
+	VMOVUPD      Y3, 96(SI)(AX*2)
+	VCVTPS2PD    48(R9)(AX*1), Y3
+	VMULPD       Y2, Y3, Y3
+	VADDPD       Y3, Y7, Y7
+	VMULPD       Y1, Y3, Y3
+	VADDPD       Y3, Y9, Y9
+	ADDQ         $0x40, AX
+	CMPQ         AX, R13
+	JLT          whole
+
+partial:
+	CMPQ         AX, CX
+	JGE          done
+	VMASKMOVPS   (BX)(AX*1), Y14, Y0
+	VSUBPS       Y10, Y0, Y0
+	VMULPS       Y11, Y0, Y0
+	VANDPS       Y14, Y0, Y0
+	VCVTPS2PD    X0, Y1
+	VMASKMOVPS   (R8)(AX*1), X14, X2
+	VCVTPS2PD    X2, Y2
+	VPMOVSXDQ    X14, Y3
+	VMASKMOVPD   (DI)(AX*2), Y3, Y3
+	VADDPD       Y2, Y3, Y3
+	VPMOVSXDQ    X14, Y4
+	VMASKMOVPD   Y3, Y4, (DI)(AX*2)
+	VPMOVSXDQ    X14, Y3
+	VMASKMOVPD   (SI)(AX*2), Y3, Y3
+	VFMADD231PD  Y1, Y2, Y3
+	VPMOVSXDQ    X14, Y4
+	VMASKMOVPD   Y3, Y4, (SI)(AX*2)
+	VMASKMOVPS   (R9)(AX*1), X14, X3
+	VCVTPS2PD    X3, Y3
+	VMULPD       Y2, Y3, Y3
+	VADDPD       Y3, Y6, Y6
+	VMULPD       Y1, Y3, Y3
+	VADDPD       Y3, Y8, Y8
+	VEXTRACTF128 $0x01, Y0, X1
+	VCVTPS2PD    X1, Y1
+	VEXTRACTF128 $0x01, Y14, X2
+	VMASKMOVPS   16(R8)(AX*1), X2, X2
+	VCVTPS2PD    X2, Y2
+	VEXTRACTI128 $0x01, Y14, X3
+	VPMOVSXDQ    X3, Y3
+	VMASKMOVPD   32(DI)(AX*2), Y3, Y3
+	VADDPD       Y2, Y3, Y3
+	VEXTRACTI128 $0x01, Y14, X4
+	VPMOVSXDQ    X4, Y4
+	VMASKMOVPD   Y3, Y4, 32(DI)(AX*2)
+	VEXTRACTI128 $0x01, Y14, X3
+	VPMOVSXDQ    X3, Y3
+	VMASKMOVPD   32(SI)(AX*2), Y3, Y3
+	VFMADD231PD  Y1, Y2, Y3
+	VEXTRACTI128 $0x01, Y14, X4
+	VPMOVSXDQ    X4, Y4
+	VMASKMOVPD   Y3, Y4, 32(SI)(AX*2)
+	VEXTRACTF128 $0x01, Y14, X3
+	VMASKMOVPS   16(R9)(AX*1), X3, X3
+	VCVTPS2PD    X3, Y3
+	VMULPD       Y2, Y3, Y3
+	VADDPD       Y3, Y7, Y7
+	VMULPD       Y1, Y3, Y3
+	VADDPD       Y3, Y9, Y9
+	VMASKMOVPS   32(BX)(AX*1), Y15, Y0
+	VSUBPS       Y10, Y0, Y0
+	VMULPS       Y11, Y0, Y0
+	VANDPS       Y15, Y0, Y0
+	VCVTPS2PD    X0, Y1
+	VMASKMOVPS   32(R8)(AX*1), X15, X2
+	VCVTPS2PD    X2, Y2
+	VPMOVSXDQ    X15, Y3
+	VMASKMOVPD   64(DI)(AX*2), Y3, Y3
+	VADDPD       Y2, Y3, Y3
+	VPMOVSXDQ    X15, Y4
+	VMASKMOVPD   Y3, Y4, 64(DI)(AX*2)
+	VPMOVSXDQ    X15, Y3
+	VMASKMOVPD   64(SI)(AX*2), Y3, Y3
+	VFMADD231PD  Y1, Y2, Y3
+	VPMOVSXDQ    X15, Y4
+	VMASKMOVPD   Y3, Y4, 64(SI)(AX*2)
+	VMASKMOVPS   32(R9)(AX*1), X15, X3
+	VCVTPS2PD    X3, Y3
+	VMULPD       Y2, Y3, Y3
+	VADDPD       Y3, Y6, Y6
+	VMULPD       Y1, Y3, Y3
+	VADDPD       Y3, Y8, Y8
+	VEXTRACTF128 $0x01, Y0, X1
+	VCVTPS2PD    X1, Y1
+	VEXTRACTF128 $0x01, Y15, X2
+	VMASKMOVPS   48(R8)(AX*1), X2, X2
+	VCVTPS2PD    X2, Y2
+	VEXTRACTI128 $0x01, Y15, X3
+	VPMOVSXDQ    X3, Y3
+	VMASKMOVPD   96(DI)(AX*2), Y3, Y3
+	VADDPD       Y2, Y3, Y3
+	VEXTRACTI128 $0x01, Y15, X4
+	VPMOVSXDQ    X4, Y4
+	VMASKMOVPD   Y3, Y4, 96(DI)(AX*2)
+	VEXTRACTI128 $0x01, Y15, X3
+	VPMOVSXDQ    X3, Y3
+	VMASKMOVPD   96(SI)(AX*2), Y3, Y3
+	VFMADD231PD  Y1, Y2, Y3
+	VEXTRACTI128 $0x01, Y15, X4
+	VPMOVSXDQ    X4, Y4
+	VMASKMOVPD   Y3, Y4, 96(SI)(AX*2)
+	VEXTRACTF128 $0x01, Y15, X3
+	VMASKMOVPS   48(R9)(AX*1), X3, X3
+	VCVTPS2PD    X3, Y3
+	VMULPD       Y2, Y3, Y3
+	VADDPD       Y3, Y7, Y7
+	VMULPD       Y1, Y3, Y3
+	VADDPD       Y3, Y9, Y9
+
+done:
+	VADDPD       Y7, Y6, Y0
+	VHADDPD      Y0, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X7
+	VADDPD       X7, X0, X0
+	VADDPD       Y9, Y8, Y1
+	VHADDPD      Y1, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X9
+	VADDPD       X9, X1, X1
+	MOVSD        X0, ret+56(FP)
+	MOVSD        X1, ret1+64(FP)
+	VZEROUPPER
+	RET
+
+// func layerNormGrad256(dx *float32, x *float32, dy *float32, gamma *float32, n int, mean float32, rstd float32, sum float32, product float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·layerNormGrad256(SB), NOSPLIT, $0-56
+	MOVQ         dx+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         dy+16(FP), BX
+	MOVQ         gamma+24(FP), R8
+	MOVSS        mean+40(FP), X0
+	VBROADCASTSS X0, Y10
+	MOVSS        rstd+44(FP), X0
+	VBROADCASTSS X0, Y11
+	MOVSS        sum+48(FP), X0
+	VBROADCASTSS X0, Y12
+	MOVSS        product+52(FP), X0
+	VBROADCASTSS X0, Y13
+	MOVQ         n+32(FP), DX
+	MOVQ         DX, CX
+	ANDQ         $0x0f, CX
+	LEAQ         maskTable<>+64(SB), AX
+	SHLQ         $0x02, CX
+	SUBQ         CX, AX
+	VMOVUPS      (AX), Y14
+	VMOVUPS      32(AX), Y15
+	MOVQ         DX, CX
+	SHLQ         $0x02, CX
+	MOVQ         CX, R13
+	ANDQ         $-64, R13
+	XORQ         AX, AX
+	CMPQ         AX, R13
+	JGE          partial
+	PCALIGN      $0x10
+
+whole:
+	VMOVUPS (SI)(AX*1), Y0
+	VSUBPS  Y10, Y0, Y0
+	VMULPS  Y11, Y0, Y0
+	VMULPS  Y13, Y0, Y0
+	VMOVUPS (BX)(AX*1), Y1
+	VMOVUPS (R8)(AX*1), Y2
+	VMULPS  Y2, Y1, Y1
+	VSUBPS  Y12, Y1, Y1
+	VSUBPS  Y0, Y1, Y1
+	VMULPS  Y11, Y1, Y1
+	VMOVUPS Y1, (DI)(AX*1)
+	VMOVUPS 32(SI)(AX*1), Y0
+	VSUBPS  Y10, Y0, Y0
+	VMULPS  Y11, Y0, Y0
+	VMULPS  Y13, Y0, Y0
+	VMOVUPS 32(BX)(AX*1), Y1
+	VMOVUPS 32(R8)(AX*1), Y2
+	VMULPS  Y2, Y1, Y1
+	VSUBPS  Y12, Y1, Y1
+	VSUBPS  Y0, Y1, Y1
+	VMULPS  Y11, Y1, Y1
+	VMOVUPS Y1, 32(DI)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, R13
+	JLT     whole
+
+partial:
+	CMPQ       AX, CX
+	JGE        done
+	VMASKMOVPS (SI)(AX*1), Y14, Y0
+	VSUBPS     Y10, Y0, Y0
+	VMULPS     Y11, Y0, Y0
+	VMULPS     Y13, Y0, Y0
+	VMASKMOVPS (BX)(AX*1), Y14, Y1
+	VMASKMOVPS (R8)(AX*1), Y14, Y2
+	VMULPS     Y2, Y1, Y1
+	VSUBPS     Y12, Y1, Y1
+	VSUBPS     Y0, Y1, Y1
+	VMULPS     Y11, Y1, Y1
+	VMASKMOVPS Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
+	VSUBPS     Y10, Y0, Y0
+	VMULPS     Y11, Y0, Y0
+	VMULPS     Y13, Y0, Y0
+	VMASKMOVPS 32(BX)(AX*1), Y15, Y1
+	VMASKMOVPS 32(R8)(AX*1), Y15, Y2
+	VMULPS     Y2, Y1, Y1
+	VSUBPS     Y12, Y1, Y1
+	VSUBPS     Y0, Y1, Y1
+	VMULPS     Y11, Y1, Y1
+	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
 
 done:
 	VZEROUPPER
@@ -27111,12 +29284,360 @@ done:
 	VZEROUPPER
 	RET
 
-// func columnSums256(x *float32, first *float32, second *float32, rows int, n int, stride int)
-// Requires: AVX
-TEXT ·columnSums256(SB), NOSPLIT, $0-48
+// func columnSums256(x *float32, sum *float64, rows int, n int, stride int)
+// Requires: AVX, AVX2
+TEXT ·columnSums256(SB), NOSPLIT, $0-40
 	MOVQ    x+0(FP), DI
-	MOVQ    first+8(FP), SI
-	MOVQ    second+16(FP), BX
+	MOVQ    sum+8(FP), SI
+	MOVQ    n+24(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    stride+32(FP), R13
+	XORQ    AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   rows+16(FP), CX
+
+wholeRow:
+	VCVTPS2PD (DI)(AX*1), Y0
+	VADDPD    Y0, Y4, Y4
+	VCVTPS2PD 16(DI)(AX*1), Y0
+	VADDPD    Y0, Y5, Y5
+	VCVTPS2PD 32(DI)(AX*1), Y0
+	VADDPD    Y0, Y8, Y8
+	VCVTPS2PD 48(DI)(AX*1), Y0
+	VADDPD    Y0, Y9, Y9
+	ADDQ      R13, DI
+	DECQ      CX
+	JNZ       wholeRow
+	VMOVUPD   Y4, (SI)(AX*2)
+	VMOVUPD   Y5, 32(SI)(AX*2)
+	VMOVUPD   Y8, 64(SI)(AX*2)
+	VMOVUPD   Y9, 96(SI)(AX*2)
+	MOVQ      x+0(FP), DI
+	ADDQ      $0x40, AX
+	SUBQ      $0x10, DX
+	JMP       whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   rows+16(FP), CX
+
+partialRow:
+	VMASKMOVPS   (DI)(AX*1), X14, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y4, Y4
+	VEXTRACTF128 $0x01, Y14, X0
+	VMASKMOVPS   16(DI)(AX*1), X0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y5, Y5
+	VMASKMOVPS   32(DI)(AX*1), X15, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y8, Y8
+	VEXTRACTF128 $0x01, Y15, X0
+	VMASKMOVPS   48(DI)(AX*1), X0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y9, Y9
+	ADDQ         R13, DI
+	DECQ         CX
+	JNZ          partialRow
+	VPMOVSXDQ    X14, Y0
+	VMASKMOVPD   Y4, Y0, (SI)(AX*2)
+	VEXTRACTI128 $0x01, Y14, X0
+	VPMOVSXDQ    X0, Y0
+	VMASKMOVPD   Y5, Y0, 32(SI)(AX*2)
+	VPMOVSXDQ    X15, Y0
+	VMASKMOVPD   Y8, Y0, 64(SI)(AX*2)
+	VEXTRACTI128 $0x01, Y15, X0
+	VPMOVSXDQ    X0, Y0
+	VMASKMOVPD   Y9, Y0, 96(SI)(AX*2)
+	MOVQ         x+0(FP), DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnSquares256(x *float32, sum *float64, square *float64, rows int, n int, stride int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·columnSquares256(SB), NOSPLIT, $0-48
+	MOVQ    x+0(FP), DI
+	MOVQ    sum+8(FP), SI
+	MOVQ    square+16(FP), BX
+	MOVQ    n+32(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    stride+40(FP), R13
+	XORQ    AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   rows+24(FP), CX
+
+wholeRow:
+	VCVTPS2PD   (DI)(AX*1), Y0
+	VADDPD      Y0, Y4, Y4
+	VFMADD231PD Y0, Y0, Y6
+	VCVTPS2PD   16(DI)(AX*1), Y0
+	VADDPD      Y0, Y5, Y5
+	VFMADD231PD Y0, Y0, Y7
+	VCVTPS2PD   32(DI)(AX*1), Y0
+	VADDPD      Y0, Y8, Y8
+	VFMADD231PD Y0, Y0, Y10
+	VCVTPS2PD   48(DI)(AX*1), Y0
+	VADDPD      Y0, Y9, Y9
+	VFMADD231PD Y0, Y0, Y11
+	ADDQ        R13, DI
+	DECQ        CX
+	JNZ         wholeRow
+	VMOVUPD     Y4, (SI)(AX*2)
+	VMOVUPD     Y5, 32(SI)(AX*2)
+	VMOVUPD     Y6, (BX)(AX*2)
+	VMOVUPD     Y7, 32(BX)(AX*2)
+	VMOVUPD     Y8, 64(SI)(AX*2)
+	VMOVUPD     Y9, 96(SI)(AX*2)
+	VMOVUPD     Y10, 64(BX)(AX*2)
+	VMOVUPD     Y11, 96(BX)(AX*2)
+	MOVQ        x+0(FP), DI
+	ADDQ        $0x40, AX
+	SUBQ        $0x10, DX
+	JMP         whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   rows+24(FP), CX
+
+partialRow:
+	VMASKMOVPS   (DI)(AX*1), X14, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y4, Y4
+	VFMADD231PD  Y0, Y0, Y6
+	VEXTRACTF128 $0x01, Y14, X0
+	VMASKMOVPS   16(DI)(AX*1), X0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y5, Y5
+	VFMADD231PD  Y0, Y0, Y7
+	VMASKMOVPS   32(DI)(AX*1), X15, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y8, Y8
+	VFMADD231PD  Y0, Y0, Y10
+	VEXTRACTF128 $0x01, Y15, X0
+	VMASKMOVPS   48(DI)(AX*1), X0, X0
+	VCVTPS2PD    X0, Y0
+	VADDPD       Y0, Y9, Y9
+	VFMADD231PD  Y0, Y0, Y11
+	ADDQ         R13, DI
+	DECQ         CX
+	JNZ          partialRow
+	VPMOVSXDQ    X14, Y0
+	VMASKMOVPD   Y4, Y0, (SI)(AX*2)
+	VEXTRACTI128 $0x01, Y14, X0
+	VPMOVSXDQ    X0, Y0
+	VMASKMOVPD   Y5, Y0, 32(SI)(AX*2)
+	VPMOVSXDQ    X14, Y0
+	VMASKMOVPD   Y6, Y0, (BX)(AX*2)
+	VEXTRACTI128 $0x01, Y14, X0
+	VPMOVSXDQ    X0, Y0
+	VMASKMOVPD   Y7, Y0, 32(BX)(AX*2)
+	VPMOVSXDQ    X15, Y0
+	VMASKMOVPD   Y8, Y0, 64(SI)(AX*2)
+	VEXTRACTI128 $0x01, Y15, X0
+	VPMOVSXDQ    X0, Y0
+	VMASKMOVPD   Y9, Y0, 96(SI)(AX*2)
+	VPMOVSXDQ    X15, Y0
+	VMASKMOVPD   Y10, Y0, 64(BX)(AX*2)
+	VEXTRACTI128 $0x01, Y15, X0
+	VPMOVSXDQ    X0, Y0
+	VMASKMOVPD   Y11, Y0, 96(BX)(AX*2)
+	MOVQ         x+0(FP), DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnProducts256(dy *float32, x *float32, sum *float64, product *float64, rows int, n int, stride int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·columnProducts256(SB), NOSPLIT, $0-56
+	MOVQ    dy+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    sum+16(FP), BX
+	MOVQ    product+24(FP), R8
+	MOVQ    n+40(FP), DX
+	MOVQ    DX, CX
+	ANDQ    $0x0f, CX
+	LEAQ    maskTable<>+64(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y14
+	VMOVUPS 32(AX), Y15
+	MOVQ    stride+48(FP), R13
+	XORQ    AX, AX
+
+whole:
+	CMPQ   DX, $0x10
+	JL     partial
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   rows+32(FP), CX
+
+wholeRow:
+	VCVTPS2PD   (DI)(AX*1), Y0
+	VCVTPS2PD   (SI)(AX*1), Y1
+	VADDPD      Y0, Y4, Y4
+	VFMADD231PD Y1, Y0, Y6
+	VCVTPS2PD   16(DI)(AX*1), Y0
+	VCVTPS2PD   16(SI)(AX*1), Y1
+	VADDPD      Y0, Y5, Y5
+	VFMADD231PD Y1, Y0, Y7
+	VCVTPS2PD   32(DI)(AX*1), Y0
+	VCVTPS2PD   32(SI)(AX*1), Y1
+	VADDPD      Y0, Y8, Y8
+	VFMADD231PD Y1, Y0, Y10
+	VCVTPS2PD   48(DI)(AX*1), Y0
+	VCVTPS2PD   48(SI)(AX*1), Y1
+	VADDPD      Y0, Y9, Y9
+	VFMADD231PD Y1, Y0, Y11
+	ADDQ        R13, DI
+	ADDQ        R13, SI
+	DECQ        CX
+	JNZ         wholeRow
+	VMOVUPD     Y4, (BX)(AX*2)
+	VMOVUPD     Y5, 32(BX)(AX*2)
+	VMOVUPD     Y6, (R8)(AX*2)
+	VMOVUPD     Y7, 32(R8)(AX*2)
+	VMOVUPD     Y8, 64(BX)(AX*2)
+	VMOVUPD     Y9, 96(BX)(AX*2)
+	VMOVUPD     Y10, 64(R8)(AX*2)
+	VMOVUPD     Y11, 96(R8)(AX*2)
+	MOVQ        dy+0(FP), DI
+	MOVQ        x+8(FP), SI
+	ADDQ        $0x40, AX
+	SUBQ        $0x10, DX
+	JMP         whole
+
+partial:
+	TESTQ  DX, DX
+	JZ     done
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   rows+32(FP), CX
+
+partialRow:
+	VMASKMOVPS   (DI)(AX*1), X14, X0
+	VCVTPS2PD    X0, Y0
+	VMASKMOVPS   (SI)(AX*1), X14, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y0, Y4, Y4
+	VFMADD231PD  Y1, Y0, Y6
+	VEXTRACTF128 $0x01, Y14, X0
+	VMASKMOVPS   16(DI)(AX*1), X0, X0
+	VCVTPS2PD    X0, Y0
+	VEXTRACTF128 $0x01, Y14, X1
+	VMASKMOVPS   16(SI)(AX*1), X1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y0, Y5, Y5
+	VFMADD231PD  Y1, Y0, Y7
+	VMASKMOVPS   32(DI)(AX*1), X15, X0
+	VCVTPS2PD    X0, Y0
+	VMASKMOVPS   32(SI)(AX*1), X15, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y0, Y8, Y8
+	VFMADD231PD  Y1, Y0, Y10
+	VEXTRACTF128 $0x01, Y15, X0
+	VMASKMOVPS   48(DI)(AX*1), X0, X0
+	VCVTPS2PD    X0, Y0
+	VEXTRACTF128 $0x01, Y15, X1
+	VMASKMOVPS   48(SI)(AX*1), X1, X1
+	VCVTPS2PD    X1, Y1
+	VADDPD       Y0, Y9, Y9
+	VFMADD231PD  Y1, Y0, Y11
+	ADDQ         R13, DI
+	ADDQ         R13, SI
+	DECQ         CX
+	JNZ          partialRow
+	VPMOVSXDQ    X14, Y0
+	VMASKMOVPD   Y4, Y0, (BX)(AX*2)
+	VEXTRACTI128 $0x01, Y14, X0
+	VPMOVSXDQ    X0, Y0
+	VMASKMOVPD   Y5, Y0, 32(BX)(AX*2)
+	VPMOVSXDQ    X14, Y0
+	VMASKMOVPD   Y6, Y0, (R8)(AX*2)
+	VEXTRACTI128 $0x01, Y14, X0
+	VPMOVSXDQ    X0, Y0
+	VMASKMOVPD   Y7, Y0, 32(R8)(AX*2)
+	VPMOVSXDQ    X15, Y0
+	VMASKMOVPD   Y8, Y0, 64(BX)(AX*2)
+	VEXTRACTI128 $0x01, Y15, X0
+	VPMOVSXDQ    X0, Y0
+	VMASKMOVPD   Y9, Y0, 96(BX)(AX*2)
+	VPMOVSXDQ    X15, Y0
+	VMASKMOVPD   Y10, Y0, 64(R8)(AX*2)
+	VEXTRACTI128 $0x01, Y15, X0
+	VPMOVSXDQ    X0, Y0
+	VMASKMOVPD   Y11, Y0, 96(R8)(AX*2)
+	MOVQ         dy+0(FP), DI
+	MOVQ         x+8(FP), SI
+
+done:
+	VZEROUPPER
+	RET
+
+// func columnDots256(a *float32, b *float32, dot *float32, rows int, n int, stride int)
+// Requires: AVX
+TEXT ·columnDots256(SB), NOSPLIT, $0-48
+	MOVQ    a+0(FP), DI
+	MOVQ    b+8(FP), SI
+	MOVQ    dot+16(FP), BX
 	MOVQ    n+32(FP), DX
 	MOVQ    DX, CX
 	ANDQ    $0x0f, CX
@@ -27133,110 +29654,25 @@ whole:
 	JL     partial
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
 	MOVQ   rows+24(FP), CX
-
-wholeRow:
-	VMOVUPS (DI)(AX*1), Y0
-	VADDPS  Y0, Y8, Y8
-	VMULPS  Y0, Y0, Y0
-	VADDPS  Y0, Y9, Y9
-	VMOVUPS 32(DI)(AX*1), Y0
-	VADDPS  Y0, Y10, Y10
-	VMULPS  Y0, Y0, Y0
-	VADDPS  Y0, Y11, Y11
-	ADDQ    R13, DI
-	DECQ    CX
-	JNZ     wholeRow
-	VMOVUPS Y8, (SI)(AX*1)
-	VMOVUPS Y9, (BX)(AX*1)
-	VMOVUPS Y10, 32(SI)(AX*1)
-	VMOVUPS Y11, 32(BX)(AX*1)
-	MOVQ    x+0(FP), DI
-	ADDQ    $0x40, AX
-	SUBQ    $0x10, DX
-	JMP     whole
-
-partial:
-	TESTQ  DX, DX
-	JZ     done
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   rows+24(FP), CX
-
-partialRow:
-	VMASKMOVPS (DI)(AX*1), Y14, Y0
-	VADDPS     Y0, Y8, Y8
-	VMULPS     Y0, Y0, Y0
-	VADDPS     Y0, Y9, Y9
-	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
-	VADDPS     Y0, Y10, Y10
-	VMULPS     Y0, Y0, Y0
-	VADDPS     Y0, Y11, Y11
-	ADDQ       R13, DI
-	DECQ       CX
-	JNZ        partialRow
-	VMASKMOVPS Y8, Y14, (SI)(AX*1)
-	VMASKMOVPS Y9, Y14, (BX)(AX*1)
-	VMASKMOVPS Y10, Y15, 32(SI)(AX*1)
-	VMASKMOVPS Y11, Y15, 32(BX)(AX*1)
-	MOVQ       x+0(FP), DI
-
-done:
-	VZEROUPPER
-	RET
-
-// func columnGrads256(x *float32, dy *float32, first *float32, second *float32, rows int, n int, stride int)
-// Requires: AVX
-TEXT ·columnGrads256(SB), NOSPLIT, $0-56
-	MOVQ    x+0(FP), DI
-	MOVQ    dy+8(FP), SI
-	MOVQ    first+16(FP), BX
-	MOVQ    second+24(FP), R8
-	MOVQ    n+40(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	LEAQ    maskTable<>+64(SB), AX
-	SHLQ    $0x02, CX
-	SUBQ    CX, AX
-	VMOVUPS (AX), Y14
-	VMOVUPS 32(AX), Y15
-	MOVQ    stride+48(FP), R13
-	XORQ    AX, AX
-
-whole:
-	CMPQ   DX, $0x10
-	JL     partial
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   rows+32(FP), CX
 
 wholeRow:
 	VMOVUPS (DI)(AX*1), Y0
 	VMOVUPS (SI)(AX*1), Y1
-	VADDPS  Y1, Y8, Y8
-	VMULPS  Y0, Y1, Y1
-	VADDPS  Y1, Y9, Y9
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y0, Y8, Y8
 	VMOVUPS 32(DI)(AX*1), Y0
 	VMOVUPS 32(SI)(AX*1), Y1
-	VADDPS  Y1, Y10, Y10
-	VMULPS  Y0, Y1, Y1
-	VADDPS  Y1, Y11, Y11
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y0, Y9, Y9
 	ADDQ    R13, DI
 	ADDQ    R13, SI
 	DECQ    CX
 	JNZ     wholeRow
 	VMOVUPS Y8, (BX)(AX*1)
-	VMOVUPS Y9, (R8)(AX*1)
-	VMOVUPS Y10, 32(BX)(AX*1)
-	VMOVUPS Y11, 32(R8)(AX*1)
-	MOVQ    x+0(FP), DI
-	MOVQ    dy+8(FP), SI
+	VMOVUPS Y9, 32(BX)(AX*1)
+	MOVQ    a+0(FP), DI
+	MOVQ    b+8(FP), SI
 	ADDQ    $0x40, AX
 	SUBQ    $0x10, DX
 	JMP     whole
@@ -27246,288 +29682,25 @@ partial:
 	JZ     done
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   rows+32(FP), CX
+	MOVQ   rows+24(FP), CX
 
 partialRow:
 	VMASKMOVPS (DI)(AX*1), Y14, Y0
 	VMASKMOVPS (SI)(AX*1), Y14, Y1
-	VADDPS     Y1, Y8, Y8
-	VMULPS     Y0, Y1, Y1
-	VADDPS     Y1, Y9, Y9
+	VMULPS     Y1, Y0, Y0
+	VADDPS     Y0, Y8, Y8
 	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
 	VMASKMOVPS 32(SI)(AX*1), Y15, Y1
-	VADDPS     Y1, Y10, Y10
-	VMULPS     Y0, Y1, Y1
-	VADDPS     Y1, Y11, Y11
+	VMULPS     Y1, Y0, Y0
+	VADDPS     Y0, Y9, Y9
 	ADDQ       R13, DI
 	ADDQ       R13, SI
 	DECQ       CX
 	JNZ        partialRow
 	VMASKMOVPS Y8, Y14, (BX)(AX*1)
-	VMASKMOVPS Y9, Y14, (R8)(AX*1)
-	VMASKMOVPS Y10, Y15, 32(BX)(AX*1)
-	VMASKMOVPS Y11, Y15, 32(R8)(AX*1)
-	MOVQ       x+0(FP), DI
-	MOVQ       dy+8(FP), SI
-
-done:
-	VZEROUPPER
-	RET
-
-// func columnSiLUGrads256(x *float32, dy *float32, scale *float32, shift *float32, first *float32, second *float32, rows int, n int, stride int)
-// Requires: AVX, AVX2
-TEXT ·columnSiLUGrads256(SB), NOSPLIT, $0-72
-	MOVQ    x+0(FP), DI
-	MOVQ    dy+8(FP), SI
-	MOVQ    scale+16(FP), BX
-	MOVQ    shift+24(FP), R8
-	MOVQ    first+32(FP), R9
-	MOVQ    second+40(FP), R10
-	MOVQ    n+56(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	LEAQ    maskTable<>+64(SB), AX
-	SHLQ    $0x02, CX
-	SUBQ    CX, AX
-	VMOVUPS (AX), Y14
-	VMOVUPS 32(AX), Y15
-	MOVQ    stride+64(FP), R13
-	XORQ    AX, AX
-
-whole:
-	CMPQ   DX, $0x10
-	JL     partial
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   rows+48(FP), CX
-
-wholeRow:
-	VMOVUPS (DI)(AX*1), Y5
-	VMOVUPS (BX)(AX*1), Y2
-	VMULPS  Y2, Y5, Y0
-	VMOVUPS (R8)(AX*1), Y2
-	VADDPS  Y2, Y0, Y0
-	VMOVUPS (SI)(AX*1), Y4
-	VXORPS  Y3, Y3, Y3
-	VSUBPS  Y0, Y3, Y3
-	VMOVUPS constant42b00000<>+0(SB), Y2
-	VMINPS  Y3, Y2, Y3
-	VMOVUPS constantc2b00000<>+0(SB), Y2
-	VMAXPS  Y3, Y2, Y3
-	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
-	VADDPS  constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  constant3f800000<>+0(SB), Y2, Y2
-	VMULPS  constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y3, Y3
-	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y3, Y3
-	VMULPS  constant39506967<>+0(SB), Y3, Y1
-	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS  Y3, Y1, Y1
-	VADDPS  constant3c088908<>+0(SB), Y1, Y1
-	VMULPS  Y3, Y1, Y1
-	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS  Y3, Y1, Y1
-	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS  Y3, Y1, Y1
-	VADDPS  constant3f000000<>+0(SB), Y1, Y1
-	VMULPS  Y3, Y3, Y13
-	VMULPS  Y13, Y1, Y1
-	VADDPS  Y3, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMULPS  Y2, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMOVUPS constant3f800000<>+0(SB), Y2
-	VDIVPS  Y1, Y2, Y1
-	VSUBPS  Y1, Y2, Y3
-	VMULPS  Y0, Y3, Y3
-	VADDPS  Y2, Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VMULPS  Y3, Y4, Y4
-	VADDPS  Y4, Y8, Y8
-	VMULPS  Y5, Y4, Y4
-	VADDPS  Y4, Y9, Y9
-	VMOVUPS 32(DI)(AX*1), Y5
-	VMOVUPS 32(BX)(AX*1), Y2
-	VMULPS  Y2, Y5, Y0
-	VMOVUPS 32(R8)(AX*1), Y2
-	VADDPS  Y2, Y0, Y0
-	VMOVUPS 32(SI)(AX*1), Y4
-	VXORPS  Y3, Y3, Y3
-	VSUBPS  Y0, Y3, Y3
-	VMOVUPS constant42b00000<>+0(SB), Y2
-	VMINPS  Y3, Y2, Y3
-	VMOVUPS constantc2b00000<>+0(SB), Y2
-	VMAXPS  Y3, Y2, Y3
-	VMULPS  constant3fb8aa3b<>+0(SB), Y3, Y2
-	VADDPS  constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  constant3f800000<>+0(SB), Y2, Y2
-	VMULPS  constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y3, Y3
-	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y3, Y3
-	VMULPS  constant39506967<>+0(SB), Y3, Y1
-	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS  Y3, Y1, Y1
-	VADDPS  constant3c088908<>+0(SB), Y1, Y1
-	VMULPS  Y3, Y1, Y1
-	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS  Y3, Y1, Y1
-	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS  Y3, Y1, Y1
-	VADDPS  constant3f000000<>+0(SB), Y1, Y1
-	VMULPS  Y3, Y3, Y13
-	VMULPS  Y13, Y1, Y1
-	VADDPS  Y3, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMULPS  Y2, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMOVUPS constant3f800000<>+0(SB), Y2
-	VDIVPS  Y1, Y2, Y1
-	VSUBPS  Y1, Y2, Y3
-	VMULPS  Y0, Y3, Y3
-	VADDPS  Y2, Y3, Y3
-	VMULPS  Y1, Y3, Y3
-	VMULPS  Y3, Y4, Y4
-	VADDPS  Y4, Y10, Y10
-	VMULPS  Y5, Y4, Y4
-	VADDPS  Y4, Y11, Y11
-	ADDQ    R13, DI
-	ADDQ    R13, SI
-	DECQ    CX
-	JNZ     wholeRow
-	VMOVUPS Y8, (R9)(AX*1)
-	VMOVUPS Y9, (R10)(AX*1)
-	VMOVUPS Y10, 32(R9)(AX*1)
-	VMOVUPS Y11, 32(R10)(AX*1)
-	MOVQ    x+0(FP), DI
-	MOVQ    dy+8(FP), SI
-	ADDQ    $0x40, AX
-	SUBQ    $0x10, DX
-	JMP     whole
-
-partial:
-	TESTQ  DX, DX
-	JZ     done
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   rows+48(FP), CX
-
-partialRow:
-	VMASKMOVPS (DI)(AX*1), Y14, Y5
-	VMASKMOVPS (BX)(AX*1), Y14, Y2
-	VMULPS     Y2, Y5, Y0
-	VMASKMOVPS (R8)(AX*1), Y14, Y2
-	VADDPS     Y2, Y0, Y0
-	VMASKMOVPS (SI)(AX*1), Y14, Y4
-	VXORPS     Y3, Y3, Y3
-	VSUBPS     Y0, Y3, Y3
-	VMOVUPS    constant42b00000<>+0(SB), Y2
-	VMINPS     Y3, Y2, Y3
-	VMOVUPS    constantc2b00000<>+0(SB), Y2
-	VMAXPS     Y3, Y2, Y3
-	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
-	VADDPS     constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD     $0x17, Y2, Y2
-	VPADDD     constant3f800000<>+0(SB), Y2, Y2
-	VMULPS     constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y3, Y3
-	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y3, Y3
-	VMULPS     constant39506967<>+0(SB), Y3, Y1
-	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS     Y3, Y1, Y1
-	VADDPS     constant3c088908<>+0(SB), Y1, Y1
-	VMULPS     Y3, Y1, Y1
-	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS     Y3, Y1, Y1
-	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS     Y3, Y1, Y1
-	VADDPS     constant3f000000<>+0(SB), Y1, Y1
-	VMULPS     Y3, Y3, Y13
-	VMULPS     Y13, Y1, Y1
-	VADDPS     Y3, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMULPS     Y2, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMOVUPS    constant3f800000<>+0(SB), Y2
-	VDIVPS     Y1, Y2, Y1
-	VSUBPS     Y1, Y2, Y3
-	VMULPS     Y0, Y3, Y3
-	VADDPS     Y2, Y3, Y3
-	VMULPS     Y1, Y3, Y3
-	VMULPS     Y3, Y4, Y4
-	VADDPS     Y4, Y8, Y8
-	VMULPS     Y5, Y4, Y4
-	VADDPS     Y4, Y9, Y9
-	VMASKMOVPS 32(DI)(AX*1), Y15, Y5
-	VMASKMOVPS 32(BX)(AX*1), Y15, Y2
-	VMULPS     Y2, Y5, Y0
-	VMASKMOVPS 32(R8)(AX*1), Y15, Y2
-	VADDPS     Y2, Y0, Y0
-	VMASKMOVPS 32(SI)(AX*1), Y15, Y4
-	VXORPS     Y3, Y3, Y3
-	VSUBPS     Y0, Y3, Y3
-	VMOVUPS    constant42b00000<>+0(SB), Y2
-	VMINPS     Y3, Y2, Y3
-	VMOVUPS    constantc2b00000<>+0(SB), Y2
-	VMAXPS     Y3, Y2, Y3
-	VMULPS     constant3fb8aa3b<>+0(SB), Y3, Y2
-	VADDPS     constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD     $0x17, Y2, Y2
-	VPADDD     constant3f800000<>+0(SB), Y2, Y2
-	VMULPS     constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y3, Y3
-	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y3, Y3
-	VMULPS     constant39506967<>+0(SB), Y3, Y1
-	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS     Y3, Y1, Y1
-	VADDPS     constant3c088908<>+0(SB), Y1, Y1
-	VMULPS     Y3, Y1, Y1
-	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS     Y3, Y1, Y1
-	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS     Y3, Y1, Y1
-	VADDPS     constant3f000000<>+0(SB), Y1, Y1
-	VMULPS     Y3, Y3, Y13
-	VMULPS     Y13, Y1, Y1
-	VADDPS     Y3, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMULPS     Y2, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMOVUPS    constant3f800000<>+0(SB), Y2
-	VDIVPS     Y1, Y2, Y1
-	VSUBPS     Y1, Y2, Y3
-	VMULPS     Y0, Y3, Y3
-	VADDPS     Y2, Y3, Y3
-	VMULPS     Y1, Y3, Y3
-	VMULPS     Y3, Y4, Y4
-	VADDPS     Y4, Y10, Y10
-	VMULPS     Y5, Y4, Y4
-	VADDPS     Y4, Y11, Y11
-	ADDQ       R13, DI
-	ADDQ       R13, SI
-	DECQ       CX
-	JNZ        partialRow
-	VMASKMOVPS Y8, Y14, (R9)(AX*1)
-	VMASKMOVPS Y9, Y14, (R10)(AX*1)
-	VMASKMOVPS Y10, Y15, 32(R9)(AX*1)
-	VMASKMOVPS Y11, Y15, 32(R10)(AX*1)
-	MOVQ       x+0(FP), DI
-	MOVQ       dy+8(FP), SI
+	VMASKMOVPS Y9, Y15, 32(BX)(AX*1)
+	MOVQ       a+0(FP), DI
+	MOVQ       b+8(FP), SI
 
 done:
 	VZEROUPPER

@@ -43,64 +43,19 @@ func AffineGrad(dx, x, dy, a, b, c []float32) {
 	}
 }
 
-// AffineSiLUGrad computes dx = dh·a + x·b + c for dh = dy·silu′(x·scale + shift), as AffineGrad.
-func AffineSiLUGrad(dx, x, dy, scale, shift, a, b, c []float32) {
-	n := len(a)
-	checkGrad(dx, x, dy, n, b, c)
-	checkSame(n, len(scale))
+// AffineSiLUGrad computes dh = dy·silu′(x·scale + shift), as Affine. dh may be x or dy.
+func AffineSiLUGrad(dh, x, dy, scale, shift []float32) {
+	n := len(scale)
 	checkSame(n, len(shift))
+	checkSame(len(x), len(dh))
+	checkSame(len(x), len(dy))
+	checkRows(len(x), n)
 	step := rowsPerCall(n)
 	for len(x) > 0 {
 		rows := min(step, len(x)/n)
-		affineSiLUGradStep(dx, x, dy, scale, shift, a, b, c, rows)
-		dx, x, dy = dx[rows*n:], x[rows*n:], dy[rows*n:]
+		affineSiLUGradStep(dh, x, dy, scale, shift, rows)
+		dh, x, dy = dh[rows*n:], x[rows*n:], dy[rows*n:]
 	}
-}
-
-// ColumnSums computes first = Σ x and second = Σ x² over the rows, by column, in ascending order: one chain of additions
-// for each. It overwrites its results. Split long columns into chunks of fixed length (256 rows, say) and combine those
-// in order in float64: that bounds the error, and the bits do not depend on threads.
-func ColumnSums(first, second, x []float32) {
-	n := len(first)
-	checkSame(n, len(second))
-	checkRows(len(x), n)
-	if len(x) == 0 {
-		clear(first)
-		clear(second)
-		return
-	}
-	active.vectors.columnSums(&x[0], &first[0], &second[0], len(x)/n, n, 4*n)
-}
-
-// ColumnGrads computes first = Σ dy and second = Σ dy·x over the rows, by column, as ColumnSums.
-func ColumnGrads(first, second, x, dy []float32) {
-	n := len(first)
-	checkSame(n, len(second))
-	checkSame(len(x), len(dy))
-	checkRows(len(x), n)
-	if len(x) == 0 {
-		clear(first)
-		clear(second)
-		return
-	}
-	active.vectors.columnGrads(&x[0], &dy[0], &first[0], &second[0], len(x)/n, n, 4*n)
-}
-
-// ColumnSiLUGrads computes first = Σ dh and second = Σ dh·x over the rows, by column, for dh = dy·silu′(x·scale + shift),
-// as ColumnSums.
-func ColumnSiLUGrads(first, second, x, dy, scale, shift []float32) {
-	n := len(first)
-	checkSame(n, len(second))
-	checkSame(n, len(scale))
-	checkSame(n, len(shift))
-	checkSame(len(x), len(dy))
-	checkRows(len(x), n)
-	if len(x) == 0 {
-		clear(first)
-		clear(second)
-		return
-	}
-	active.vectors.columnSiLUGrads(&x[0], &dy[0], &scale[0], &shift[0], &first[0], &second[0], len(x)/n, n, 4*n)
 }
 
 func rowsPerCall(n int) int { return max(1, chunkElements/n) }
@@ -130,6 +85,6 @@ func affineGradStep(dx, x, dy, a, b, c []float32, rows int) {
 }
 
 //go:noinline
-func affineSiLUGradStep(dx, x, dy, scale, shift, a, b, c []float32, rows int) {
-	active.vectors.affineSiLUGrad(&dx[0], &x[0], &dy[0], &scale[0], &shift[0], &a[0], &b[0], &c[0], rows, len(a))
+func affineSiLUGradStep(dh, x, dy, scale, shift []float32, rows int) {
+	active.vectors.affineSiLUGrad(&dh[0], &x[0], &dy[0], &scale[0], &shift[0], rows, len(scale))
 }

@@ -47,6 +47,29 @@ func GELU(dst, x []float32) { unary(active.vectors.gelu, dst, x) }
 // GELUGrad computes dx = dy·(Φ(x) + x·φ(x)). dx may be x or dy.
 func GELUGrad(dx, x, dy []float32) { binary(active.vectors.geluGrad, dx, x, dy) }
 
+// QuickGELU computes dst = x/(1+exp(−1.702·x)). dst may be x.
+func QuickGELU(dst, x []float32) { unary(active.vectors.quickGELU, dst, x) }
+
+// QuickGELUGrad computes dx = dy·silu′(1.702·x). dx may be x or dy.
+func QuickGELUGrad(dx, x, dy []float32) { binary(active.vectors.quickGELUGrad, dx, x, dy) }
+
+// GEGLU computes dst = x·gelu(gate). All slices have the same length; dst may be x or gate.
+func GEGLU(dst, x, gate []float32) { binary(active.vectors.geglu, dst, x, gate) }
+
+// GEGLUGrad computes dx = dy·gelu(gate) and dgate = dy·x·gelu′(gate). All slices have the same length; dx and dgate may be
+// x and gate.
+func GEGLUGrad(dx, dgate, x, gate, dy []float32) {
+	checkSame(len(dx), len(dgate))
+	checkSame(len(dx), len(x))
+	checkSame(len(dx), len(gate))
+	checkSame(len(dx), len(dy))
+	for len(dx) > 0 {
+		n := min(len(dx), chunkElements)
+		gegluGradStep(dx[:n], dgate[:n], x[:n], gate[:n], dy[:n])
+		dx, dgate, x, gate, dy = dx[n:], dgate[n:], x[n:], gate[n:], dy[n:]
+	}
+}
+
 // Sum adds the elements of x, element i in lane i mod 16 of each block of 32,768, lanes in a fixed tree, blocks in order.
 func Sum(x []float32) float32 {
 	var total float32
@@ -105,16 +128,6 @@ func SoftmaxGrad(dx, p, dp []float32, scale float32) {
 	}
 }
 
-// NormRow computes dst = (x − mean)·rstd·gamma + beta for one row. dst may be x.
-func NormRow(dst, x, gamma, beta []float32, mean, rstd float32) {
-	checkSame(len(dst), len(x))
-	checkSame(len(dst), len(gamma))
-	checkSame(len(dst), len(beta))
-	if len(x) > 0 {
-		active.vectors.normRow(&dst[0], &x[0], &gamma[0], &beta[0], len(x), mean, rstd)
-	}
-}
-
 func checkSame(want, got int) {
 	if want != got {
 		panic(fmt.Sprintf("kernel: slices of %d and %d elements must have the same length", want, got))
@@ -169,4 +182,9 @@ func expSumStep(dst, x []float32, scale, shift float32) float32 {
 //go:noinline
 func softmaxGradStep(dx, p, dp []float32, dot, scale float32) {
 	active.vectors.softmaxGrad(&dx[0], &p[0], &dp[0], len(dx), dot, scale)
+}
+
+//go:noinline
+func gegluGradStep(dx, dgate, x, gate, dy []float32) {
+	active.vectors.gegluGrad(&dx[0], &dgate[0], &x[0], &gate[0], &dy[0], len(dx))
 }

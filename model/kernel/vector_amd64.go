@@ -6,8 +6,10 @@ var avx512Vectors = vectorSet{
 	add: add512, mul: mul512, axpy: axpy512, scale: scale512, sum: sum512,
 	largest: largest512, dot: dot512, exp: exp512, silu: silu512, gelu: gelu512,
 	siluGrad: siluGrad512, geluGrad: geluGrad512, expSum: expSum512, softmaxGrad: softmaxGrad512, normRow: normRow512,
-	affine: affine512, affineSiLU: affineSiLU512, affineGrad: affineGrad512, affineSiLUGrad: affineSiLUGrad512, columnSums: columnSums512,
-	columnGrads: columnGrads512, columnSiLUGrads: columnSiLUGrads512, adamW: adamW512,
+	affine: affine512, affineSiLU: affineSiLU512, affineGrad: affineGrad512, affineSiLUGrad: affineSiLUGrad512, adamW: adamW512,
+	quickGELU: quickGELU512, quickGELUGrad: quickGELUGrad512, geglu: geglu512, gegluGrad: gegluGrad512,
+	laneSum: laneSum512, laneSquares: laneSquares512, layerNormSums: layerNormSums512, layerNormGrad: layerNormGrad512,
+	columnSums: columnSums512, columnSquares: columnSquares512, columnProducts: columnProducts512, columnDots: columnDots512,
 	scaleColumns: scaleColumns512, attentionGrad: attentionGrad512, columnMax: columnMax512, columnExp: columnExp512,
 }
 
@@ -15,7 +17,9 @@ var avx2Vectors = vectorSet{
 	add: add256, mul: mul256, axpy: axpy256, scale: scale256, sum: sum256,
 	largest: largest256, dot: dot256, exp: exp256, silu: silu256, gelu: gelu256,
 	siluGrad: siluGrad256, geluGrad: geluGrad256, expSum: expSum256, softmaxGrad: softmaxGrad256, normRow: normRow256,
-	affine: affine256, affineSiLU: affineSiLU256, affineGrad: affineGrad256, affineSiLUGrad: affineSiLUGrad256, columnSums: columnSums256,
-	columnGrads: columnGrads256, columnSiLUGrads: columnSiLUGrads256, adamW: adamW256,
+	affine: affine256, affineSiLU: affineSiLU256, affineGrad: affineGrad256, affineSiLUGrad: affineSiLUGrad256, adamW: adamW256,
+	quickGELU: quickGELU256, quickGELUGrad: quickGELUGrad256, geglu: geglu256, gegluGrad: gegluGrad256,
+	laneSum: laneSum256, laneSquares: laneSquares256, layerNormSums: layerNormSums256, layerNormGrad: layerNormGrad256,
+	columnSums: columnSums256, columnSquares: columnSquares256, columnProducts: columnProducts256, columnDots: columnDots256,
 	scaleColumns: scaleColumns256, attentionGrad: attentionGrad256, columnMax: columnMax256, columnExp: columnExp256,
 }

@@ -185,6 +185,39 @@ func geluGradsGeneric(dx, x, dy *float32, n int) {
 	}
 }
 
+// quickScale is the factor of quick GELU, x·σ(1.702·x).
+const quickScale = float32(1.702)
+
+func quickGELUsGeneric(dst, x *float32, n int) {
+	d := at(dst, n)
+	for i, v := range at(x, n) {
+		d[i] = v / (1 + expGeneric(0-float32(quickScale*v)))
+	}
+}
+
+func quickGELUGradsGeneric(dx, x, dy *float32, n int) {
+	d, g := at(dx, n), at(dy, n)
+	for i, v := range at(x, n) {
+		d[i] = g[i] * siluGradGeneric(float32(quickScale*v))
+	}
+}
+
+func gegluGeneric(dst, x, gate *float32, n int) {
+	d, xs := at(dst, n), at(x, n)
+	for i, g := range at(gate, n) {
+		d[i] = xs[i] * float32(g*normalCDF(g))
+	}
+}
+
+func gegluGradGeneric(dx, dgate, x, gate, dy *float32, n int) {
+	d, e, xs, gates := at(dx, n), at(dgate, n), at(x, n), at(gate, n)
+	for i, y := range at(dy, n) {
+		v, g := xs[i], gates[i]
+		d[i] = y * float32(g*normalCDF(g))
+		e[i] = y * float32(v*geluGradGeneric(g))
+	}
+}
+
 func expSumGeneric(dst, x *float32, n int, scale, shift float32) float32 {
 	var lane [sumLanes]float32
 	d := at(dst, n)
@@ -199,12 +232,5 @@ func softmaxGradGeneric(dx, p, dp *float32, n int, dot, scale float32) {
 	d, ps, dps := at(dx, n), at(p, n), at(dp, n)
 	for i := range d {
 		d[i] = float32((dps[i]-dot)*ps[i]) * scale
-	}
-}
-
-func normRowGeneric(dst, x, gamma, beta *float32, n int, mean, rstd float32) {
-	d, xs, g, b := at(dst, n), at(x, n), at(gamma, n), at(beta, n)
-	for i := range d {
-		d[i] = float32(float32((xs[i]-mean)*rstd)*g[i]) + b[i]
 	}
 }

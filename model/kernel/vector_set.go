@@ -17,10 +17,19 @@ type vectorSet struct {
 	affine          func(dst, x, scale, shift *float32, rows, n int)
 	affineSiLU      func(dst, x, scale, shift *float32, rows, n int)
 	affineGrad      func(dx, x, dy, a, b, c *float32, rows, n int)
-	affineSiLUGrad  func(dx, x, dy, scale, shift, a, b, c *float32, rows, n int)
-	columnSums      func(x, first, second *float32, rows, n, stride int)
-	columnGrads     func(x, dy, first, second *float32, rows, n, stride int)
-	columnSiLUGrads func(x, dy, scale, shift, first, second *float32, rows, n, stride int)
+	affineSiLUGrad  func(dh, x, dy, scale, shift *float32, rows, n int)
+	quickGELU       func(dst, x *float32, n int)
+	quickGELUGrad   func(dx, x, dy *float32, n int)
+	geglu           func(dst, x, gate *float32, n int)
+	gegluGrad       func(dx, dgate, x, gate, dy *float32, n int)
+	laneSum         func(x *float32, n int) float64
+	laneSquares     func(x *float32, n int, mean float64) float64
+	layerNormSums   func(dbeta, dgamma *float64, x, dy, gamma *float32, n int, mean, rstd float32) (sum, product float64)
+	layerNormGrad   func(dx, x, dy, gamma *float32, n int, mean, rstd, sum, product float32)
+	columnSums      func(x *float32, sum *float64, rows, n, stride int)
+	columnSquares   func(x *float32, sum, square *float64, rows, n, stride int)
+	columnProducts  func(dy, x *float32, sum, product *float64, rows, n, stride int)
+	columnDots      func(a, b, dot *float32, rows, n, stride int)
 	adamW           func(p, grad, m, v, factors *float32, n int)
 	scaleColumns    func(x, factor *float32, rows, n int)
 	attentionGrad   func(s, dp, logSum, dot *float32, rows, n int)
@@ -34,7 +43,9 @@ var genericVectors = vectorSet{
 	exp: expsGeneric, silu: silusGeneric, gelu: gelusGeneric, siluGrad: siluGradsGeneric, geluGrad: geluGradsGeneric,
 	expSum: expSumGeneric, softmaxGrad: softmaxGradGeneric, normRow: normRowGeneric,
 	affine: affineGeneric, affineSiLU: affineSiLUGeneric, affineGrad: affineGradGeneric, affineSiLUGrad: affineSiLUGradGeneric,
-	columnSums: columnSumsGeneric, columnGrads: columnGradsGeneric, columnSiLUGrads: columnSiLUGradsGeneric,
+	quickGELU: quickGELUsGeneric, quickGELUGrad: quickGELUGradsGeneric, geglu: gegluGeneric, gegluGrad: gegluGradGeneric,
+	laneSum: laneSumGeneric, laneSquares: laneSquaresGeneric, layerNormSums: layerNormSumsGeneric, layerNormGrad: layerNormGradGeneric,
+	columnSums: columnSumsGeneric, columnSquares: columnSquaresGeneric, columnProducts: columnProductsGeneric, columnDots: columnDotsGeneric,
 	adamW: adamWGeneric, scaleColumns: scaleColumnsGeneric, attentionGrad: attentionGradGeneric,
 	columnMax: columnMaxGeneric, columnExp: columnExpGeneric,
 }

@@ -54,20 +54,15 @@ var vectorCases = map[string]func(x [][]float32, n int) []float32{
 		return x[0]
 	},
 	"AffineSiLUGrad": func(x [][]float32, n int) []float32 {
-		AffineSiLUGrad(x[0], x[1], x[2], x[3][:n], x[4][:n], x[5][:n], x[6][:n], x[7][:n])
+		AffineSiLUGrad(x[0], x[1], x[2], x[3][:n], x[4][:n])
 		return x[0]
 	},
-	"ColumnSums": func(x [][]float32, n int) []float32 {
-		ColumnSums(x[0][:n], x[1][:n], x[2])
-		return append(append([]float32{}, x[0][:n]...), x[1][:n]...)
-	},
-	"ColumnGrads": func(x [][]float32, n int) []float32 {
-		ColumnGrads(x[0][:n], x[1][:n], x[2], x[3])
-		return append(append([]float32{}, x[0][:n]...), x[1][:n]...)
-	},
-	"ColumnSiLUGrads": func(x [][]float32, n int) []float32 {
-		ColumnSiLUGrads(x[0][:n], x[1][:n], x[2], x[3], x[4][:n], x[5][:n])
-		return append(append([]float32{}, x[0][:n]...), x[1][:n]...)
+	"QuickGELU":     func(x [][]float32, n int) []float32 { QuickGELU(x[0], x[1]); return x[0] },
+	"QuickGELUGrad": func(x [][]float32, n int) []float32 { QuickGELUGrad(x[0], x[1], x[2]); return x[0] },
+	"GEGLU":         func(x [][]float32, n int) []float32 { GEGLU(x[0], x[1], x[2]); return x[0] },
+	"GEGLUGrad": func(x [][]float32, n int) []float32 {
+		GEGLUGrad(x[0], x[1], x[0], x[1], x[2])
+		return append(append([]float32{}, x[0]...), x[1]...)
 	},
 	"AdamW": func(x [][]float32, n int) []float32 {
 		Mul(x[3], x[3], x[3]) // The second moment is not negative.
@@ -78,8 +73,7 @@ var vectorCases = map[string]func(x [][]float32, n int) []float32{
 }
 
 // rowCases are those of vectorCases that take rows; they run on three rows.
-var rowCases = map[string]bool{"Affine": true, "AffineSiLU": true, "AffineGrad": true, "AffineSiLUGrad": true,
-	"ColumnSums": true, "ColumnGrads": true, "ColumnSiLUGrads": true}
+var rowCases = map[string]bool{"Affine": true, "AffineSiLU": true, "AffineGrad": true, "AffineSiLUGrad": true}
 
 // TestVectorsEqualTwins: every set gives the bits of the Go twins and leaves the elements after the end alone.
 func TestVectorsEqualTwins(t *testing.T) {
@@ -138,9 +132,17 @@ func TestExpAccuracy(t *testing.T) {
 // derivative is the central difference of f at x.
 func derivative(f func(float64) float64, x float64) float64 { return (f(x+1e-5) - f(x-1e-5)) / 2e-5 }
 
+// one is f of one number.
+func one(f func(dst, x []float32), x float32) float64 {
+	dst := []float32{0}
+	f(dst, []float32{x})
+	return float64(dst[0])
+}
+
 func TestActivationAccuracy(t *testing.T) {
 	silu := func(x float64) float64 { return x / (1 + math.Exp(-x)) }
 	gelu := func(x float64) float64 { return x * 0.5 * (1 + math.Erf(x/math.Sqrt2)) }
+	quick := func(x float64) float64 { return x / (1 + math.Exp(-1.702*x)) }
 	for x := -12.0; x < 12; x += 0.0101 {
 		f := float32(x)
 		x := float64(f)
@@ -152,6 +154,8 @@ func TestActivationAccuracy(t *testing.T) {
 			{"silu′", float64(siluGradGeneric(f)), derivative(silu, x)},
 			{"gelu", float64(f * normalCDF(f)), gelu(x)},
 			{"gelu′", float64(geluGradGeneric(f)), derivative(gelu, x)},
+			{"quick gelu", one(QuickGELU, f), quick(x)},
+			{"quick gelu′", one(func(dx, x []float32) { QuickGELUGrad(dx, x, []float32{1}) }, f), derivative(quick, x)},
 		} {
 			if math.Abs(c.got-c.want) > 4e-7*max(1, math.Abs(x)) {
 				t.Fatalf("%s(%v) = %v, want %v", c.name, x, c.got, c.want)

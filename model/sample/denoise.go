@@ -22,7 +22,7 @@ func (r *run) denoise(ctx context.Context, x []float32) error {
 	if err := r.fillContext(exe); err != nil {
 		return err
 	}
-	input, prediction := exe.Input(inputSample), make([]float32, len(x))
+	input, prediction, walk := exe.Input(inputSample), make([]float32, len(x)), r.sampler.Start()
 	for i, t := range r.sampler.Timesteps() {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -35,7 +35,7 @@ func (r *run) denoise(ctx context.Context, x []float32) error {
 			return err
 		}
 		r.guide(prediction, exe.Output(0))
-		r.sampler.Step(i, prediction, x, r.stepNoise(i, len(x)/s.batch))
+		walk.Step(i, prediction, x, r.stepNoise(i, len(x)/s.batch))
 		r.done++
 		if r.options.Progress != nil {
 			r.options.Progress(r.done, r.total)
@@ -44,10 +44,10 @@ func (r *run) denoise(ctx context.Context, x []float32) error {
 	return nil
 }
 
-func fillTimesteps(exe *compile.Executable, t int) {
+func fillTimesteps(exe *compile.Executable, t float32) {
 	in := exe.Input(inputTimesteps)
 	for i := range in {
-		in[i] = float32(t)
+		in[i] = t
 	}
 }
 
@@ -117,6 +117,21 @@ func (r *run) guide(dst, out []float32) {
 
 // decode turns latents x [B,h,w,C] into pictures; x is changed.
 func (r *run) decode(x []float32) ([]*image.NRGBA, error) {
+	out, err := r.pixels(x)
+	if err != nil {
+		return nil, err
+	}
+	n := len(out) / len(r.requests)
+	images := make([]*image.NRGBA, len(r.requests))
+	for i := range images {
+		images[i] = picture(out[i*n:(i+1)*n], r.options.Height, r.options.Width)
+	}
+	return images, nil
+}
+
+// pixels decodes latents x [B,h,w,C] to [B,height,width,3] about [−1, 1], valid until the decoder's next run; x is
+// changed.
+func (r *run) pixels(x []float32) ([]float32, error) {
 	exe, err := r.pipeline.decoder(r.latentShape())
 	if err != nil {
 		return nil, err
@@ -126,13 +141,7 @@ func (r *run) decode(x []float32) ([]*image.NRGBA, error) {
 	if err := exe.Run(nil); err != nil {
 		return nil, err
 	}
-	out := exe.Output(0)
-	n := len(out) / len(r.requests)
-	images := make([]*image.NRGBA, len(r.requests))
-	for i := range images {
-		images[i] = picture(out[i*n:(i+1)*n], r.options.Height, r.options.Width)
-	}
-	return images, nil
+	return exe.Output(0), nil
 }
 
 // picture converts x [height,width,3] in [−1, 1] to 8 bits: round(255·clamp(x/2 + 1/2)), halves to even, as diffusers

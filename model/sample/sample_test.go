@@ -17,6 +17,7 @@ import (
 	"yohaku/model/backend/cpu"
 	"yohaku/model/checkpoint"
 	"yohaku/model/clip"
+	"yohaku/model/diffusion"
 	"yohaku/model/op"
 	"yohaku/model/unet"
 	"yohaku/model/vae"
@@ -136,12 +137,21 @@ func TestCompanyChangesNoPicture(t *testing.T) {
 	dir := tinyPipeline(t)
 	requests := []Request{{Prompt: "a fox", Seed: 1}, {Prompt: "a cat", Seed: 2, Negative: "rain"}, {Prompt: "a fox", Seed: 3}, {Prompt: "", Seed: 1}, {Prompt: "a dog", Seed: 1}}
 	o := Options{Steps: 3, Guidance: 4, Batch: 2, Eta: 0.5}
-	together := generate(t, open(t, dir, 2), o, requests...)
+	both := open(t, dir, 2)
 	p := open(t, dir, 1)
+	for _, o.Scheduler = range []string{"", "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler"} {
+		checkCompany(t, both, p, o, requests)
+	}
+}
+
+// checkCompany makes the requests together with one pipeline and alone with the other, of the same model.
+func checkCompany(t *testing.T, both, p *Pipeline, o Options, requests []Request) {
+	t.Helper()
+	together := generate(t, both, o, requests...)
 	for i, q := range requests {
 		o.Batch = i % 3
 		if alone := generate(t, p, o, q)[0]; !bytes.Equal(alone.Pix, together[i].Pix) {
-			t.Errorf("picture %d of %q with seed %d differs alone", i, q.Prompt, q.Seed)
+			t.Errorf("picture %d of %q with seed %d differs alone (scheduler %q)", i, q.Prompt, q.Seed, o.Scheduler)
 		}
 	}
 	for i := range requests {
@@ -182,8 +192,11 @@ func TestOptions(t *testing.T) {
 		}
 	})
 	t.Run("scheduler", func(t *testing.T) {
-		if bytes.Equal(generate(t, p, Options{Steps: 2, Guidance: 3, Scheduler: "DDPMScheduler"}, q)[0].Pix, base.Pix) {
-			t.Error("DDPM gives DDIM's picture")
+		for _, class := range diffusion.SamplerClasses() {
+			same := bytes.Equal(generate(t, p, Options{Steps: 4, Guidance: 3, Scheduler: class}, q)[0].Pix, generate(t, p, Options{Steps: 4, Guidance: 3}, q)[0].Pix)
+			if same != (class == "DDIMScheduler") {
+				t.Errorf("%s gives DDIM's picture: %v", class, same)
+			}
 		}
 	})
 	t.Run("other weights", func(t *testing.T) {
@@ -224,7 +237,7 @@ func TestProgressAndStop(t *testing.T) {
 
 func TestGenerateRefuses(t *testing.T) {
 	dir := tinyPipeline(t)
-	write(t, filepath.Join(dir, "scheduler", "scheduler_config.json"), strings.Replace(configs["scheduler"], "DDIMScheduler", "PNDMScheduler", 1))
+	write(t, filepath.Join(dir, "scheduler", "scheduler_config.json"), strings.Replace(configs["scheduler"], "DDIMScheduler", "HeunDiscreteScheduler", 1))
 	p := open(t, dir, 1)
 	for _, tt := range []struct {
 		name    string
@@ -232,7 +245,7 @@ func TestGenerateRefuses(t *testing.T) {
 		options Options
 		want    string
 	}{
-		{"scheduler of the folder", Request{}, Options{}, "PNDMScheduler"},
+		{"scheduler of the folder", Request{}, Options{}, "HeunDiscreteScheduler"},
 		{"scheduler", Request{}, Options{Scheduler: "X"}, `"X"`},
 		{"size", Request{}, Options{Scheduler: "DDIMScheduler", Height: 18}, "multiples of 4"},
 		{"huge", Request{}, Options{Scheduler: "DDIMScheduler", Height: 1 << 40, Width: 1 << 40}, "at most"},

@@ -2,30 +2,20 @@ package cpu
 
 import (
 	"yohaku/model/backend"
-	"yohaku/model/backend/cpu/vector"
 	"yohaku/model/kernel"
 	"yohaku/model/op"
 )
 
 var activations = [...]func(y, x []float32){
-	op.KindSiLU: kernel.SiLU,
-	op.KindGELU: kernel.GELU,
-	op.KindQuickGELU: func(y, x []float32) {
-		for i, v := range x {
-			y[i] = v * vector.Sigmoid(1.702*v)
-		}
-	},
+	op.KindSiLU:      kernel.SiLU,
+	op.KindGELU:      kernel.GELU,
+	op.KindQuickGELU: kernel.QuickGELU,
 }
 
 var activationGradients = [...]func(dx, x, dy []float32){
-	op.KindSiLU: kernel.SiLUGrad,
-	op.KindGELU: kernel.GELUGrad,
-	op.KindQuickGELU: func(dx, x, dy []float32) {
-		for i, v := range x {
-			s := vector.Sigmoid(1.702 * v)
-			dx[i] = dy[i] * (s + float32(float32(1.702*v)*float32(s*(1-s))))
-		}
-	},
+	op.KindSiLU:      kernel.SiLUGrad,
+	op.KindGELU:      kernel.GELUGrad,
+	op.KindQuickGELU: kernel.QuickGELUGrad,
 }
 
 func (be *Backend) activation(kind op.ActivationKind) backend.Kernel {
@@ -50,7 +40,7 @@ func (be *Backend) geglu(in []op.Shape) backend.Kernel {
 		x, y := a.In[0], a.Out[0]
 		return be.over(n, c, func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				vector.GEGLU(y[r*c:][:c], x[2*r*c:][:c], x[(2*r+1)*c:][:c])
+				kernel.GEGLU(y[r*c:][:c], x[2*r*c:][:c], x[(2*r+1)*c:][:c])
 			}
 		})
 	}}
@@ -62,7 +52,7 @@ func (be *Backend) gegluBackward(in []op.Shape) backend.Kernel {
 		x, dy, dx := a.In[0], a.In[1], a.Out[0]
 		return be.over(n, c, func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				vector.GEGLUGradient(dx[2*r*c:][:c], dx[(2*r+1)*c:][:c], x[2*r*c:][:c], x[(2*r+1)*c:][:c], dy[r*c:][:c])
+				kernel.GEGLUGrad(dx[2*r*c:][:c], dx[(2*r+1)*c:][:c], x[2*r*c:][:c], x[(2*r+1)*c:][:c], dy[r*c:][:c])
 			}
 		})
 	}}

@@ -19,11 +19,7 @@ func (be *Backend) arithmetic(d op.Def, in []op.Shape) (backend.Kernel, bool) {
 		by := float32(d.By)
 		return backend.Kernel{InPlace: []int{0}, Bind: func(a backend.Args) func() error {
 			x, y := a.In[0], a.Out[0]
-			return be.over(len(y), 1, func(lo, hi int) {
-				for i := lo; i < hi; i++ {
-					y[i] = by * x[i]
-				}
-			})
+			return be.over(len(y), 1, func(lo, hi int) { kernel.Scale(y[lo:hi], x[lo:hi], by) })
 		}}, true
 	case op.Fill:
 		by := float32(d.By)

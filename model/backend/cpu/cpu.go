@@ -1,5 +1,5 @@
-// Package cpu runs compiled programs on the processor: products on package kernel, the rest in Go,
-// all of it spread over one fixed pool of threads.
+// Package cpu runs compiled programs on the processor, on package kernel, spread over one fixed pool of threads.
+// Lookups, losses and what only moves values are in Go here.
 //
 // Invariants: the bits of a result depend on the kernel set only. Elementwise work may be cut
 // anywhere; sums are cut into chunks whose size depends on the shape alone, and the chunks are

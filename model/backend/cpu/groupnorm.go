@@ -4,7 +4,6 @@ import (
 	"math"
 
 	"yohaku/model/backend"
-	"yohaku/model/backend/cpu/vector"
 	"yohaku/model/kernel"
 	"yohaku/model/op"
 )
@@ -76,7 +75,7 @@ type groupNormRun struct {
 func (n *groupNormRun) measure(t, _ int) {
 	sum, square := n.part(n.parts, t)
 	lo, hi := n.span(t)
-	vector.ColumnSquares(sum, square, n.x[lo:hi], (hi-lo)/n.channels, n.channels)
+	kernel.ColumnSquares(sum, square, n.x[lo:hi])
 }
 
 // fit turns the sums of one sample into the line of each channel.

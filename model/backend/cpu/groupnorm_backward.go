@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"yohaku/model/backend"
-	"yohaku/model/backend/cpu/vector"
 	"yohaku/model/kernel"
 	"yohaku/model/op"
 )
@@ -69,16 +68,13 @@ func (n *groupNormBackwardRun) prepare(sample, _ int) {
 func (n *groupNormBackwardRun) gradient(t, _ int) {
 	sum, product := n.part(n.parts, t)
 	sample := t / n.chunks
-	slope, offset := n.line(sample, 0), n.line(sample, 1)
 	lo, hi := n.span(t)
-	if !n.silu {
-		copy(n.dx[lo:hi], n.dy[lo:hi])
+	if n.silu {
+		kernel.AffineSiLUGrad(n.dx[lo:hi], n.x[lo:hi], n.dy[lo:hi], n.line(sample, 0), n.line(sample, 1))
 	} else {
-		for i := lo; i < hi; i += n.channels {
-			vector.LineSiLUGradient(n.dx[i:i+n.channels], n.dy[i:], n.x[i:], slope, offset)
-		}
+		copy(n.dx[lo:hi], n.dy[lo:hi])
 	}
-	vector.ColumnProducts(sum, product, n.dx[lo:hi], n.x[lo:hi], (hi-lo)/n.channels, n.channels)
+	kernel.ColumnProducts(sum, product, n.dx[lo:hi], n.x[lo:hi])
 }
 
 // fit sums one sample's chunks and sets dx = lines₀·g + lines₁·x + lines₂.

@@ -4,7 +4,6 @@ import (
 	"math"
 
 	"yohaku/model/backend"
-	"yohaku/model/backend/cpu/vector"
 	"yohaku/model/kernel"
 	"yohaku/model/op"
 )
@@ -17,7 +16,7 @@ func (be *Backend) layerNorm(d op.LayerNorm, in []op.Shape) backend.Kernel {
 		return be.over(n, c, func(lo, hi int) {
 			for r := lo; r < hi; r++ {
 				row := x[r*c : (r+1)*c]
-				m, variance := vector.Moments(row)
+				m, variance := kernel.Moments(row)
 				mean, inverse := float32(m), float32(1/math.Sqrt(variance+d.Eps))
 				if stats != nil {
 					stats[2*r], stats[2*r+1] = mean, inverse
@@ -45,7 +44,7 @@ func (be *Backend) layerNormBackward(in []op.Shape) backend.Kernel {
 			clear(db)
 			clear(dg)
 			for r := t * size; r < min(n, (t+1)*size); r++ {
-				vector.LayerNormGradient(dx[r*c:(r+1)*c], db, dg, x[r*c:], dy[r*c:], gamma, stats[2*r], stats[2*r+1])
+				kernel.LayerNormGrad(dx[r*c:(r+1)*c], db, dg, x[r*c:(r+1)*c], dy[r*c:(r+1)*c], gamma, stats[2*r], stats[2*r+1])
 			}
 		}
 		return func() error {

@@ -2,7 +2,7 @@ package cpu
 
 import (
 	"yohaku/model/backend"
-	"yohaku/model/backend/cpu/vector"
+	"yohaku/model/kernel"
 	"yohaku/model/op"
 )
 
@@ -75,7 +75,7 @@ func (be *Backend) sumPositions(in []op.Shape) backend.Kernel {
 		x, y, parts := a.In[0], a.Out[0], doubles(a.Scratch)
 		sample := func(s, _ int) {
 			sum := parts[s*c : (s+1)*c]
-			vector.ColumnSums(sum, x[s*positions*c:], positions, c)
+			kernel.ColumnSums(sum, x[s*positions*c:(s+1)*positions*c])
 			for j, v := range sum {
 				y[s*c+j] = float32(v)
 			}

@@ -1,6 +1,6 @@
 package cpu
 
-import "yohaku/model/backend/cpu/vector"
+import "yohaku/model/kernel"
 
 // sumChunk is the number of rows whose sum is one chain, and at most how many chunks there are.
 // Both depend on the shape alone, so that the bits do not depend on threads.
@@ -28,7 +28,7 @@ func (be *Backend) columnSums(dst, x []float32, n, c int, scratch []float32) fun
 	parts := doubles(scratch)
 	chunk := func(t, _ int) {
 		first := t * size
-		vector.ColumnSums(parts[t*c:(t+1)*c], x[first*c:], min(size, n-first), c)
+		kernel.ColumnSums(parts[t*c:(t+1)*c], x[first*c:min(n, first+size)*c])
 	}
 	return func() {
 		be.pool.Run(count, chunk)

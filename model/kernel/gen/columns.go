@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -13,6 +15,7 @@ type columnKernel struct {
 	name, doc string
 	streams   []string // Pointers to the rows, stride in bytes.
 	channels  []string // Pointers to n elements: read before the walk, or written after it.
+	totals    []string // Pointers to n float64, written after the walk.
 	constants []float32
 	before    func(p part)
 	row       func(p part)
@@ -22,9 +25,13 @@ type columnKernel struct {
 func (k columnKernel) emit(s *vectors) {
 	sig := "func("
 	regs := map[string]reg.GPPhysical{}
-	names := append(append([]string{}, k.streams...), k.channels...)
+	names := slices.Concat(k.streams, k.channels, k.totals)
 	for _, name := range names {
-		sig += name + " *float32, "
+		if slices.Contains(k.totals, name) {
+			sig += name + " *float64, "
+		} else {
+			sig += name + " *float32, "
+		}
 	}
 	function(k.name+s.suffix, sig+"rows, n, stride int)", k.doc)
 	for i, name := range names {
@@ -33,6 +40,9 @@ func (k columnKernel) emit(s *vectors) {
 	}
 	Load(Param("n"), reg.RDX)
 	s.partialMask(reg.RDX)
+	if len(k.totals) > 0 {
+		s.doubleMask()
+	}
 	s.keep(k.constants...)
 	left, stride, rows := reg.RDX, reg.R13, reg.RCX
 	Load(Param("stride"), stride)
@@ -83,56 +93,65 @@ func (k columnKernel) walk(s *vectors, regs map[string]reg.GPPhysical, partial b
 	}
 }
 
-// The sums of part i are in registers 8+2i and 9+2i.
-func sums(p part) (first, second int) { return 8 + 2*p.number, 9 + 2*p.number }
+// total is the register of half of the float64 sum j of this part.
+func (p part) total(j, half int) int { return 4 + 4*p.number + 2*j + half }
 
-func clearPair(p part) {
-	a, b := sums(p)
-	p.zero(a)
-	p.zero(b)
+// sums is a columnKernel in float64: add adds half a vector to the totals.
+func (k columnKernel) sums(s *vectors, add func(p part, half int)) {
+	k.before = func(p part) {
+		for j := range k.totals {
+			p.zero(p.total(j, 0))
+			p.zero(p.total(j, 1))
+		}
+	}
+	k.row = func(p part) {
+		add(p, 0)
+		add(p, 1)
+	}
+	k.after = func(p part) {
+		for j, name := range k.totals {
+			p.storeDouble(p.total(j, 0), name, 0, 0)
+			p.storeDouble(p.total(j, 1), name, 1, 0)
+		}
+	}
+	k.emit(s)
 }
 
-func storePair(p part) {
-	a, b := sums(p)
-	p.store(a, "first")
-	p.store(b, "second")
-}
-
+// columnSums: products of two float32 are exact in float64, so that a fused multiply-add is one rounded addition.
 func columnSums(s *vectors) {
-	columnKernel{name: "columnSums", doc: "computes first = Σ x and second = Σ x², by column, rows in ascending order.",
-		streams: []string{"x"}, channels: []string{"first", "second"}, before: clearPair, after: storePair,
-		row: func(p part) {
-			a, b := sums(p)
-			p.load("x", 0)
-			VADDPS(p.v[0], p.v[a], p.v[a])
-			VMULPS(p.v[0], p.v[0], p.v[0])
-			VADDPS(p.v[0], p.v[b], p.v[b])
-		}}.emit(s)
+	columnKernel{name: "columnSums", doc: "computes sum = Σ x, by column, rows in ascending order.",
+		streams: []string{"x"}, totals: []string{"sum"},
+	}.sums(s, func(p part, half int) {
+		p.loadWide("x", half, 0)
+		VADDPD(p.v[0], p.v[p.total(0, half)], p.v[p.total(0, half)])
+	})
+	columnKernel{name: "columnSquares", doc: "computes sum = Σ x and square = Σ x², by column, rows in ascending order.",
+		streams: []string{"x"}, totals: []string{"sum", "square"},
+	}.sums(s, func(p part, half int) {
+		p.loadWide("x", half, 0)
+		VADDPD(p.v[0], p.v[p.total(0, half)], p.v[p.total(0, half)])
+		VFMADD231PD(p.v[0], p.v[0], p.v[p.total(1, half)])
+	})
+	columnKernel{name: "columnProducts", doc: "computes sum = Σ dy and product = Σ dy·x, by column, rows in ascending order.",
+		streams: []string{"dy", "x"}, totals: []string{"sum", "product"},
+	}.sums(s, func(p part, half int) {
+		p.loadWide("dy", half, 0)
+		p.loadWide("x", half, 1)
+		VADDPD(p.v[0], p.v[p.total(0, half)], p.v[p.total(0, half)])
+		VFMADD231PD(p.v[1], p.v[0], p.v[p.total(1, half)])
+	})
 }
 
-// addGrad adds v[dh] and v[dh]·v[x] to the sums.
-func (p part) addGrad(dh, x int) {
-	a, b := sums(p)
-	VADDPS(p.v[dh], p.v[a], p.v[a])
-	VMULPS(p.v[x], p.v[dh], p.v[dh])
-	VADDPS(p.v[dh], p.v[b], p.v[b])
-}
-
-func columnGrads(s *vectors) {
-	columnKernel{name: "columnGrads", doc: "computes first = Σ dy and second = Σ dy·x, by column, rows in ascending order.",
-		streams: []string{"x", "dy"}, channels: []string{"first", "second"}, before: clearPair, after: storePair,
+func columnDots(s *vectors) {
+	columnKernel{name: "columnDots", doc: "computes dot = Σ a·b, by column, rows in ascending order, each product rounded.",
+		streams: []string{"a", "b"}, channels: []string{"dot"},
+		before: func(p part) { p.zero(8 + p.number) },
+		after:  func(p part) { p.store(8+p.number, "dot") },
 		row: func(p part) {
-			p.load("x", 0)
-			p.load("dy", 1)
-			p.addGrad(1, 0)
-		}}.emit(s)
-	columnKernel{name: "columnSiLUGrads", doc: "computes first = Σ dh and second = Σ dh·x, by column, rows in ascending order, for dh = dy·silu′(x·scale + shift).",
-		streams: []string{"x", "dy"}, channels: []string{"scale", "shift", "first", "second"}, constants: expConstants, before: clearPair, after: storePair,
-		row: func(p part) {
-			p.affine(0, 5, 2)
-			p.load("dy", 4)
-			p.siluGrad(0, 4, 1, 2, 3)
-			p.addGrad(4, 5)
+			p.load("a", 0)
+			p.load("b", 1)
+			VMULPS(p.v[1], p.v[0], p.v[0])
+			VADDPS(p.v[0], p.v[8+p.number], p.v[8+p.number])
 		}}.emit(s)
 }
 
@@ -157,64 +176,4 @@ func columnSoftmax(s *vectors) {
 			VADDPS(p.v[1], p.v[8+p.number], p.v[8+p.number])
 			p.store(1, "x")
 		}}.emit(s)
-}
-
-// adamW: see adamWGeneric, which this follows step by step.
-func adamW(s *vectors) {
-	kernel{name: "adamW", doc: "does one step of AdamW; see adamWGeneric.", streams: []string{"p", "grad", "m", "v"},
-		channels: []string{"factors"}, setup: func(s *vectors) {
-			for i := range adamWFactors {
-				if s.bytes == 64 {
-					VBROADCASTSS(Mem{Base: pointerRegs[4], Disp: 4 * i}, s.v[16+i])
-				}
-			}
-		}, body: adamWBody}.emit(s)
-}
-
-// The fields of AdamWFactors, in order.
-const (
-	factorScale = iota
-	factorToward
-	factorBeta2
-	factorRest
-	factorRoot
-	factorEps
-	factorRate
-	factorKeep
-	adamWFactors
-)
-
-// factor puts factor i of AdamW into a register and returns it.
-func (p part) factor(i, t int) Op {
-	if p.bytes == 64 {
-		return p.v[16+i]
-	}
-	VBROADCASTSS(Mem{Base: p.regs["factors"], Disp: 4 * i}, p.v[t])
-	return p.v[t]
-}
-
-func adamWBody(p part) {
-	v := p.v
-	p.load("grad", 0)
-	VMULPS(p.factor(factorScale, 6), v[0], v[0])
-	p.load("m", 1)
-	VSUBPS(v[1], v[0], v[2])
-	VMULPS(p.factor(factorToward, 6), v[2], v[2])
-	VADDPS(v[2], v[1], v[1])
-	p.store(1, "m")
-	p.load("v", 2)
-	VMULPS(p.factor(factorBeta2, 6), v[2], v[2])
-	VMULPS(v[0], v[0], v[0])
-	VMULPS(p.factor(factorRest, 6), v[0], v[0])
-	VADDPS(v[0], v[2], v[2])
-	p.store(2, "v")
-	VSQRTPS(v[2], v[2])
-	VDIVPS(p.factor(factorRoot, 6), v[2], v[2])
-	VADDPS(p.factor(factorEps, 6), v[2], v[2])
-	VDIVPS(v[2], v[1], v[1])
-	VMULPS(p.factor(factorRate, 6), v[1], v[1])
-	p.load("p", 3)
-	VMULPS(p.factor(factorKeep, 6), v[3], v[3])
-	VSUBPS(v[1], v[3], v[3])
-	p.store(3, "p")
 }

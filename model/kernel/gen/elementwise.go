@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 )
@@ -102,6 +103,12 @@ func (s *vectors) siluGrad(x, dy, d, t, u int) {
 	VMULPS(v[u], v[dy], v[dy])
 }
 
+// The constants of quick GELU.
+var (
+	quickScale     = float32(1.702)
+	quickConstants = slices.Concat(expConstants, []float32{quickScale})
+)
+
 // The constants of erf: see erfGeneric.
 var (
 	erfLimit                     = float32(4)
@@ -140,10 +147,9 @@ func (s *vectors) normalCDF(x, d, t, u int) {
 	VADDPS(c(half), v[d], v[d])
 }
 
-// geluGrad multiplies v[dy] by the derivative of gelu at v[x]: Φ(x) + x·φ(x); v[x] and v[1] to v[3] and v[5] are lost.
-func (s *vectors) geluGrad(x, dy int) {
+// geluSlope adds x·φ(x) to Φ(x) in v[phi] for x = v[x]: that is the derivative of gelu; v[1] to v[3] are lost.
+func (s *vectors) geluSlope(x, phi int) {
 	v, c := s.v, s.constant
-	s.normalCDF(x, 5, 1, 2)
 	VMULPS(v[x], v[x], v[1])
 	VMULPS(c(half), v[1], v[1])
 	s.zero(2)
@@ -151,18 +157,17 @@ func (s *vectors) geluGrad(x, dy int) {
 	s.exp(1, 2, 3)
 	VMULPS(c(densityScale), v[2], v[2])
 	VMULPS(v[x], v[2], v[2])
-	VADDPS(v[2], v[5], v[5])
-	VMULPS(v[5], v[dy], v[dy])
+	VADDPS(v[2], v[phi], v[phi])
 }
 
 func elementwise() {
 	masks()
 	for _, s := range instructionSets() {
-		for _, k := range append(arithmetic(), append(activations(), append(normalisation(), attention()...)...)...) {
+		for _, k := range slices.Concat(arithmetic(), activations(), gates(), normalisation(), layerNorm(), attention()) {
 			k.emit(s)
 		}
 		columnSums(s)
-		columnGrads(s)
+		columnDots(s)
 		columnSoftmax(s)
 		adamW(s)
 	}
@@ -194,11 +199,11 @@ func arithmetic() []kernel {
 			VMULPS(p.v[scalarBase], p.v[0], p.v[0])
 			p.store(0, "dst")
 		}},
-		{name: "sum", doc: "sums x in 16 lanes.", streams: []string{"x"}, setup: clearSums, result: (*vectors).foldSum, body: func(p part) {
+		{name: "sum", doc: "sums x in 16 lanes.", streams: []string{"x"}, setup: clearSums, results: []string{"float32"}, finish: (*vectors).foldSum, body: func(p part) {
 			p.load("x", 0)
 			VADDPS(p.v[0], p.v[8+p.number], p.v[8+p.number])
 		}},
-		{name: "dot", doc: "sums a·b in 16 lanes.", streams: []string{"a", "b"}, setup: clearSums, result: (*vectors).foldSum, body: func(p part) {
+		{name: "dot", doc: "sums a·b in 16 lanes.", streams: []string{"a", "b"}, setup: clearSums, results: []string{"float32"}, finish: (*vectors).foldSum, body: func(p part) {
 			p.load("a", 0)
 			p.load("b", 1)
 			VMULPS(p.v[1], p.v[0], p.v[0])
@@ -209,7 +214,7 @@ func arithmetic() []kernel {
 				for i := range s.parts {
 					VMOVUPS(s.constant(-math.MaxFloat32), s.v[8+i])
 				}
-			}, result: (*vectors).foldMax, body: func(p part) {
+			}, results: []string{"float32"}, finish: (*vectors).foldMax, body: func(p part) {
 				acc := 8 + p.number
 				p.loadOr("x", 0, acc)
 				VMAXPS(p.v[0], p.v[acc], p.v[acc])
@@ -244,11 +249,27 @@ func activations() []kernel {
 		{name: "geluGrad", doc: "computes dx = dy·gelu′(x).", streams: []string{"dx", "x", "dy"}, constants: geluGradConstants, body: func(p part) {
 			p.load("x", 0)
 			p.load("dy", 4)
-			p.geluGrad(0, 4)
+			p.normalCDF(0, 5, 1, 2)
+			p.geluSlope(0, 5)
+			VMULPS(p.v[5], p.v[4], p.v[4])
+			p.store(4, "dx")
+		}},
+		{name: "quickGELU", doc: "computes dst = x/(1+exp(−1.702·x)).", streams: []string{"dst", "x"}, constants: quickConstants, body: func(p part) {
+			p.load("x", 0)
+			VMULPS(p.constant(quickScale), p.v[0], p.v[4])
+			p.onePlusExpMinus(4, 1, 2, 3)
+			VDIVPS(p.v[1], p.v[0], p.v[1])
+			p.store(1, "dst")
+		}},
+		{name: "quickGELUGrad", doc: "computes dx = dy·silu′(1.702·x).", streams: []string{"dx", "x", "dy"}, constants: quickConstants, body: func(p part) {
+			p.load("x", 0)
+			VMULPS(p.constant(quickScale), p.v[0], p.v[0])
+			p.load("dy", 4)
+			p.siluGrad(0, 4, 1, 2, 3)
 			p.store(4, "dx")
 		}},
 		{name: "expSum", doc: "computes dst = exp(scale·x − shift) and its sum in 16 lanes.", streams: []string{"dst", "x"}, scalars: []string{"scale", "shift"},
-			constants: expConstants, setup: clearSums, result: (*vectors).foldSum, body: func(p part) {
+			constants: expConstants, setup: clearSums, results: []string{"float32"}, finish: (*vectors).foldSum, body: func(p part) {
 				p.load("x", 0)
 				VMULPS(p.v[scalarBase], p.v[0], p.v[0])
 				VSUBPS(p.v[scalarBase+1], p.v[0], p.v[0])
@@ -268,51 +289,31 @@ func activations() []kernel {
 	}
 }
 
-// affine puts x·scale + shift into register r and x into register keep.
-func (p part) affine(r, keep, t int) {
-	p.load("x", keep)
-	p.load("scale", t)
-	VMULPS(p.v[t], p.v[keep], p.v[r])
-	p.load("shift", t)
-	VADDPS(p.v[t], p.v[r], p.v[r])
-}
-
-func normalisation() []kernel {
+// gates are the passes of GEGLU.
+func gates() []kernel {
 	return []kernel{
-		{name: "affine", doc: "computes dst = x·scale + shift, scale and shift by column.", rows: true,
-			streams: []string{"dst", "x"}, channels: []string{"scale", "shift"}, body: func(p part) {
-				p.affine(0, 1, 2)
-				p.store(0, "dst")
-			}},
-		{name: "affineSiLU", doc: "computes dst = silu(x·scale + shift), scale and shift by column.", rows: true,
-			streams: []string{"dst", "x"}, channels: []string{"scale", "shift"}, constants: expConstants, body: func(p part) {
-				p.affine(0, 1, 2)
-				p.silu(0, 1, 2, 3)
-				p.store(1, "dst")
-			}},
-		{name: "affineGrad", doc: "computes dx = dy·a + x·b + c, by column.", rows: true,
-			streams: []string{"dx", "x", "dy"}, channels: []string{"a", "b", "c"}, body: func(p part) {
-				p.load("dy", 4)
-				p.load("x", 5)
-				p.normGrad(4, 5, 6)
-			}},
-		{name: "affineSiLUGrad", doc: "computes dx = dh·a + x·b + c, by column, for dh = dy·silu′(x·scale + shift).", rows: true,
-			streams: []string{"dx", "x", "dy"}, channels: []string{"scale", "shift", "a", "b", "c"}, constants: expConstants, body: func(p part) {
-				p.affine(0, 5, 2)
-				p.load("dy", 4)
-				p.siluGrad(0, 4, 1, 2, 3)
-				p.normGrad(4, 5, 6)
-			}},
-		{name: "normRow", doc: "computes dst = (x − mean)·rstd·gamma + beta.", streams: []string{"dst", "x", "gamma", "beta"}, scalars: []string{"mean", "rstd"}, body: func(p part) {
-			p.load("x", 0)
-			VSUBPS(p.v[scalarBase], p.v[0], p.v[0])
-			VMULPS(p.v[scalarBase+1], p.v[0], p.v[0])
-			p.load("gamma", 1)
-			VMULPS(p.v[1], p.v[0], p.v[0])
-			p.load("beta", 1)
-			VADDPS(p.v[1], p.v[0], p.v[0])
-			p.store(0, "dst")
+		{name: "geglu", doc: "computes dst = x·gelu(gate).", streams: []string{"dst", "x", "gate"}, constants: erfConstants, body: func(p part) {
+			p.load("gate", 0)
+			p.normalCDF(0, 1, 2, 3)
+			VMULPS(p.v[0], p.v[1], p.v[1])
+			p.load("x", 2)
+			VMULPS(p.v[2], p.v[1], p.v[1])
+			p.store(1, "dst")
 		}},
+		{name: "gegluGrad", doc: "computes dx = dy·gelu(gate) and dgate = dy·(x·gelu′(gate)).", streams: []string{"dx", "dgate", "x", "gate", "dy"},
+			constants: geluGradConstants, body: func(p part) {
+				p.load("gate", 0)
+				p.normalCDF(0, 5, 1, 2)
+				VMULPS(p.v[0], p.v[5], p.v[6])
+				p.geluSlope(0, 5)
+				p.load("x", 1)
+				VMULPS(p.v[5], p.v[1], p.v[1])
+				p.load("dy", 4)
+				VMULPS(p.v[4], p.v[1], p.v[1])
+				VMULPS(p.v[4], p.v[6], p.v[6])
+				p.store(6, "dx")
+				p.store(1, "dgate")
+			}},
 	}
 }
 
@@ -339,16 +340,4 @@ func attention() []kernel {
 				p.store(0, "dp")
 			}},
 	}
-}
-
-// normGrad stores dh·a + x·b + c.
-func (p part) normGrad(dh, x, t int) {
-	p.load("a", t)
-	VMULPS(p.v[t], p.v[dh], p.v[dh])
-	p.load("b", t)
-	VMULPS(p.v[t], p.v[x], p.v[x])
-	VADDPS(p.v[x], p.v[dh], p.v[dh])
-	p.load("c", t)
-	VADDPS(p.v[t], p.v[dh], p.v[dh])
-	p.store(dh, "dx")
 }

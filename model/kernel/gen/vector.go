@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
@@ -179,9 +181,11 @@ type kernel struct {
 	streams   []string // Pointers that go on from row to row, stride n.
 	channels  []string // Pointers to n elements that each row uses again.
 	scalars   []string // Broadcast to registers from scalarBase up.
+	doubles   []string // Those of the names above that are float64, not float32.
 	constants []float32
-	rows      bool // Takes a number of rows; otherwise there is one.
-	result    func(s *vectors)
+	rows      bool     // Takes a number of rows; otherwise there is one.
+	results   []string // Their types; finish leaves them in registers 0 and 1.
+	finish    func(s *vectors)
 	setup     func(s *vectors)
 	body      func(p part)
 }
@@ -189,38 +193,49 @@ type kernel struct {
 // scalarBase is the register of the first scalar.
 const scalarBase = 10
 
+// typeOf is the element type of a parameter.
+func (k kernel) typeOf(name string) string {
+	if slices.Contains(k.doubles, name) {
+		return "float64"
+	}
+	return "float32"
+}
+
 func (k kernel) signature() string {
 	sig := "func("
-	for _, name := range append(append([]string{}, k.streams...), k.channels...) {
-		sig += name + " *float32, "
+	for _, name := range slices.Concat(k.streams, k.channels) {
+		sig += name + " *" + k.typeOf(name) + ", "
 	}
 	if k.rows {
 		sig += "rows, "
 	}
 	sig += "n int"
 	for _, name := range k.scalars {
-		sig += ", " + name + " float32"
+		sig += ", " + name + " " + k.typeOf(name)
 	}
-	sig += ")"
-	if k.result != nil {
-		sig += " float32"
-	}
-	return sig
+	return sig + ") (" + strings.Join(k.results, ", ") + ")"
 }
 
 func (k kernel) emit(s *vectors) {
 	function(k.name+s.suffix, k.signature(), k.doc)
 	regs := map[string]reg.GPPhysical{}
-	for i, name := range append(append([]string{}, k.streams...), k.channels...) {
+	for i, name := range slices.Concat(k.streams, k.channels) {
 		regs[name] = pointerRegs[i]
 		Load(Param(name), pointerRegs[i])
 	}
 	for i, name := range k.scalars {
 		x := Load(Param(name), reg.X0)
-		VBROADCASTSS(x, s.v[scalarBase+i])
+		if k.typeOf(name) == "float64" {
+			VBROADCASTSD(x, s.v[scalarBase+i])
+		} else {
+			VBROADCASTSS(x, s.v[scalarBase+i])
+		}
 	}
 	Load(Param("n"), reg.RDX)
 	s.partialMask(reg.RDX)
+	if len(k.doubles)+len(k.results) > 0 {
+		s.doubleMask()
+	}
 	MOVQ(reg.RDX, end)
 	SHLQ(U8(2), end)
 	MOVQ(end, whole)
@@ -241,9 +256,11 @@ func (k kernel) emit(s *vectors) {
 		DECQ(rowsLeft)
 		JNZ(LabelRef("row"))
 	}
-	if k.result != nil {
-		k.result(s)
-		Store(reg.X0, ReturnIndex(0))
+	if k.finish != nil {
+		k.finish(s)
+	}
+	for i := range k.results {
+		Store([]reg.VecPhysical{reg.X0, reg.X1}[i], ReturnIndex(i))
 	}
 	VZEROUPPER()
 	RET()
