@@ -122,7 +122,7 @@ func parts(dir string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close() // Read only.
+		defer func() { _ = f.Close() }() // Only read from.
 		for _, t := range f.Infos() {
 			method, _, _ := strings.Cut(t.Name, ".")
 			names[method] = true

@@ -5,7 +5,7 @@
 // nothing in this package computes.
 //
 // The folder is as diffusers writes it: tokenizer, text_encoder (CLIP, 2 layers of 128), unet ([64, 128],
-// 4.0 M parameters), vae (factor 4, 4 latent channels), scheduler (DDIM, scaled_linear, epsilon), weights
+// 4.0 M parameters), vae (factor 4, 4 latent channels), scheduler (DDIM, scaled_linear, v_prediction), weights
 // as fp16 safetensors. dataset/brand/recipe makes it again.
 //
 // Invariants: Base is complete: every component that model_index.json names is there. The vocabulary

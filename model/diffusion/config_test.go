@@ -105,6 +105,8 @@ func TestNewSamplerRefusesByName(t *testing.T) {
 		{`"solver_order": value 3`, 10, 0, func(c *Config) { c.Class, c.AlgorithmType, c.SolverOrder = dpm, "sde-dpmsolver++", 3 }},
 		{`"solver_order": value 4`, 10, 0, func(c *Config) { c.Class, c.SolverOrder = dpm, 4 }},
 		{`"solver_type": value "bh2"`, 10, 0, func(c *Config) { c.Class, c.SolverType = dpm, "bh2" }},
+		{"lambda_min_clipped 90 leaves no timestep", 10, 0, func(c *Config) { c.Class, c.LambdaMinClipped = dpm, 90 }},
+		{"lambda_min_clipped NaN leaves no timestep", 10, 0, func(c *Config) { c.Class, c.LambdaMinClipped = dpm, number(math.NaN()) }},
 		{`"variance_type"`, 10, 0, func(c *Config) { c.Class, c.VarianceType = dpm, &large }},
 		{"1000 steps give noise level 1 the sigma", 1000, 0, func(c *Config) { c.Class, c.TimestepSpacing = dpm, "leading" }},
 		{"has no image at timestep 999", 10, 0, func(c *Config) { c.RescaleBetasZeroSNR, c.TimestepSpacing = true, "trailing" }},

@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"sort"
@@ -28,16 +29,16 @@ type dpm struct {
 
 // dpmStep holds the numbers of one step:
 //
-//	x ← x·x + d0·m₀ + d1·D₁ + d2·D₂ + noise·ε
+//	x ← keep·x + d0·m₀ + d1·D₁ + d2·D₂ + noise·ε
 //
-// m₀ is what the step's prediction implies, D₁ and D₂ its first and second differences with those
-// of the steps before, by log(α/σ).
+// ε is fresh noise, m₀ what the step's prediction implies, D₁ and D₂ its first and second
+// differences with those of the steps before, by log(α/σ).
 type dpmStep struct {
-	order                int
-	alpha, sigma         float32 // Of x before the step.
-	x, d0, d1, d2, noise float32
-	inverse              [2]float32 // 1/r₀ and 1/r₁ of the differences; h·rᵢ is the width of a step before.
-	bend, curve          float32    // r₀/(r₀+r₁) and 1/(r₀+r₁).
+	order                   int
+	alpha, sigma            float32 // Of x before the step.
+	keep, d0, d1, d2, noise float32
+	inverse                 [2]float32 // 1/r₀ and 1/r₁ of the differences; h·rᵢ is the width of a step before.
+	bend, curve             float32    // r₀/(r₀+r₁) and 1/(r₀+r₁).
 }
 
 func checkDPM(c Config, k *config.Checker) {
@@ -53,6 +54,9 @@ func checkDPM(c Config, k *config.Checker) {
 func newDPM(c Config, steps int, _ SamplerOptions) (Sampler, error) {
 	schedule, table := c.noised()
 	timesteps := c.dpmTimesteps(steps, schedule)
+	if len(timesteps) == 0 {
+		return nil, fmt.Errorf("%s: lambda_min_clipped %v leaves no timestep to sample at", c.Class, c.LambdaMinClipped)
+	}
 	levels := interpolate(floats(timesteps), table)
 	if spread := c.spread(); spread != nil {
 		levels = spread(float64(table[len(table)-1]), float64(table[0]), steps)
@@ -89,6 +93,9 @@ func (c Config) dpmTimesteps(steps int, s *Schedule) []float64 {
 		signal, noise := s.roots(total - 1 - i)
 		return log32(signal)-log32(noise) >= float32(c.LambdaMinClipped)
 	})
+	if total == 0 {
+		return nil
+	}
 	switch c.TimestepSpacing {
 	case "leading":
 		return descending(total/(steps+1), 1, steps+1, c.StepsOffset)
@@ -134,7 +141,7 @@ func (d *dpm) step(i int, c Config) dpmStep {
 	s.alpha, s.sigma = signal(d.sigmas[i])
 	h := lambda(d.sigmas[i+1]) - lambda(d.sigmas[i])
 	if h == 0 { // The level is that of final_sigmas_type sigma_min already: nothing is left to do.
-		return dpmStep{order: 1, alpha: s.alpha, sigma: s.sigma, x: 1}
+		return dpmStep{order: 1, alpha: s.alpha, sigma: s.sigma, keep: 1}
 	}
 	var r [2]float32
 	for j := range s.order - 1 {
@@ -156,11 +163,11 @@ func (s *dpmStep) weigh(c Config, h, next float32) {
 	var scale, w float32
 	switch c.AlgorithmType {
 	case dpmSolverPP:
-		s.x, scale, w = sigma/s.sigma, -alpha, -h
+		s.keep, scale, w = sigma/s.sigma, -alpha, -h
 	case dpmSolver:
-		s.x, scale, w = alpha/s.alpha, -sigma, h
+		s.keep, scale, w = alpha/s.alpha, -sigma, h
 	case sdeSolverPP:
-		s.x, scale, w = float32(sigma/s.sigma)*exp32(-h), -alpha, -2*h
+		s.keep, scale, w = float32(sigma/s.sigma)*exp32(-h), -alpha, -2*h
 		s.noise = sigma * sqrt32(max(0, 1-exp32(w)))
 	}
 	g := exp32(w) - 1
@@ -207,7 +214,7 @@ func (d *dpmWalk) Step(i int, prediction, x, noise []float32) {
 // advance applies the step to x, but for the noise.
 func (s *dpmStep) advance(x []float32, m [3][]float32) {
 	for j, v := range x {
-		v = float32(s.x*v) + float32(s.d0*m[0][j])
+		v = float32(s.keep*v) + float32(s.d0*m[0][j])
 		switch s.order {
 		case 2:
 			v += float32(s.d1 * float32(s.inverse[0]*(m[0][j]-m[1][j])))

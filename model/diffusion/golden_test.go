@@ -58,8 +58,11 @@ func goldenTrajectory(t *testing.T, c *golden.Case, run goldenRun, inputs, outpu
 	}
 	got := s.Timesteps()
 	near(t, "timesteps", got, goldenTimesteps(t, outputs, run.Key+".timesteps"), 1e-4) // Those at given noise levels are between two.
-	if levels, ok := s.(interface{ noiseLevels() []float32 }); ok {
-		near(t, "sigmas", levels.noiseLevels(), golden.Float32(t, outputs, run.Key+".sigmas"), 2e-6)
+	switch s := s.(type) {
+	case *euler:
+		near(t, "sigmas", s.sigmas, golden.Float32(t, outputs, run.Key+".sigmas"), 2e-6)
+	case *dpm:
+		near(t, "sigmas", s.sigmas, golden.Float32(t, outputs, run.Key+".sigmas"), 2e-6)
 	}
 	if math.Abs(s.InitNoiseSigma()/run.InitNoiseSigma-1) > 1e-6 {
 		t.Errorf("init_noise_sigma %v, want %v", s.InitNoiseSigma(), run.InitNoiseSigma)
@@ -150,8 +153,8 @@ func TestGoldenTraining(t *testing.T) {
 	})
 }
 
-// weigh turns β_t into ᾱ_{t−1}·β_t, the step of ᾱ. Rescaled betas are quotients of numbers that end at 0: the last of them
-// magnify the rounding of √ᾱ, where torch's own square root is off by a bit or two.
+// weigh turns β_t into ᾱ_{t−1}·β_t, the step of ᾱ. Rescaled betas are quotients of numbers that end
+// at 0: the last of them magnify the rounding of √ᾱ, and torch's square root is off by a bit.
 func weigh(bar []float32, betas ...[]float32) {
 	for _, b := range betas {
 		for i := range b[1:] {

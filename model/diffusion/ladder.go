@@ -53,8 +53,6 @@ func newLadder(c Config, steps int, timesteps, levels []float64, table []float32
 
 func (l *ladder) Timesteps() []float32 { return slices.Clone(l.timesteps) }
 
-func (l *ladder) noiseLevels() []float32 { return l.sigmas }
-
 // checkSigmas holds the rules for the keys that choose noise levels.
 func checkSigmas(c Config, k *config.Checker) {
 	k.That(!isTrue(c.UseBetaSigmas, false), "use_beta_sigmas", true, "not supported when sampling; supported: false")

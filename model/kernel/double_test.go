@@ -25,6 +25,13 @@ var doubleCases = map[string]func(x [][]float32, sums [][]float64, n int) []floa
 		LayerNormGrad(x[0][:n], sums[0], sums[1], x[0][:n], x[1][:n], x[2][:n], 0.3, 1.7)
 		return nil
 	},
+	"LayerNormGrad of huge numbers": func(x [][]float32, sums [][]float64, n int) []float64 {
+		for i := range n {
+			x[0][i] = 3e38 // x̂ of a missing 0 is infinite.
+		}
+		LayerNormGrad(x[0][:n], sums[0], sums[1], x[0][:n], x[1][:n], x[2][:n], 3e38, 10)
+		return nil
+	},
 }
 
 // TestDoublesEqualTwins: every set gives the bits of the Go twins, and leaves the elements past the end alone.

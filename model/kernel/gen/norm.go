@@ -90,7 +90,7 @@ func layerNorm() []kernel {
 			streams: []string{"dbeta", "dgamma", "x", "dy", "gamma"}, scalars: []string{"mean", "rstd"}, doubles: []string{"dbeta", "dgamma"},
 			results: []string{"float64", "float64"}, setup: clearLanes(2), finish: foldLanes(2), body: func(p part) {
 				p.normed(0)
-				p.zeroAbsent(0)
+				p.zeroAbsent(0) // x̂ could be infinite there, and 0·∞ is no 0.
 				p.layerNormHalf(0)
 				p.layerNormHalf(1)
 			}},
