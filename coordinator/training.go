@@ -158,6 +158,9 @@ func (c *Coordinator) orderReturned(u unsent) []rendezvous.Event {
 	matters := o.Cancel != "" && o.Cancel == t.jobID ||
 		o.Job != nil && (o.Job.ID == t.jobID || o.Job.ID == t.handed.jobID || o.Job.ID == prepareID(u.node))
 	c.log.Debug().Str(logkey.Node, u.node).Err(u.err).Bool("matters", matters).Msg("order not taken")
+	if o.Pause != "" && o.Pause == t.jobID {
+		c.tell(u.node, o) // Again: the generation would not end otherwise.
+	}
 	if !matters {
 		return nil
 	}

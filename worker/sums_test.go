@@ -8,6 +8,29 @@ import (
 	"yohaku/allreduce/fixedpoint"
 )
 
+// FuzzSums: what another rank hands over is checked before it is used.
+func FuzzSums(f *testing.F) {
+	c := complete{sums: []int32{1, 2}, exps: fixedpoint.Exponents{3}, needed: fixedpoint.Exponents{4}}
+	data, err := c.encode(1)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got := complete{make([]int32, 2), make(fixedpoint.Exponents, 1), make(fixedpoint.Exponents, 1)}
+		if err := got.decode(data, 1); err != nil {
+			return
+		}
+		again, err := got.encode(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := got.decode(again, 1); err != nil {
+			t.Errorf("what was read cannot be read again: %v", err)
+		}
+	})
+}
+
 func TestSumsTravelWhole(t *testing.T) {
 	want := complete{sums: []int32{1, -2, 1 << 30, -1 << 31}, exps: fixedpoint.Exponents{-126, 3}, needed: fixedpoint.Exponents{fixedpoint.NonFinite, -7}}
 	data, err := want.encode(4)

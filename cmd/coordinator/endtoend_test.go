@@ -268,7 +268,9 @@ func testLastWorkerKilled(t *testing.T) {
 	if code := p.wait(runLimit); code != 1 {
 		t.Fatalf("exit code %d, want 1:\n%s", code, p.logText())
 	}
-	says := func(line string) bool { return strings.Contains(line, `"level":"error"`) && strings.Contains(line, "--resume run") }
+	says := func(line string) bool {
+		return strings.Contains(line, `"level":"error"`) && strings.Contains(line, "--resume run")
+	}
 	if _, err := p.log.wait("an error that says how to go on", says); err != nil {
 		t.Errorf("%v:\n%s", err, p.logText())
 	}

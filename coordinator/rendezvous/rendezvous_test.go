@@ -120,6 +120,55 @@ func TestALeaverHandsOverFirst(t *testing.T) {
 	check(t, play(m, Leaving{"unknown"}), []Effect{Release{"unknown"}})
 }
 
+// TestAMemberThatDoesNotAnswer may have begun or not: the generation is called back from all until
+// it says so or is gone, and that is nobody's fault.
+func TestAMemberThatDoesNotAnswer(t *testing.T) {
+	m := cluster(4, "a", "b")
+	silent := Unreached{Node: "b", Err: errors.New("no answer")}
+	check(t, play(m, silent), []Effect{CallBack{Generation: 1, Nodes: []string{"a", "b"}}})
+	check(t, play(m, silent), []Effect{CallBack{Generation: 1, Nodes: []string{"b"}}})
+	check(t, play(m, ended(1, "a", at(0, 0)), ended(1, "b", at(0, 1, 3))), []Effect{Form{
+		Generation: 2, Nodes: []string{"a", "b"}, LastStep: 9, Sources: []Source{Keep, Keep}, Checkpoint: true, First: [][]int{{0, 2}, {1, 3}},
+	}})
+	if m.failures != 0 {
+		t.Errorf("%d failures, want none", m.failures)
+	}
+	check(t, play(m, Joined{"c"}, Unreached{Node: "c"}), []Effect{Prepare{"c"}, Prepare{"c"}})
+	check(t, play(m, Prepared{Node: "c"}, ended(2, "a", ahead(1)), ended(2, "b", ahead(1))), []Effect{
+		Pause{Generation: 2}, Donate{Node: "a", Step: 1, State: true},
+	})
+	check(t, play(m, Unreached{Node: "a"}), []Effect{Donate{Node: "a", Step: 1, State: true}})
+	check(t, play(m, Unreached{Node: "gone"}), nil)
+}
+
+// TestTheLastCopyIsSaved: when all leave a broken ring at once, one saves the state first.
+func TestTheLastCopyIsSaved(t *testing.T) {
+	m := cluster(2, "a", "b")
+	play(m, Leaving{"a"}, Leaving{"b"}, RankDone{Generation: 1, Node: "a", Holding: ahead(3), Err: errors.New("ring broken")})
+	check(t, play(m, ended(1, "b", at(2))), []Effect{Release{"b"}, Form{
+		Generation: 2, Nodes: []string{"a"}, FirstStep: 3, LastStep: 3, Sources: []Source{Keep}, Save: true, First: [][]int{{0, 1}},
+	}})
+	check(t, play(m, Checkpointed{3}, ended(2, "a", ahead(3))), []Effect{Release{"a"}, Wait{Want: 1}})
+}
+
+// TestWhoLacksTheStateWaitsForIt: only the sums that lead to it are left.
+func TestWhoLacksTheStateWaitsForIt(t *testing.T) {
+	m := cluster(4, "a", "b")
+	play(m, Joined{"c"}, Prepared{Node: "c"}, ended(1, "a", ahead(5)))
+	play(m, RankDone{Generation: 1, Node: "b", Holding: at(4), Err: errors.New("ring broken")}, Donated{Node: "a"})
+	play(m, Left{"a"})
+	check(t, play(m, ended(2, "b", at(4)), ended(2, "c", Holding{})), []Effect{Form{
+		Generation: 3, Nodes: []string{"b", "c"}, FirstStep: 5, LastStep: 9, Sources: []Source{TakeSums, LoadState}, First: [][]int{{0, 2}, {1, 3}},
+	}})
+	m = cluster(4, "a", "b")
+	play(m, Left{"none"}, RankDone{Generation: 1, Node: "b", Holding: at(4), Err: errors.New("ring broken")}, ended(1, "a", ahead(5)), Donated{Node: "a"})
+	play(m, Joined{"c"}, Prepared{Node: "c"}, Left{"a"})
+	check(t, play(m, ended(2, "b", at(4))), []Effect{
+		Form{Generation: 3, Nodes: []string{"b"}, FirstStep: 5, LastStep: 9, Sources: []Source{TakeSums}, First: [][]int{{0, 1, 2, 3}}},
+		Pause{Generation: 3},
+	})
+}
+
 func TestAFaultThatComesBackEndsTheRun(t *testing.T) {
 	m := cluster(1, "a")
 	fault := errors.New("ring broken")

@@ -128,6 +128,9 @@ func (k *coordinator) notTaken(node string, o order) {
 	_, known := k.holdings[node]
 	current := o.train != nil && o.train.id == k.jobID || o.cancel != "" && o.cancel == k.jobID ||
 		o.prepare != "" || o.donate != "" && o.donate == k.handed.jobID
+	if known && o.pause != "" && o.pause == k.jobID && !k.finished {
+		k.send(node, o)
+	}
 	if known && current && !k.finished {
 		k.s.note("coordinator: %s does not answer", node)
 		k.feed(rendezvous.Unreached{Node: node, Err: errNotTaken})

@@ -37,8 +37,8 @@ type StepReport struct {
 	ParamsSHA256   string  `json:"params_sha256"`
 	ItemsPerSecond float64 `json:"items_per_second"` // Of the whole ring.
 
-	Shares  [][]int   `json:"shares"`  // Micro-batches by rank.
-	Seconds []float64 `json:"seconds"` // Time of one micro-batch, by rank, smoothed; 0 is unknown.
+	Shares  [][]int   `json:"shares"`              // Micro-batches by rank.
+	Seconds []float64 `json:"micro_batch_seconds"` // Time of one micro-batch, by rank, smoothed; 0 is unknown.
 }
 
 // Holding is what a rank has in memory.
