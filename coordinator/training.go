@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"yohaku/coordinator/rendezvous"
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
@@ -208,6 +210,10 @@ func (c *Coordinator) noteBroken() {
 
 func (c *Coordinator) rankDone(name string, d wire.Done) []rendezvous.Event {
 	c.setState(name, "idle")
+	level := zerolog.WarnLevel
+	if c.training.broken.generation == c.training.generation {
+		level = zerolog.InfoLevel // The ring was broken already.
+	}
 	c.noteBroken()
 	for _, s := range d.Steps {
 		c.training.pending[s.Step] = s
@@ -220,7 +226,7 @@ func (c *Coordinator) rankDone(name string, d wire.Done) []rendezvous.Event {
 		done.Holding = rendezvous.Holding(n.holding)
 	}
 	if d.Error != "" {
-		c.log.Warn().Str(logkey.Node, name).Int(logkey.Step, d.Step).Str("cause", d.Error).Msg("rank ended early")
+		c.log.WithLevel(level).Str(logkey.Node, name).Int(logkey.Step, d.Step).Str("cause", d.Error).Msg("rank ended early")
 	}
 	return []rendezvous.Event{done}
 }
