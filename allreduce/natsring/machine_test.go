@@ -417,7 +417,7 @@ func FuzzMachine(f *testing.F) {
 				}
 			}
 			if op := m.running; op != nil && op.sent > op.acked+m.window {
-				t.Fatal(fmt.Sprintf("sent %d, acknowledged %d", op.sent, op.acked))
+				t.Fatalf("sent %d, acknowledged %d", op.sent, op.acked)
 			}
 		}
 	})

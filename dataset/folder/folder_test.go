@@ -190,7 +190,7 @@ func TestEachStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	enough := errors.New("enough")
-	if err := s.Each(t.Context(), func(dataset.Record) error { return enough }); err != enough {
+	if err := s.Each(t.Context(), func(dataset.Record) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("Each = %v, want yield's own error", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -179,14 +179,14 @@ func authorityIn(chain []*x509.Certificate, fingerprint [sha256.Size]byte) []byt
 func refusal(c JoinConfig, res joinResponse) error {
 	kind := refusals[res.Code]
 	text := clipText(res.Text)
-	switch kind {
-	case ErrSecret:
+	switch {
+	case errors.Is(kind, ErrSecret):
 		text = "the join token's secret is wrong: the cluster is right, but it did not make this token, or has since replaced it; get a fresh one from \"coordinator token\""
-	case ErrExpired:
+	case errors.Is(kind, ErrExpired):
 		return expired("by the coordinator's clock: " + text)
-	case ErrVersion:
+	case errors.Is(kind, ErrVersion):
 		text = "the versions differ: " + text + "; run the same version on both"
-	case nil:
+	case kind == nil:
 		kind = ErrRefused
 	}
 	return &Error{Kind: kind, Text: "join at " + c.Addr + " as " + c.NodeName + ": " + text}

@@ -24,7 +24,6 @@ type unetCase struct {
 	size, pairs     int
 	context, tokens int
 	groups          int
-	noMaPO          bool
 }
 
 // demoUNet is the size of the built-in demo's network.

@@ -80,7 +80,7 @@ func TestHashCollisionKeepsNodesApart(t *testing.T) {
 	if b.Apply(Add{}, x, z) == b.Apply(Add{}, y, z) {
 		t.Error("two additions are one node")
 	}
-	if b.Apply(Add{}, x, z) == b.Apply(Add{}, x, z) {
+	if first, second := b.Apply(Add{}, x, z), b.Apply(Add{}, x, z); first == second {
 		t.Error("applying twice gave one node")
 	}
 }

@@ -210,7 +210,7 @@ func TestGetSurvivesRestart(t *testing.T) {
 		s.Close()
 		_, err := conn.Request(prefix+subjectGet, nil, time.Second)
 		if !errors.Is(err, nats.ErrNoResponders) {
-			err = fmt.Errorf("closed service answers: %v", err)
+			err = fmt.Errorf("closed service answers: %w", err)
 		} else {
 			_, err = Serve(conn, prefix, folder)
 		}

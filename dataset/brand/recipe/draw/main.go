@@ -96,7 +96,9 @@ func write(pictures, captions *bufio.Writer, n int, r *rand.Rand) error {
 		s := brand.RandomScene(r)
 		img := brand.Draw(s)
 		for i := 0; i < len(img.Pix); i += 4 {
-			pictures.Write(img.Pix[i : i+3])
+			if _, err := pictures.Write(img.Pix[i : i+3]); err != nil {
+				return err
+			}
 		}
 		if err := lines.Encode(brand.Captions(r, s)); err != nil {
 			return err
