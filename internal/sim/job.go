@@ -44,7 +44,6 @@ type job struct {
 	interrupt   bool              // What is waited for can be given up.
 	shares      [][]int           // Of the step, as exchanged.
 	seconds     []float64         // As exchanged.
-	reportedTo  int               // What rank 0 said.
 	finish      *lifecycle.Finish // Once it is over.
 }
 
