@@ -21,6 +21,9 @@ const trainerFile = "trainer_state.safetensors"
 // keepCheckpoint makes a checkpoint folder of what rank 0 handed over: the base's files with the
 // new UNet, and the trainer's state.
 func (c *Coordinator) keepCheckpoint(s wire.TrainState) error {
+	if last := c.training.state; last != nil && s.Step <= last.Step {
+		return nil // A repeat.
+	}
 	start := time.Now()
 	files := slices.DeleteFunc(slices.Clone(c.model.all), func(f runstore.File) bool { return strings.HasPrefix(f.Path, "unet/") })
 	handed := append(slices.Clone(s.UNet), wire.ModelFile{Path: trainerFile, Ref: s.Trainer})

@@ -91,7 +91,7 @@ func (c *Coordinator) openBus(host string) error {
 	if err != nil {
 		return err
 	}
-	cfg := bus.Config{NodeName: coordinatorName, RunID: c.o.Config.RunID, Log: c.o.Log, TLS: mutual, ExternalURL: c.o.Config.NATSURL}
+	cfg := bus.Config{NodeName: coordinatorName, RunID: c.o.Config.RunID, Log: c.o.Log, TLS: mutual, ExternalURL: c.o.Config.NATSURL, OnPeer: c.routeChanged}
 	if cfg.ExternalURL == "" {
 		cfg.RouteListen = net.JoinHostPort(bind, "0")
 		cfg.RouteAdvertise = net.JoinHostPort(host, "0")
@@ -203,8 +203,8 @@ func (c *Coordinator) joinLine(token string) string {
 	return fmt.Sprintf("worker join %s --token %s", c.joinAddr(), token)
 }
 
-// orderTimeout bounds the answer to an order.
-const orderTimeout = 10 * time.Second
+// orderTimeout bounds the answer to an order, which a worker gives at once.
+const orderTimeout = 2 * time.Second
 
 // order sends an order to a node and waits until it is taken.
 func (c *Coordinator) order(ctx context.Context, name string, o wire.Order) error {

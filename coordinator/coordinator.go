@@ -68,13 +68,17 @@ type Coordinator struct {
 	http    *api.Server
 	locals  *localWorkers
 
-	inbox    chan event
-	retry    <-chan time.Time // When something that failed is to be tried again, or nil.
-	nodes    map[string]*node
-	standing []string // Node names in the order of joining.
-	handlers []*bus.Handler
-	served   *blob.Service
-	nextJob  int
+	inbox      chan event
+	retry      <-chan time.Time // When something that failed is to be tried again, or nil.
+	nodes      map[string]*node
+	standing   []string        // Node names in the order of joining.
+	gone       map[string]bool // Names of workers that were given up.
+	handlers   []*bus.Handler
+	senders    sync.WaitGroup // Of the nodes' outboxes.
+	sending    context.Context
+	endSending context.CancelFunc
+	served     *blob.Service
+	nextJob    int
 
 	model     modelFiles
 	shards    []wire.Ref
@@ -93,9 +97,10 @@ type Coordinator struct {
 // end before the first step; a stop during training ends with a checkpoint and a report.
 func Run(ctx context.Context, o Options) (evidence.Report, error) {
 	c := &Coordinator{
-		o: o, log: o.Log.With().Str(logkey.Component, "coordinator").Logger(), start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{},
+		o: o, log: o.Log.With().Str(logkey.Component, "coordinator").Logger(), start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{}, gone: map[string]bool{},
 		stopped: make(chan struct{}), progress: newProgress(o.Progress, o.Config.Steps),
 	}
+	c.sending, c.endSending = context.WithCancel(context.WithoutCancel(ctx))
 	report, err := c.perform(ctx)
 	ended := errors.Join(err, c.close())
 	if err != nil && !errors.Is(err, ErrStopped) {
@@ -201,6 +206,7 @@ func (c *Coordinator) close() error {
 	for _, h := range c.handlers {
 		h.Close() // First: it answers workers that wait for one that nobody will give.
 	}
+	c.stopSending()
 	c.dismissWorkers()
 	if c.boot != nil {
 		errs = append(errs, c.boot.Close())

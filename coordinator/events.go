@@ -20,6 +20,9 @@ type event struct {
 	hello  *wire.Hello
 	report *wire.Report
 	lost   string // A member that is gone.
+	cut    string // A member that had no route a while ago.
+	back   string // A member that has a route again.
+	unsent *unsent
 	stop   bool
 	retry  bool       // Something that failed is to be tried again.
 	reply  chan error // For hello and report: the answer to the sender.
@@ -31,6 +34,8 @@ type node struct {
 	state          string
 	rank           int
 	itemsPerSecond float64
+	outbox         *outbox
+	holding        wire.Holding // What it last said it has in memory.
 }
 
 // listen subscribes to what workers say.
@@ -99,12 +104,18 @@ func (c *Coordinator) next(ctx context.Context) (event, error) {
 			if err := c.localExit(exit); err != nil {
 				return event{}, err
 			}
-			continue
+			ev.lost = c.localNode(exit.name, exit.pid)
 		case ev = <-c.inbox:
 		}
-		if c.accept(ev) {
-			return ev, nil
+		ev = c.routeEvent(ev)
+		if !c.accept(ev) {
+			continue
 		}
+		if ev.report != nil && ev.report.Leaving && !c.training.active {
+			c.tell(ev.report.Node, wire.Order{Leave: true})
+			continue
+		}
+		return ev, nil
 	}
 }
 
@@ -127,6 +138,8 @@ func (c *Coordinator) unlessAsked(ch <-chan struct{}) <-chan struct{} {
 // makes them.
 func (c *Coordinator) memberEvent(m membership.Event) event {
 	switch m.Kind {
+	case membership.Join:
+		return event{back: m.Node.Name}
 	case membership.Leave:
 		return event{lost: m.Node.Name}
 	case membership.Resync:
@@ -161,14 +174,24 @@ func (c *Coordinator) accept(ev event) bool {
 		ev.reply <- err
 		return err == nil
 	case ev.report != nil:
-		ev.reply <- nil
 		_, known := c.nodes[ev.report.Node]
-		return known
-	case ev.lost != "":
-		if _, known := c.nodes[ev.lost]; !known {
+		if !known {
+			ev.reply <- unknownNodeError{ev.report.Node}
 			return false
 		}
+		ev.reply <- nil
+		return true
+	case ev.unsent != nil:
+		_, known := c.nodes[ev.unsent.node]
+		return known
+	case ev.lost != "":
+		n, known := c.nodes[ev.lost]
+		if !known {
+			return false
+		}
+		close(n.outbox.stop)
 		delete(c.nodes, ev.lost)
+		c.gone[ev.lost] = true
 		c.standing = slices.DeleteFunc(c.standing, func(n string) bool { return n == ev.lost })
 		c.log.Warn().Str(logkey.Node, ev.lost).Int(logkey.WorldSize, len(c.nodes)).Msg("worker gone")
 		c.showNodes()
@@ -194,10 +217,12 @@ func (c *Coordinator) welcome(h wire.Hello) error {
 			return err
 		}
 	}
-	if _, known := c.nodes[h.Node]; !known {
-		c.standing = append(c.standing, h.Node)
+	if _, known := c.nodes[h.Node]; known {
+		return nil // It was told twice to say hello.
 	}
-	c.nodes[h.Node] = &node{hello: h, state: "idle", rank: -1}
+	delete(c.gone, h.Node)
+	c.standing = append(c.standing, h.Node)
+	c.nodes[h.Node] = &node{hello: h, state: "idle", rank: -1, outbox: c.openOutbox(h.Node)}
 	c.log.Info().Str(logkey.Node, h.Node).Str(logkey.Device, h.Device).Str(logkey.KernelSet, h.KernelSet).Int(logkey.WorldSize, len(c.nodes)).Msg("worker ready")
 	c.showNodes()
 	return nil

@@ -34,6 +34,7 @@ type localWorkers struct {
 // localExit reports that a local worker's process ended.
 type localExit struct {
 	name string
+	pid  int
 	err  error
 }
 
@@ -67,7 +68,7 @@ func startLocalWorkers(ctx context.Context, o Options, run *runstore.Run, addr, 
 		o.Log.Debug().Str(logkey.Node, name).Int("pid", cmd.Process.Pid).Msg("local worker started")
 		o.LocalStarted(cmd.Process)
 		l.cmds = append(l.cmds, cmd)
-		l.wg.Go(func() { l.exited <- localExit{name, cmd.Wait()} })
+		l.wg.Go(func() { l.exited <- localExit{name, cmd.Process.Pid, cmd.Wait()} })
 	}
 	return l
 }

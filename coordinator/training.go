@@ -4,28 +4,38 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"time"
 
-	"yohaku/coordinator/api"
+	"github.com/rs/zerolog"
+
 	"yohaku/coordinator/rendezvous"
-	"yohaku/coordinator/runstore"
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
 )
 
 // trainingState is what the training phase knows.
 type trainingState struct {
+	active     bool
 	generation uint64
 	jobID      string
-	nodes      []string
-	assignment [][]int
-	state      *wire.TrainState // The last checkpoint; nil before the first.
-	step       int              // The last committed step.
+	nodes      map[uint64][]string // By rank, of the generations so far.
+	state      *wire.TrainState    // The last checkpoint; nil before the first.
+	handed     handedOver
+	pending    map[int]wire.StepReport // Steps that a rank has applied, and that may not be committed.
+	step       int                     // The last committed step.
 	last       wire.StepReport
 	began      time.Time
 	seconds    float64
 	complete   bool
+
+	committed time.Time // When the last step was.
+	broken    ending
+}
+
+// ending is when a generation was first known to end.
+type ending struct {
+	generation uint64 // 0 for none.
+	at         time.Time
 }
 
 // train runs generations until the steps are done or the run is stopped.
@@ -33,11 +43,16 @@ func (c *Coordinator) train(ctx context.Context) error {
 	if err := c.takeUpCheckpoint(); err != nil {
 		return err
 	}
-	machine := rendezvous.New(rendezvous.Config{MinWorkers: c.o.Config.Workers(), MicroBatches: c.o.Config.GradientAccumulationSteps}, c.run.Manifest.MaxGeneration)
-	c.training.began = time.Now()
+	t := &c.training
+	machine := rendezvous.New(rendezvous.Config{
+		MinWorkers: c.o.Config.Workers(), MicroBatches: c.o.Config.GradientAccumulationSteps, Steps: c.o.Config.Steps,
+		SaveEvery: c.o.Config.CheckpointingSteps, Checkpoint: t.step,
+	}, c.run.Manifest.MaxGeneration)
+	t.active, t.nodes, t.pending = true, map[uint64][]string{}, map[int]wire.StepReport{}
+	t.began = time.Now()
 	c.progress.phase("training", c.o.Config.Steps)
-	c.progress.at(c.training.step)
-	defer func() { c.training.seconds = time.Since(c.training.began).Seconds() }()
+	c.progress.at(t.step)
+	defer func() { t.active, t.seconds = false, time.Since(t.began).Seconds() }()
 	pending := []rendezvous.Event{}
 	for _, name := range c.standing {
 		pending = append(pending, rendezvous.Joined{Node: name})
@@ -48,7 +63,7 @@ func (c *Coordinator) train(ctx context.Context) error {
 	pending = append(pending, rendezvous.TrainingReady{})
 	for {
 		for _, ev := range pending {
-			done, err := c.performAll(ctx, machine.Step(ev))
+			done, err := c.performAll(machine.Step(ev))
 			if done || err != nil {
 				return err
 			}
@@ -81,102 +96,41 @@ func (c *Coordinator) takeUpCheckpoint() error {
 	}
 	c.training.step = last.Step
 	c.log.Info().Int(logkey.Step, last.Step).Str(logkey.CheckpointSHA256, c.training.state.SHA256).Msg("continuing from checkpoint")
-	return c.run.RewindTo(last.Step)
+	if err := c.run.RewindTo(last.Step); err != nil {
+		return err
+	}
+	c.training.last, _, err = c.run.LastStep()
+	return err
 }
 
 // performAll performs the machine's effects; done tells that training is over.
-func (c *Coordinator) performAll(ctx context.Context, effects []rendezvous.Effect) (done bool, err error) {
+func (c *Coordinator) performAll(effects []rendezvous.Effect) (done bool, err error) {
 	for _, effect := range effects {
 		switch e := effect.(type) {
 		case rendezvous.Form:
-			err = c.form(ctx, e)
+			err = c.form(e)
+		case rendezvous.Prepare:
+			c.prepare(e.Node)
+		case rendezvous.Donate:
+			c.askDonor(e)
 		case rendezvous.Pause:
-			c.orderAll(ctx, c.training.nodes, wire.Order{Pause: c.training.jobID})
+			c.tellAll(c.training.nodes[e.Generation], wire.Order{Pause: c.training.jobID, Save: e.Save})
 		case rendezvous.CallBack:
-			c.orderAll(ctx, e.Nodes, wire.Order{Cancel: c.training.jobID})
+			c.tellAll(e.Nodes, wire.Order{Cancel: c.training.jobID, Generation: e.Generation})
+		case rendezvous.Release:
+			c.log.Info().Str(logkey.Node, e.Node).Msg("worker may leave")
+			c.tell(e.Node, wire.Order{Leave: true})
 		case rendezvous.Wait:
 			c.log.Warn().Int(logkey.WorldSize, e.Have).Int("wanted", e.Want).Msg("waiting for workers")
 		case rendezvous.Finish:
 			c.training.complete = e.Complete
-			return true, e.Err
+			return true, errors.Join(e.Err, c.commitPending(c.training.step))
 		}
 		if err != nil {
 			return false, err
 		}
 	}
 	return false, nil
-}
-
-// orderAll sends an order to nodes. One that cannot be reached is gone, which membership tells.
-func (c *Coordinator) orderAll(ctx context.Context, nodes []string, o wire.Order) {
-	for _, name := range nodes {
-		if _, known := c.nodes[name]; !known {
-			continue
-		}
-		if err := c.order(ctx, name, o); err != nil {
-			c.log.Warn().Err(err).Msg("order not taken")
-		}
-	}
-}
-
-// form starts a generation from the last checkpoint.
-func (c *Coordinator) form(ctx context.Context, f rendezvous.Form) error {
-	t := &c.training
-	if t.state != nil {
-		t.step = t.state.Step
-	} else {
-		t.step = 0
-	}
-	if err := c.run.RewindTo(t.step); err != nil {
-		return err
-	}
-	var err error
-	if t.last, _, err = c.run.LastStep(); err != nil {
-		return err
-	}
-	t.generation, t.nodes, t.assignment = f.Generation, f.Nodes, f.Assignment
-	t.jobID = "train-" + strconv.FormatUint(f.Generation, 10)
-	c.run.Manifest.MaxGeneration = f.Generation
-	if n := len(f.Nodes); !slices.Contains(c.run.Manifest.WorldSizes, n) {
-		c.run.Manifest.WorldSizes = append(c.run.Manifest.WorldSizes, n)
-	}
-	if err := c.run.SaveManifest(); err != nil {
-		return err
-	}
-	c.log.Info().Uint64(logkey.Generation, f.Generation).Int(logkey.WorldSize, len(f.Nodes)).Int(logkey.Step, t.step).Msg("generation formed")
-	for _, n := range c.nodes {
-		n.rank, n.state = -1, "standby"
-	}
-	for rank, name := range f.Nodes {
-		if n, known := c.nodes[name]; known {
-			n.rank, n.state = rank, "training"
-		}
-		job := c.trainJob(rank)
-		if err := c.order(ctx, name, wire.Order{Job: &job}); err != nil {
-			c.log.Warn().Err(err).Msg("train job not taken")
-			c.failRank(name, err)
-		}
-	}
-	c.showNodes()
-	c.show(func(s *api.Status) { s.State, s.Generation, s.Step = "training", f.Generation, t.step })
-	return nil
-}
-
-// failRank reports on behalf of a rank that never got its job.
-func (c *Coordinator) failRank(name string, err error) {
-	report := &wire.Report{Node: name, JobID: c.training.jobID, Done: &wire.Done{Error: err.Error()}}
-	select {
-	case c.inbox <- event{report: report, reply: make(chan error, 1)}:
-	default: // Full of other news; the ring's own time limit ends the generation then.
-	}
-}
-
-func (c *Coordinator) trainJob(rank int) wire.Job {
-	t := c.training
-	return wire.Job{ID: t.jobID, Kind: wire.JobTrain, Train: &wire.TrainJob{
-		Generation: t.generation, Rank: rank, Nodes: t.nodes, Assignment: t.assignment, Model: c.model.wire(), State: t.state,
-		Shards: c.shards, Pairs: len(c.o.Data.Pairs), FirstStep: t.step, LastStep: c.o.Config.Steps, Hyper: c.o.Config.Hyper(),
-	}}
 }
 
 // trainEvent turns an event into the machine's, after keeping what it reports.
@@ -187,53 +141,92 @@ func (c *Coordinator) trainEvent(ev event) ([]rendezvous.Event, error) {
 	case ev.hello != nil:
 		return []rendezvous.Event{rendezvous.Joined{Node: ev.hello.Node}}, nil
 	case ev.lost != "":
+		if slices.Contains(c.training.nodes[c.training.generation], ev.lost) {
+			c.noteBroken()
+		}
 		return []rendezvous.Event{rendezvous.Left{Node: ev.lost}}, nil
-	case ev.report == nil || ev.report.JobID != c.training.jobID:
+	case ev.unsent != nil:
+		return c.orderReturned(*ev.unsent), nil
+	case ev.report == nil:
+		return nil, nil
+	}
+	return c.trainReport(*ev.report)
+}
+
+// orderReturned tells the machine of an order that still matters and was not taken.
+func (c *Coordinator) orderReturned(u unsent) []rendezvous.Event {
+	t := &c.training
+	o := u.order
+	matters := o.Cancel != "" && o.Cancel == t.jobID ||
+		o.Job != nil && (o.Job.ID == t.jobID || o.Job.ID == t.handed.jobID || o.Job.ID == prepareID(u.node))
+	c.log.Debug().Str(logkey.Node, u.node).Err(u.err).Bool("matters", matters).Msg("order not taken")
+	if o.Pause != "" && o.Pause == t.jobID {
+		c.tell(u.node, o) // Again: the generation would not end otherwise.
+	}
+	if !matters {
+		return nil
+	}
+	if o.Job != nil && o.Job.ID == t.jobID {
+		c.noteBroken()
+	}
+	return []rendezvous.Event{rendezvous.Unreached{Node: u.node, Err: u.err}}
+}
+
+func (c *Coordinator) trainReport(r wire.Report) ([]rendezvous.Event, error) {
+	t := &c.training
+	switch {
+	case r.Leaving:
+		c.setState(r.Node, "leaving")
+		return []rendezvous.Event{rendezvous.Leaving{Node: r.Node}}, nil
+	case r.Done != nil && r.JobID == t.handed.jobID:
+		return c.donated(r.Node, *r.Done), nil
+	case r.Done != nil && r.JobID == prepareID(r.Node):
+		return []rendezvous.Event{rendezvous.Prepared{Node: r.Node, Err: doneError(*r.Done)}}, nil
+	case r.JobID != t.jobID:
 		return nil, nil // Of a generation that is over.
-	case ev.report.Step != nil:
-		return []rendezvous.Event{rendezvous.Progressed{Generation: c.training.generation, Step: ev.report.Step.Step}}, c.keepStep(*ev.report.Step)
-	case ev.report.Checkpoint != nil:
-		return nil, c.keepCheckpoint(*ev.report.Checkpoint)
-	case ev.report.Done != nil:
-		return c.rankDone(ev.report.Node, *ev.report.Done), nil
+	case r.Step != nil:
+		return []rendezvous.Event{rendezvous.Progressed{Generation: r.Step.Generation, Step: r.Step.Step, Seconds: r.Step.Seconds}}, c.keepStep(*r.Step)
+	case r.Checkpoint != nil:
+		return []rendezvous.Event{rendezvous.Checkpointed{Step: r.Checkpoint.Step}}, c.keepCheckpoint(*r.Checkpoint)
+	case r.Done != nil:
+		return c.rankDone(r.Node, *r.Done), nil
 	}
 	return nil, nil
 }
 
-func (c *Coordinator) rankDone(name string, d wire.Done) []rendezvous.Event {
-	c.setState(name, "idle")
-	done := rendezvous.RankDone{Generation: c.training.generation, Node: name, Complete: d.Step >= c.o.Config.Steps}
-	if d.Error != "" {
-		done.Err = errors.New(d.Error)
-		c.log.Warn().Str(logkey.Node, name).Int(logkey.Step, d.Step).Str("cause", d.Error).Msg("rank ended early")
+func doneError(d wire.Done) error {
+	if d.Error == "" {
+		return nil
 	}
-	return []rendezvous.Event{done}
+	return errors.New(d.Error)
 }
 
-// keepStep records a committed step.
-func (c *Coordinator) keepStep(s wire.StepReport) error {
-	t := &c.training
-	if s.Step != t.step+1 || s.Generation != t.generation {
-		return nil // A repeat.
+// noteBroken starts the clock of a recovery.
+func (c *Coordinator) noteBroken() {
+	if c.training.broken.generation == 0 {
+		c.training.broken = ending{c.training.generation, time.Now()}
 	}
-	shares := make([]runstore.Share, len(t.nodes))
-	for rank, name := range t.nodes {
-		shares[rank] = runstore.Share{Node: name, MicroBatches: t.assignment[rank]}
-		if n, known := c.nodes[name]; known {
-			n.itemsPerSecond = s.ItemsPerSecond * float64(len(t.assignment[rank])) / float64(c.o.Config.GradientAccumulationSteps)
+}
+
+func (c *Coordinator) rankDone(name string, d wire.Done) []rendezvous.Event {
+	c.setState(name, "idle")
+	level := zerolog.WarnLevel
+	if c.training.broken.generation == c.training.generation {
+		level = zerolog.InfoLevel // The ring was broken already.
+	}
+	c.noteBroken()
+	for _, s := range d.Steps {
+		c.training.pending[s.Step] = s
+	}
+	done := rendezvous.RankDone{Generation: c.training.generation, Node: name, Err: doneError(d)}
+	if n, known := c.nodes[name]; known {
+		if d.Holding != nil {
+			n.holding = *d.Holding
 		}
+		done.Holding = rendezvous.Holding(n.holding)
 	}
-	if err := c.run.AppendStep(s, shares); err != nil {
-		return err
+	if d.Error != "" {
+		c.log.WithLevel(level).Str(logkey.Node, name).Int(logkey.Step, d.Step).Str("cause", d.Error).Msg("rank ended early")
 	}
-	t.step, t.last = s.Step, s
-	if s.NonFinite != "" {
-		c.log.Error().Int(logkey.Step, s.Step).Bool("skipped", s.Skipped).Str("cause", s.NonFinite).Msg("gradient not finite")
-	}
-	c.progress.step(s)
-	c.showNodes()
-	c.show(func(st *api.Status) {
-		st.Step, st.Loss, st.LogOdds, st.ItemsPerSecond = s.Step, s.Loss, s.LogOdds, s.ItemsPerSecond
-	})
-	return nil
+	return []rendezvous.Event{done}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"yohaku/internal/bus"
 	"yohaku/internal/bus/blob"
 	"yohaku/internal/wire"
+	"yohaku/model/checkpoint"
 )
 
 // files keeps what the worker fetched: blobs by digest, and model folders made of them. It is a
@@ -83,6 +85,25 @@ func (f *files) folder(ctx context.Context, list []wire.ModelFile) (string, erro
 		}
 	}
 	return dir, nil
+}
+
+// forget removes the files of a state that was taken, but for those that the base model has too.
+func (f *files) forget(state *wire.TrainState, base wire.Model) error {
+	keep := map[wire.Ref]bool{}
+	for _, file := range base.Files {
+		keep[file.Ref] = true
+	}
+	trainer := []wire.ModelFile{{Path: checkpoint.StateFile, Ref: state.Trainer}}
+	errs := []error{
+		os.RemoveAll(filepath.Join(f.dir, "folder-"+listDigest(base.With("unet", state.UNet).Files))),
+		os.RemoveAll(filepath.Join(f.dir, "folder-"+listDigest(trainer))),
+	}
+	for _, file := range append(trainer, state.UNet...) {
+		if !keep[file.Ref] {
+			errs = append(errs, os.RemoveAll(filepath.Join(f.dir, file.Ref.SHA256)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // model is folder for a model; the digest names its content.

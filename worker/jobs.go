@@ -10,7 +10,7 @@ import (
 
 // do performs a job. A panic in a job is a bug of ours: it is reported with its place, and the
 // worker lives on for the next one.
-func (w *Worker) do(ctx context.Context, j wire.Job, pause <-chan struct{}) (done wire.Done) {
+func (w *Worker) do(ctx context.Context, j wire.Job, wish *wish) (done wire.Done) {
 	defer func() {
 		if p := recover(); p != nil {
 			w.log.Error().Str("cause", fmt.Sprint(p)).Str("stack", string(debug.Stack())).Msg("job panicked")
@@ -22,9 +22,15 @@ func (w *Worker) do(ctx context.Context, j wire.Job, pause <-chan struct{}) (don
 	case wire.JobEncode:
 		done, err = w.encode(ctx, *j.Encode)
 	case wire.JobSample:
-		done, err = w.sample(ctx, *j.Sample)
+		if err = w.dropResident(); err == nil { // Training is over.
+			done, err = w.sample(ctx, *j.Sample)
+		}
+	case wire.JobPrepare:
+		err = w.prepare(ctx, *j.Train)
 	case wire.JobTrain:
-		done, err = w.train(ctx, j.ID, *j.Train, pause)
+		done, err = w.train(ctx, j.ID, *j.Train, wish)
+	case wire.JobDonate:
+		done, err = w.donate(ctx, *j.Donate)
 	}
 	if err != nil {
 		done.Error = err.Error()

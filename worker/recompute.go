@@ -58,11 +58,8 @@ func Recompute(ctx context.Context, c Recomputation) error {
 	}
 	w.backend = cpu.New(threads)
 	defer w.backend.Close()
-	r := &rank{
-		w: w, job: c.job(), log: zerolog.Nop(), ring: solo{},
-		machine: lifecycle.New(lifecycle.Config{FirstStep: c.FirstStep, LastStep: c.LastStep}),
-	}
-	err := errors.Join(r.run(ctx).Err, r.close())
+	r := &rank{w: w, job: c.job(), wish: &wish{}, log: zerolog.Nop(), ring: solo{}, res: &resident{}}
+	err := errors.Join(r.run(ctx, r.machine()).Err, r.res.close())
 	if errors.Is(err, errRecomputed) {
 		return nil
 	}
@@ -79,8 +76,8 @@ func (c Recomputation) job() wire.TrainJob {
 		all[i] = i
 	}
 	j := wire.TrainJob{
-		Generation: 1, Nodes: []string{"local"}, Assignment: [][]int{all}, Pairs: c.Pairs,
-		FirstStep: c.FirstStep, LastStep: c.LastStep, Hyper: c.Hyper,
+		Generation: 1, Nodes: []string{"local"}, First: [][]int{all}, Shares: [][]int{all}, Pairs: c.Pairs,
+		Source: string(lifecycle.LoadState), FirstStep: c.FirstStep, LastStep: c.LastStep, Until: c.LastStep, Hyper: c.Hyper,
 	}
 	if c.FirstStep > 0 {
 		j.State = &wire.TrainState{Step: c.FirstStep}

@@ -3,11 +3,13 @@ package worker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/dataset/plan"
@@ -20,37 +22,47 @@ import (
 	"yohaku/model/unet"
 	"yohaku/model/vae"
 	"yohaku/model/weights"
+	"yohaku/worker/lifecycle"
 	"yohaku/worker/trainstep"
 )
 
 // sync makes parameters, optimizer state and exponents those of the generation's first step.
-func (r *rank) sync(ctx context.Context) error {
-	model := r.job.Model
-	if r.job.State != nil {
-		model = model.With("unet", r.job.State.UNet)
+func (r *rank) sync(ctx context.Context, source lifecycle.Source) error {
+	if err := r.w.build(ctx, r.res, r.job); err != nil {
+		return err
 	}
-	folder, _, err := r.w.modelFolder(ctx, model)
+	var err error
+	switch source {
+	case lifecycle.TakeSums:
+		if r.job.Sums == nil {
+			return errors.New("the order names no sums to take")
+		}
+		err = r.takeSums(ctx, *r.job.Sums)
+	case lifecycle.LoadState:
+		r.res.steps, r.res.stats = nil, nil
+		err = r.loadState(ctx)
+	}
 	if err != nil {
-		return fmt.Errorf("fetch model: %w", err)
-	}
-	if err := r.build(ctx, folder); err != nil {
 		return err
 	}
-	if err := r.loadState(ctx); err != nil {
-		return err
-	}
-	r.params = digest(r.model.step.ParamSlab())
+	r.res.stepped = time.Now()
+	r.res.params = digest(r.res.model.step.ParamSlab())
 	return nil
 }
 
-// build compiles the training graph of the model in folder and loads its weights.
-func (r *rank) build(ctx context.Context, folder *checkpoint.Folder) error {
-	h := r.job.Hyper
-	pairs, err := r.w.openLatents(ctx, r.job.Shards, r.job.Pairs, h.TrainBatchSize)
+// build compiles the training graph, unless it is there.
+func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error {
+	if r.built {
+		return nil
+	}
+	folder, _, err := w.modelFolder(ctx, j.Model)
 	if err != nil {
+		return fmt.Errorf("fetch model: %w", err)
+	}
+	h := j.Hyper
+	if r.pairs, err = w.openLatents(ctx, j.Shards, j.Pairs, h.TrainBatchSize); err != nil {
 		return err
 	}
-	r.pairs = pairs
 	autoencoder, err := vae.ReadConfig(folder.FS(), "vae")
 	if err != nil {
 		return err
@@ -65,23 +77,25 @@ func (r *rank) build(ctx context.Context, folder *checkpoint.Folder) error {
 	}
 	step, err := train.New(train.Config{
 		UNet: network, Objective: objective.Config{Form: h.Form, Beta: h.BetaMaPO, SNR: h.SNRValue, Scale: float64(len(schedule.Betas))},
-		Schedule: schedule, Items: h.TrainBatchSize, Height: pairs.height, Width: pairs.width, ContextLength: pairs.contextLength,
-	}, r.w.backend)
+		Schedule: schedule, Items: h.TrainBatchSize, Height: r.pairs.height, Width: r.pairs.width, ContextLength: r.pairs.contextLength,
+	}, w.backend)
 	if err != nil {
 		return fmt.Errorf("build training graph: %w", err)
 	}
-	if err := loadUNet(folder, step); err != nil {
-		return err
-	}
 	items, err := plan.New(plan.Config{
-		Seed: h.Seed, Pairs: r.job.Pairs, MicroBatches: h.GradientAccumulationSteps, BatchSize: h.TrainBatchSize,
+		Seed: h.Seed, Pairs: j.Pairs, MicroBatches: h.GradientAccumulationSteps, BatchSize: h.TrainBatchSize,
 		TimestepsPerPair: h.TimestepsPerPair, NumTrainTimesteps: len(schedule.Betas),
 	})
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}
-	r.model = newMicroBatches(h, autoencoder, step, items, pairs)
-	return r.newTrainer(items.ItemsPerStep())
+	r.model = newMicroBatches(h, autoencoder, step, items, r.pairs)
+	if err := r.newTrainer(j, items.ItemsPerStep()); err != nil {
+		return err
+	}
+	r.allocate()
+	r.built, r.base = true, j.Model
+	return nil
 }
 
 // readSchedule reads the noise schedule to train with.
@@ -109,10 +123,10 @@ func loadUNet(folder *checkpoint.Folder, step *train.Step) error {
 	return w.Load(weights.Params(step.Params(), step.ParamSlab()), checkpoint.LoadOptions{})
 }
 
-func (r *rank) newTrainer(itemsPerStep int) error {
-	h := r.job.Hyper
+func (r *resident) newTrainer(j wire.TrainJob, itemsPerStep int) error {
+	h := j.Hyper
 	rate, err := optim.LearningRate(h.LRScheduler, optim.Config{
-		LearningRate: h.LearningRate, WarmupSteps: h.LRWarmupSteps, TotalSteps: r.job.LastStep, NumCycles: h.LRNumCycles, Power: h.LRPower,
+		LearningRate: h.LearningRate, WarmupSteps: h.LRWarmupSteps, TotalSteps: j.LastStep, NumCycles: h.LRNumCycles, Power: h.LRPower,
 	})
 	if err != nil {
 		return err
@@ -121,15 +135,11 @@ func (r *rank) newTrainer(itemsPerStep int) error {
 		Optimizer:    optim.AdamW{Beta1: h.AdamBeta1, Beta2: h.AdamBeta2, Eps: h.AdamEpsilon, WeightDecay: h.AdamWeightDecay},
 		LearningRate: rate, MaxGradNorm: h.MaxGradNorm, MicroBatches: h.GradientAccumulationSteps, ItemsPerStep: itemsPerStep,
 	})
-	if err != nil {
-		return err
-	}
-	r.reducer = newReducer(r.ring, len(r.job.Nodes), r.trainer.Layout())
-	return nil
+	return err
 }
 
 // moments are the optimizer's slabs as named parameters, in the engine's layout.
-func (r *rank) moments() (m, v []checkpoint.Param) {
+func (r *resident) moments() (m, v []checkpoint.Param) {
 	state := r.trainer.State()
 	infos := slices.Clone(r.model.step.GradOrder())
 	at := 0
@@ -143,12 +153,38 @@ func (r *rank) moments() (m, v []checkpoint.Param) {
 // updatesKey is the trainer state's metadata key of the number of updates made.
 const updatesKey = "updates"
 
-// loadState fills the optimizer state from the checkpoint, if the generation starts from one.
+// loadState takes the state that the order names: of another rank, of a checkpoint, or the base model's.
 func (r *rank) loadState(ctx context.Context) error {
-	if r.job.State == nil {
+	model, state := r.job.Model, r.job.State
+	if state != nil {
+		model = model.With("unet", state.UNet)
+	}
+	folder, _, err := r.w.modelFolder(ctx, model)
+	if err != nil {
+		return fmt.Errorf("fetch state: %w", err)
+	}
+	if err := loadUNet(folder, r.res.model.step); err != nil {
+		return err
+	}
+	if state == nil {
+		r.res.trainer.Reset()
 		return nil
 	}
-	dir, err := r.w.files.folder(ctx, []wire.ModelFile{{Path: checkpoint.StateFile, Ref: r.job.State.Trainer}})
+	if err := r.loadOptimizer(ctx, state); err != nil {
+		return err
+	}
+	if state.SHA256 == "" {
+		return nil // Of a recomputation, whose files were checked.
+	}
+	params := weights.Params(r.res.model.step.Params(), r.res.model.step.ParamSlab())
+	if got := checkpoint.Digest(params, r.res.checkpointState(state.Step)); got != state.SHA256 {
+		return fmt.Errorf("the state of step %d has digest %.12s… here, %.12s… where it came from", state.Step, got, state.SHA256)
+	}
+	return r.w.files.forget(state, r.job.Model)
+}
+
+func (r *rank) loadOptimizer(ctx context.Context, from *wire.TrainState) error {
+	dir, err := r.w.files.folder(ctx, []wire.ModelFile{{Path: checkpoint.StateFile, Ref: from.Trainer}})
 	if err != nil {
 		return fmt.Errorf("fetch trainer state: %w", err)
 	}
@@ -156,12 +192,13 @@ func (r *rank) loadState(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m, v := r.moments()
+	r.res.trainer.Reset()
+	m, v := r.res.moments()
 	saved, err := folder.ReadState(m, v)
 	if err != nil {
 		return err
 	}
-	state := r.trainer.State()
+	state := r.res.trainer.State()
 	if len(saved.Exponents) != len(state.Exponents) || saved.Step != r.job.FirstStep {
 		return fmt.Errorf("trainer state: step %d with %d exponents, want step %d with %d: it belongs to another run or model", saved.Step, len(saved.Exponents), r.job.FirstStep, len(state.Exponents))
 	}
@@ -172,36 +209,41 @@ func (r *rank) loadState(ctx context.Context) error {
 	return nil
 }
 
-// save hands over a checkpoint of the state after step steps. All ranks hold the same, so rank 0
-// does it alone.
+// save hands over a checkpoint. All ranks hold the same, so rank 0 does it alone.
 func (r *rank) save(ctx context.Context, step int) error {
 	if r.job.Rank != 0 {
 		return nil
 	}
-	params := weights.Params(r.model.step.Params(), r.model.step.ParamSlab())
-	state := r.checkpointState(step)
-	out := &wire.TrainState{Step: step, SHA256: checkpoint.Digest(params, state)}
-	var data bytes.Buffer
-	if err := checkpoint.WriteWeights(&data, params, ""); err != nil {
-		return fmt.Errorf("write weights: %w", err)
-	}
-	ref, err := r.w.files.put(ctx, data.Bytes())
+	state, err := r.w.putState(ctx, r.res, step)
 	if err != nil {
 		return err
+	}
+	return r.w.report(wire.Report{JobID: r.id, Checkpoint: state})
+}
+
+// putState hands the whole state of a rank to the coordinator's blobs.
+func (w *Worker) putState(ctx context.Context, r *resident, step int) (*wire.TrainState, error) {
+	params := weights.Params(r.model.step.Params(), r.model.step.ParamSlab())
+	state := r.checkpointState(step)
+	out := &wire.TrainState{Step: state.Step, SHA256: checkpoint.Digest(params, state)}
+	var data bytes.Buffer
+	if err := checkpoint.WriteWeights(&data, params, ""); err != nil {
+		return nil, fmt.Errorf("write weights: %w", err)
+	}
+	ref, err := w.files.put(ctx, data.Bytes())
+	if err != nil {
+		return nil, err
 	}
 	out.UNet = append(r.unetConfig(), wire.ModelFile{Path: checkpoint.DefaultWeightsFile, Ref: ref})
 	data.Reset()
 	if err := checkpoint.WriteState(&data, state); err != nil {
-		return fmt.Errorf("write trainer state: %w", err)
+		return nil, fmt.Errorf("write trainer state: %w", err)
 	}
-	if out.Trainer, err = r.w.files.put(ctx, data.Bytes()); err != nil {
-		return err
-	}
-	r.state = out
-	return r.w.report(wire.Report{JobID: r.id, Checkpoint: out})
+	out.Trainer, err = w.files.put(ctx, data.Bytes())
+	return out, err
 }
 
-func (r *rank) checkpointState(step int) checkpoint.State {
+func (r *resident) checkpointState(step int) checkpoint.State {
 	m, v := r.moments()
 	state := r.trainer.State()
 	return checkpoint.State{
@@ -211,8 +253,8 @@ func (r *rank) checkpointState(step int) checkpoint.State {
 }
 
 // unetConfig is the base's configuration of the UNet, which a checkpoint carries on.
-func (r *rank) unetConfig() []wire.ModelFile {
-	for _, f := range r.job.Model.Files {
+func (r *resident) unetConfig() []wire.ModelFile {
+	for _, f := range r.base.Files {
 		if dir, name := path.Split(f.Path); strings.TrimSuffix(dir, "/") == "unet" && name == "config.json" {
 			return []wire.ModelFile{{Path: name, Ref: f.Ref}}
 		}

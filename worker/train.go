@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -15,43 +16,35 @@ import (
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
-	"yohaku/worker/trainstep"
 )
 
 // rank is this worker's part in one generation.
 type rank struct {
-	w       *Worker
-	id      string
-	job     wire.TrainJob
-	pause   <-chan struct{}
-	log     zerolog.Logger
-	machine *lifecycle.Machine
-	ring    ring
+	w    *Worker
+	id   string
+	job  wire.TrainJob
+	wish *wish
+	log  zerolog.Logger
+	ring ring
+	res  *resident
 
-	pairs   *pairLatents
-	model   *microBatches
-	trainer *trainstep.Trainer
-	reducer *reducer
-	state   *wire.TrainState // Of the last checkpoint handed over; rank 0 only.
-
-	stats   []trainstep.Stats
-	agreed  agreement
-	params  string // Digest of the parameters.
-	voided  int    // Attempts of the current step that were void.
-	stepped time.Time
-	mean    float64 // Items a second, smoothed.
+	words  agreement // Of the current attempt.
+	voided int       // Attempts of the current step that were void.
+	ringed time.Duration
 }
 
-// train is one rank of a generation, from the checkpoint to its end.
-func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, pause <-chan struct{}) (wire.Done, error) {
-	r := &rank{
-		w: w, id: id, job: j, pause: pause, stepped: time.Now(),
-		machine: lifecycle.New(lifecycle.Config{
-			FirstStep: j.FirstStep, LastStep: j.LastStep, CheckpointingSteps: j.Hyper.CheckpointingSteps,
-			HaltOnNonFinite: j.Hyper.NonFinitePolicy == "halt",
-		}),
-		log: w.log.With().Uint64(logkey.Generation, j.Generation).Int(logkey.Rank, j.Rank).Int(logkey.WorldSize, len(j.Nodes)).Logger(),
+// train is one rank of a generation, from the first step to its end.
+func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wish) (wire.Done, error) {
+	if last := w.generation.Load(); j.Generation <= last {
+		return w.whatIsHeld(), fmt.Errorf("generation %d is over, this worker has heard of %d", j.Generation, last)
 	}
+	w.generation.Store(j.Generation)
+	res, err := w.takeResident(j)
+	if err != nil {
+		return wire.Done{}, err
+	}
+	r := &rank{w: w, id: id, job: j, wish: wish, res: res}
+	r.log = w.log.With().Uint64(logkey.Generation, j.Generation).Int(logkey.Rank, j.Rank).Int(logkey.WorldSize, len(j.Nodes)).Logger()
 	ring, err := natsring.New(natsring.Config{
 		Conn: w.bus.Conn(), RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: joinTimeout, Log: w.o.Log, // The ring names itself.
 	})
@@ -59,20 +52,34 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, pause <-
 		return wire.Done{}, fmt.Errorf("start ring: %w", err)
 	}
 	r.ring = ring
-	finish := r.run(ctx)
-	done := wire.Done{Step: finish.Step, Paused: finish.Paused, State: r.state}
+	machine := r.machine()
+	finish := r.run(ctx, machine)
+	res.holding = machine.Holding()
+	w.resident = res
 	if errors.Is(finish.Err, errCalledBack) {
 		finish.Err = nil // As asked: no failure.
 	}
-	return done, errors.Join(finish.Err, ring.Close(), r.close())
+	done := w.whatIsHeld()
+	done.Step, done.Paused = finish.Step, finish.Paused
+	return done, errors.Join(finish.Err, ring.Close())
 }
 
-// close releases the files that the rank reads.
-func (r *rank) close() error {
-	if r.pairs == nil {
-		return nil
+// whatIsHeld is the end of a train job, as far as it depends on what is in memory.
+func (w *Worker) whatIsHeld() wire.Done {
+	if w.resident == nil {
+		return wire.Done{Holding: &wire.Holding{}}
 	}
-	return r.pairs.close()
+	h := wire.Holding(w.resident.holding)
+	return wire.Done{Holding: &h, Steps: slices.Clone(w.resident.steps)}
+}
+
+func (r *rank) machine() *lifecycle.Machine {
+	j := r.job
+	return lifecycle.New(lifecycle.Config{
+		Rank: j.Rank, MicroBatches: j.Hyper.GradientAccumulationSteps, Source: lifecycle.Source(j.Source),
+		FirstStep: j.FirstStep, LastStep: j.Until, CheckpointingSteps: j.Hyper.CheckpointingSteps,
+		HaltOnNonFinite: j.Hyper.NonFinitePolicy == "halt", Save: j.Save, First: j.First, Shares: j.Shares,
+	}, r.res.holding)
 }
 
 // joinTimeout is how long a rank waits for a neighbour that never was heard. A rank that fetches
@@ -80,8 +87,8 @@ func (r *rank) close() error {
 const joinTimeout = 30 * time.Second
 
 // run performs the machine's effects until it finishes.
-func (r *rank) run(ctx context.Context) lifecycle.Finish {
-	queue := r.machine.Step(lifecycle.Started{})
+func (r *rank) run(ctx context.Context, machine *lifecycle.Machine) lifecycle.Finish {
+	queue := machine.Step(lifecycle.Started{})
 	for {
 		effect := queue[0]
 		queue = queue[1:]
@@ -90,35 +97,56 @@ func (r *rank) run(ctx context.Context) lifecycle.Finish {
 		}
 		ev, err := r.perform(ctx, effect)
 		if err != nil {
+			_, torn := effect.(lifecycle.Compute)
+			ev, queue = lifecycle.Failed{Err: err, Torn: torn && !errors.Is(err, errNotBegun)}, nil
 			if ctx.Err() != nil {
-				err = context.Cause(ctx)
+				ev = lifecycle.Failed{Err: context.Cause(ctx), Torn: ev.(lifecycle.Failed).Torn}
 			}
-			ev, queue = lifecycle.Failed{Err: err}, nil
 		}
 		if ev != nil {
-			queue = append(queue, r.machine.Step(ev)...)
+			queue = append(queue, machine.Step(ev)...)
 		}
 	}
 }
 
-// perform performs one effect and returns the event that it ends with, if any.
+// errNotBegun reports that an effect was not begun, because the job was cancelled before.
+var errNotBegun = errors.New("not begun")
+
+// perform performs one effect and returns the event that it ends with, if any. It is not
+// interrupted within a micro-batch or an update.
 func (r *rank) perform(ctx context.Context, effect lifecycle.Effect) (lifecycle.Event, error) {
+	switch effect.(type) {
+	case lifecycle.Revert:
+		r.res.trainer.Revert()
+		return nil, nil
+	case lifecycle.Clear:
+		r.res.trainer.Clear()
+		r.res.stats = r.res.stats[:0]
+		return nil, nil
+	}
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, errNotBegun
 	}
 	switch e := effect.(type) {
 	case lifecycle.Sync:
-		return lifecycle.Synced{}, r.sync(ctx)
+		return lifecycle.Synced{}, r.sync(ctx, e.Source)
 	case lifecycle.Compute:
-		return lifecycle.Computed{Step: e.Step, Attempt: e.Attempt}, r.compute(e)
+		return lifecycle.Computed(e), r.compute(e)
+	case lifecycle.Exchange:
+		return r.exchange(ctx, e)
 	case lifecycle.Reduce:
 		return r.reduce(ctx, e)
 	case lifecycle.Recalibrate:
 		r.voided++
-		r.trainer.Recalibrate(r.agreed.needed)
+		r.res.trainer.Recalibrate(r.res.sums.needed)
 		return nil, nil
 	case lifecycle.Apply:
-		return lifecycle.Applied{Step: e.Step}, r.apply(e)
+		r.apply(e)
+		return lifecycle.Applied{Step: e.Step}, nil
+	case lifecycle.Confirm:
+		return lifecycle.Confirmed{Step: e.Step}, r.confirm(ctx, e)
+	case lifecycle.Commit:
+		return lifecycle.Committed{Step: e.Step}, r.commit(e)
 	case lifecycle.Save:
 		return lifecycle.Saved{Step: e.Step}, r.save(ctx, e.Step)
 	}
@@ -126,72 +154,63 @@ func (r *rank) perform(ctx context.Context, effect lifecycle.Effect) (lifecycle.
 }
 
 func (r *rank) compute(e lifecycle.Compute) error {
-	stats, err := r.trainer.Compute(e.Step, r.job.Assignment[r.job.Rank])
-	r.stats = stats
-	return err
-}
-
-// reduce takes the sums round the ring.
-func (r *rank) reduce(ctx context.Context, e lifecycle.Reduce) (lifecycle.Event, error) {
-	mine := control{ParamsSHA256: r.params, Stats: r.stats, Pause: r.pauseAsked()}
-	if bad := r.trainer.Bad(); len(bad) > 0 {
-		mine.Stats = nil // Not finite either: JSON cannot hold them.
-		mine.NonFinite = fmt.Sprintf("gradient of %s in micro-batch %d:%s", bad[0].Param, bad[0].MicroBatch, r.model.describe(e.Step, bad[0].MicroBatch))
-	}
-	sums, needed := r.trainer.Sums()
-	a, err := r.reducer.reduce(ctx, natsring.Operation{Step: e.Step, Attempt: e.Attempt}, sums, needed, mine)
+	start := time.Now()
+	stats, err := r.res.trainer.Add(e.Step, e.MicroBatch)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r.agreed = a
-	return lifecycle.Reduced{
-		Step: e.Step, Attempt: e.Attempt, Overflowed: r.trainer.Overflowed(a.needed), NonFinite: a.nonFinite != "", Pause: a.pause,
-	}, nil
+	r.res.stats = append(r.res.stats, stats)
+	r.res.timed(time.Since(start))
+	return nil
 }
 
-// pauseAsked tells whether the coordinator asked this rank to pause.
-func (r *rank) pauseAsked() bool {
-	select {
-	case <-r.pause:
-		return true
-	default:
-		return false
-	}
-}
-
-// apply updates the parameters and tells of the step.
-func (r *rank) apply(e lifecycle.Apply) error {
-	update := r.trainer.Apply(e.Step, r.agreed.sums, r.agreed.needed, e.Skip)
-	r.params = digest(r.model.step.ParamSlab())
-	if r.job.Rank != 0 {
-		return nil
-	}
-	a := r.agreed
+// apply updates the parameters, and writes down what there is to tell of the step.
+func (r *rank) apply(e lifecycle.Apply) {
+	res, a := r.res, r.words
+	update := res.trainer.Apply(e.Step, res.sums.sums, res.sums.needed, e.Skip)
+	res.params = digest(res.model.step.ParamSlab())
 	now := time.Now()
+	took := now.Sub(res.stepped)
 	items := r.job.Hyper.TrainBatchSize * r.job.Hyper.GradientAccumulationSteps
-	report := wire.StepReport{
+	res.smooth(float64(items) / took.Seconds())
+	res.steps = append(res.steps, wire.StepReport{
 		Generation: r.job.Generation, Step: e.Step + 1, Loss: a.stats.Loss, LossMSE: a.stats.WinnerMSE, LossRatio: a.stats.LossRatio,
 		WinnerMSE: a.stats.WinnerMSE, LoserMSE: a.stats.LoserMSE, LogOdds: a.stats.LogOdds, GradNorm: update.GradNorm,
 		LearningRate: update.LearningRate, Items: items, Recomputed: r.voided, Skipped: e.Skip, NonFinite: a.nonFinite,
-		DurationMS: milliseconds(now.Sub(r.stepped)), RingMS: milliseconds(a.duration), RingBytes: a.bytes,
-		SumsSHA256: digest(a.sums), ParamsSHA256: r.params,
-	}
-	report.ItemsPerSecond = r.speed(float64(items) / now.Sub(r.stepped).Seconds())
-	r.stepped, r.voided = now, 0
-	r.log.Info().Int(logkey.Step, report.Step).Float64(logkey.Loss, report.Loss).Float64(logkey.LossMSE, report.LossMSE).
-		Float64(logkey.LossRatio, report.LossRatio).Float64(logkey.WinnerMSE, report.WinnerMSE).Float64(logkey.LoserMSE, report.LoserMSE).
-		Float64(logkey.LogOdds, report.LogOdds).Float64(logkey.GradNorm, report.GradNorm).Float64(logkey.LearningRate, report.LearningRate).
-		Float64(logkey.ItemsPerSecond, report.ItemsPerSecond).Float64(logkey.DurationMS, report.DurationMS).Msg("step committed")
-	return r.w.report(wire.Report{JobID: r.id, Step: &report})
+		DurationMS: milliseconds(took), RingMS: milliseconds(r.ringed), RingBytes: r.bytes(),
+		SumsSHA256: digest(res.sums.sums), ParamsSHA256: res.params, ItemsPerSecond: res.mean, Shares: a.shares, Seconds: a.seconds,
+	})
+	res.stepped, r.voided, r.ringed = now, 0, 0
 }
 
-// speed smooths the items a second over about ten steps.
-func (r *rank) speed(now float64) float64 {
+// smooth averages the items a second over about ten steps.
+func (r *resident) smooth(now float64) {
 	if r.mean == 0 {
 		r.mean = now
 	}
 	r.mean += (now - r.mean) / 10
-	return r.mean
+}
+
+// commit tells the coordinator of the step. All ranks could, so rank 0 does.
+func (r *rank) commit(e lifecycle.Commit) error {
+	if r.job.Rank != 0 {
+		return nil
+	}
+	for _, s := range r.res.steps {
+		event := r.log.Info()
+		if s.Generation != r.job.Generation {
+			event = r.log.Debug() // The rank 0 of then may have told it already.
+		}
+		event.Int(logkey.Step, s.Step).Float64(logkey.Loss, s.Loss).Float64(logkey.LossMSE, s.LossMSE).
+			Float64(logkey.LossRatio, s.LossRatio).Float64(logkey.WinnerMSE, s.WinnerMSE).Float64(logkey.LoserMSE, s.LoserMSE).
+			Float64(logkey.LogOdds, s.LogOdds).Float64(logkey.GradNorm, s.GradNorm).Float64(logkey.LearningRate, s.LearningRate).
+			Float64(logkey.ItemsPerSecond, s.ItemsPerSecond).Float64(logkey.DurationMS, s.DurationMS).Msg("step committed")
+		if err := r.w.report(wire.Report{JobID: r.id, Step: &s}); err != nil {
+			return err
+		}
+	}
+	r.res.reported(e.Step)
+	return nil
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

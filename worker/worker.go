@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +22,7 @@ import (
 	"yohaku/internal/wire"
 	"yohaku/model/backend/cpu"
 	"yohaku/model/kernel"
+	"yohaku/worker/lifecycle"
 )
 
 // Options are what the command line decides.
@@ -38,10 +40,14 @@ type Options struct {
 const (
 	helloTimeout    = 30 * time.Second
 	reportTimeout   = 60 * time.Second
+	attemptTimeout  = 3 * time.Second // For one answer.
+	attemptPause    = 100 * time.Millisecond
 	leaveTimeout    = 2 * time.Second
 	coordinatorName = "coordinator"
 	// absenceLimit is how long a worker waits for a coordinator that is gone.
 	absenceLimit = 30 * time.Second
+	// handOverLimit is how long a worker that is asked to leave waits for the step boundary.
+	handOverLimit = 25 * time.Second
 )
 
 // Worker is a member of one cluster.
@@ -58,22 +64,35 @@ type Worker struct {
 	files    *files
 	orders   chan wire.Order
 	job      *running
-	open     openPipeline
-	encoders *encoders
+	again    chan struct{} // The coordinator has given this worker up: it says hello again.
 
 	listener func(wire.Report) error // Takes the reports of a worker without a cluster; see Recompute.
 
 	life context.Context // Ends when the worker leaves: reports are not waited for any more.
 	bye  context.CancelFunc
+
+	// Of the job in hand; jobs run one after the other.
+	open       openPipeline
+	encoders   *encoders
+	resident   *resident
+	generation atomic.Uint64 // The last that this worker was in, or is not to begin.
 }
 
 // running is the job in hand.
 type running struct {
 	id     string
 	cancel context.CancelCauseFunc
-	pause  chan struct{} // Closed when training is to end at the next boundary.
-	paused bool
+	wish   wish
 	done   chan struct{}
+}
+
+// wish is what the coordinator asks of training that is under way.
+type wish struct{ pause, save atomic.Bool }
+
+// asked tells whether to end at the next step boundary, and whether with a checkpoint.
+func (w *wish) asked() (pause, save bool) {
+	save = w.save.Load() // Before pause, which is set after it.
+	return w.pause.Load(), save
 }
 
 // errCalledBack is the cause of a job that the coordinator cancelled.
@@ -82,7 +101,7 @@ var errCalledBack = errors.New("called back by the coordinator")
 // Run joins the cluster and works until the coordinator lets it go, or ctx ends. It returns nil
 // when it was let go.
 func Run(ctx context.Context, o Options) error {
-	w := &Worker{o: o, orders: make(chan wire.Order, 16)}
+	w := &Worker{o: o, orders: make(chan wire.Order, 16), again: make(chan struct{}, 1)}
 	w.life, w.bye = context.WithCancel(context.WithoutCancel(ctx))
 	if err := kernel.CheckSet(); err != nil {
 		return err
@@ -225,25 +244,56 @@ func (w *Worker) hello(ctx context.Context) error {
 	return nil
 }
 
-// serve does what the coordinator orders until it lets the worker go.
+// serve does what the coordinator orders until it lets the worker go. When ctx ends, the worker
+// first hands over what it has in hand.
 func (w *Worker) serve(ctx context.Context) error {
-	var absent <-chan time.Time
+	var absent, late <-chan time.Time
+	asked := ctx.Done()
+	work := context.WithoutCancel(ctx)
 	for {
 		select {
-		case <-ctx.Done():
-			w.log.Info().Msg("leaving on request")
+		case <-asked:
+			asked, late = nil, time.After(handOverLimit)
+			w.log.Info().Msg("leaving on request, at the next step boundary")
+			if err := w.reportWithin(leaveTimeout, wire.Report{Leaving: true}); err != nil {
+				w.log.Warn().Err(err).Msg("leaving without a word")
+				return nil
+			}
+		case <-late:
+			w.log.Warn().Dur(logkey.DurationMS, handOverLimit).Msg("work not handed over in time, leaving")
 			return nil
 		case o := <-w.orders:
 			if o.Leave {
 				return nil
 			}
-			w.take(ctx, o)
+			if err := w.take(work, o); err != nil {
+				return err
+			}
+		case <-w.again:
+			if err := w.rejoin(work); err != nil {
+				return err
+			}
 		case ev := <-w.members.Events():
 			absent = w.memberEvent(ev, absent)
 		case <-absent:
 			return fmt.Errorf("the coordinator has been gone for %v; start this worker again once it is back", absenceLimit)
 		}
 	}
+}
+
+// rejoin comes back as a new member, after the coordinator gave this worker up. What it was doing
+// belongs to a generation that is over.
+func (w *Worker) rejoin(ctx context.Context) error {
+	w.log.Warn().Msg("given up by the coordinator, joining again")
+	w.endJob(errCalledBack)
+	select {
+	case <-w.again: // Of the job's last word.
+	default:
+	}
+	if r := w.resident; r != nil { // Of a log that may have been cut back since; the graph stays.
+		r.holding, r.steps = lifecycle.Holding{}, nil
+	}
+	return w.hello(ctx)
 }
 
 // memberEvent starts or stops the clock of the coordinator's absence.
@@ -259,27 +309,52 @@ func (w *Worker) memberEvent(ev membership.Event, absent <-chan time.Time) <-cha
 }
 
 // take carries an order out.
-func (w *Worker) take(ctx context.Context, o wire.Order) {
+func (w *Worker) take(ctx context.Context, o wire.Order) error {
 	switch {
+	case o.Hello:
+		return w.rejoin(ctx)
 	case o.Job != nil:
 		w.endJob(errCalledBack) // A new job replaces one that the coordinator gave up.
 		w.startJob(ctx, *o.Job)
+	case o.Cancel != "":
+		w.callBack(o)
 	case w.job == nil:
-	case o.Cancel == w.job.id:
-		w.job.cancel(errCalledBack)
-	case o.Pause == w.job.id && !w.job.paused:
-		w.job.paused = true
-		close(w.job.pause)
+	case o.Pause == w.job.id:
+		w.job.wish.save.Store(o.Save)
+		w.job.wish.pause.Store(true)
+	}
+	return nil
+}
+
+// callBack cancels a job. One that is not in hand, or has ended without the coordinator hearing
+// of it, is answered here.
+func (w *Worker) callBack(o wire.Order) {
+	if w.job != nil && w.job.id == o.Cancel {
+		select {
+		case <-w.job.done:
+		default:
+			w.job.cancel(errCalledBack)
+			return
+		}
+	}
+	if o.Generation < w.generation.Load() {
+		return // What is in hand is newer.
+	}
+	w.endJob(errCalledBack)
+	w.generation.Store(o.Generation)
+	done := w.whatIsHeld()
+	if err := w.reportWithin(attemptTimeout, wire.Report{JobID: o.Cancel, Done: &done}); err != nil {
+		w.log.Warn().Err(err).Msg("result not delivered")
 	}
 }
 
 func (w *Worker) startJob(ctx context.Context, j wire.Job) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	r := &running{id: j.ID, cancel: cancel, pause: make(chan struct{}), done: make(chan struct{})}
+	r := &running{id: j.ID, cancel: cancel, done: make(chan struct{})}
 	w.job = r
 	go func() {
 		defer close(r.done)
-		done := w.do(ctx, j, r.pause)
+		done := w.do(ctx, j, &r.wish)
 		if err := w.report(wire.Report{JobID: j.ID, Done: &done}); err != nil {
 			event := w.log.Warn() // The coordinator is gone, or has given the job up.
 			if w.life.Err() != nil {
@@ -301,27 +376,56 @@ func (w *Worker) endJob(cause error) {
 }
 
 // report sends r to the coordinator and waits until it is kept.
-func (w *Worker) report(r wire.Report) error {
+func (w *Worker) report(r wire.Report) error { return w.reportWithin(reportTimeout, r) }
+
+func (w *Worker) reportWithin(limit time.Duration, r wire.Report) error {
 	if w.listener != nil {
 		return w.listener(r)
 	}
-	ctx, cancel := context.WithTimeout(w.life, reportTimeout)
+	ctx, cancel := context.WithTimeout(w.life, limit)
 	defer cancel()
 	r.Node = w.name
-	if _, err := bus.CallReady(ctx, w.bus.Conn(), w.subjects.Report(), wire.Encode(r)); err != nil {
+	err := w.deliver(ctx, wire.Encode(r))
+	var said *bus.RemoteError
+	if errors.As(err, &said) && said.Code == wire.CodeUnknownNode {
+		select {
+		case w.again <- struct{}{}:
+		default: // It is about to.
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("report to the coordinator: %w", err)
 	}
 	return nil
+}
+
+// deliver sends a report until it is answered: a question or an answer is lost with its route.
+// So the coordinator may get it twice.
+func (w *Worker) deliver(ctx context.Context, report []byte) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		_, err := bus.CallReady(attempt, w.bus.Conn(), w.subjects.Report(), report)
+		cancel()
+		var said *bus.RemoteError
+		if err == nil || errors.As(err, &said) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(attemptPause):
+		}
+	}
 }
 
 // close ends everything that was started, in reverse order.
 func (w *Worker) close() error {
 	w.bye()
 	w.endJob(errors.New("worker is leaving"))
+	errs := []error{w.dropResident()}
 	if w.handler != nil {
 		w.handler.Close()
 	}
-	var errs []error
 	if w.members != nil {
 		errs = append(errs, w.members.Leave(leaveTimeout), w.members.Close())
 	}

@@ -50,21 +50,47 @@ func TestAbsence(t *testing.T) {
 // TestOrdersForAnotherJobAreDropped, and the own job hears each of its orders once.
 func TestOrdersForAnotherJobAreDropped(t *testing.T) {
 	w := &Worker{log: zerolog.Nop()}
-	w.take(t.Context(), wire.Order{Pause: "j"}) // There is no job: nothing happens.
+	w.generation.Store(2)
+	take := func(o wire.Order) {
+		t.Helper()
+		if err := w.take(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	take(wire.Order{Pause: "j"}) // There is no job: nothing happens.
 	ctx, cancel := context.WithCancelCause(t.Context())
-	r := &running{id: "j", cancel: cancel, pause: make(chan struct{}), done: make(chan struct{})}
+	r := &running{id: "j", cancel: cancel, done: make(chan struct{})}
 	w.job = r
-	w.take(t.Context(), wire.Order{Pause: "other"})
-	w.take(t.Context(), wire.Order{Cancel: "other"})
-	if r.paused || ctx.Err() != nil {
+	take(wire.Order{Pause: "other"})
+	take(wire.Order{Cancel: "other", Generation: 1})
+	if pause, _ := r.wish.asked(); pause || ctx.Err() != nil {
 		t.Fatal("an order for another job reached this one")
 	}
-	w.take(t.Context(), wire.Order{Pause: "j"})
-	w.take(t.Context(), wire.Order{Pause: "j"}) // Closing the channel twice would panic.
-	<-r.pause
-	w.take(t.Context(), wire.Order{Cancel: "j"})
+	take(wire.Order{Pause: "j"})
+	take(wire.Order{Pause: "j", Save: true})
+	if pause, save := r.wish.asked(); !pause || !save {
+		t.Errorf("asked to pause %v and save %v, want both", pause, save)
+	}
+	take(wire.Order{Cancel: "j"})
 	if !errors.Is(context.Cause(ctx), errCalledBack) {
 		t.Errorf("cause %v, want errCalledBack", context.Cause(ctx))
+	}
+}
+
+// TestAJobThatNeverCameIsAnswered: the coordinator waits for the end of what it calls back, and
+// what it called back does not begin later.
+func TestAJobThatNeverCameIsAnswered(t *testing.T) {
+	var got []wire.Report
+	w := &Worker{log: zerolog.Nop(), listener: func(r wire.Report) error { got = append(got, r); return nil }}
+	if err := w.take(t.Context(), wire.Order{Cancel: "train-3", Generation: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || got[0].JobID != "train-3" || got[0].Done == nil || got[0].Done.Holding == nil {
+		t.Fatalf("reports %+v, want what is held at the end of train-3", got)
+	}
+	done, err := w.train(t.Context(), "train-3", wire.TrainJob{Generation: 3}, &wish{})
+	if err == nil || done.Holding == nil {
+		t.Errorf("a generation that was called back begins: %+v, %v", done, err)
 	}
 }
 

@@ -192,6 +192,9 @@ func TestEndToEnd(t *testing.T) {
 		{"two and three workers", testWorldSizes},
 		{"stopped and resumed", testStopAndResume},
 		{"worker killed", testWorkerKilled},
+		{"all but one killed", testAllButOneKilled},
+		{"asked to leave", testLeave},
+		{"frozen", testFrozen},
 		{"last worker killed", testLastWorkerKilled},
 		{"interrupted and resumed", testInterrupt},
 		{"second interrupt", testSecondInterrupt},
@@ -265,9 +268,11 @@ func testLastWorkerKilled(t *testing.T) {
 	if code := p.wait(runLimit); code != 1 {
 		t.Fatalf("exit code %d, want 1:\n%s", code, p.logText())
 	}
-	all := p.log.all()
-	if last := all[len(all)-1]; !strings.Contains(last, `"level":"error"`) || !strings.Contains(last, "--resume run") {
-		t.Errorf("the last line is %s; want an error that says how to go on", last)
+	says := func(line string) bool {
+		return strings.Contains(line, `"level":"error"`) && strings.Contains(line, "--resume run")
+	}
+	if _, err := p.log.wait("an error that says how to go on", says); err != nil {
+		t.Errorf("%v:\n%s", err, p.logText())
 	}
 	c.ends(c.resume("run"))
 	c.checkSame("run")

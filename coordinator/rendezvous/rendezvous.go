@@ -1,13 +1,18 @@
 // Package rendezvous is the pure machine that turns members into generations: who takes part, in
-// which rank, with which micro-batches. It has no clock, randomness, goroutine or I/O; the
-// coordinator's shell performs its effects and feeds back what members report.
+// which rank, with which micro-batches, and where each gets the state to begin with. It has no
+// clock, randomness, goroutine or I/O; the coordinator's shell performs its effects and feeds back
+// what members report.
 //
-// A generation is one fixed ring. It ends when training is complete, when a member joins (the
-// ring pauses at a step boundary, so nothing is computed twice), or when a rank is lost or
-// fails (the survivors are called back, and the next generation starts from the last checkpoint).
+// A generation is one fixed ring. It ends when training is complete, when a member that joined is
+// prepared or one wants to leave (the ring pauses at a step boundary), or when a rank is lost or
+// fails (the survivors are called back). The next one begins where the furthest member stands:
+// whoever is a step behind gets the complete sums from one that has them, whoever has nothing
+// gets the state; of the step that was under way, only the micro-batches that no survivor has in
+// its partial sums are computed again. Only when nobody is left, training goes back to the last
+// checkpoint.
 //
 // Invariants: generation numbers only grow; at most one generation is live; a generation is
-// formed only of present members.
+// formed only of present members; every micro-batch of a step is in one share.
 package rendezvous
 
 import (
@@ -26,102 +31,58 @@ const maxFailures = 3
 type Config struct {
 	MinWorkers   int // The first generation waits for so many.
 	MicroBatches int // M: micro-batches in a step.
+	Steps        int
+	SaveEvery    int // A checkpoint is due every so many steps; 0 = only at the end.
+	Checkpoint   int // Steps in the last checkpoint; 0 without one, for the base.
 }
 
-// Event is what happened: one of the types below.
-type Event interface{ event() }
-
-// Joined reports a worker that is ready for jobs.
-type Joined struct{ Node string }
-
-// Left reports that a member is gone, whether it said so or not.
-type Left struct{ Node string }
-
-// TrainingReady reports that everything the first generation needs is prepared.
-type TrainingReady struct{}
-
-// Progressed reports that a generation has committed steps up to Step.
-type Progressed struct {
-	Generation uint64
-	Step       int
+// member is a present worker.
+type member struct {
+	name      string
+	holding   Holding
+	preparing bool
+	prepared  bool
+	failures  int  // How often it could not load the state.
+	unfit     bool // It cannot be a rank.
+	leaving   bool
+	seconds   float64 // Time of one micro-batch, 0 for unknown.
 }
-
-// RankDone reports that a rank's part in a generation has ended.
-type RankDone struct {
-	Generation uint64
-	Node       string
-	Complete   bool  // All steps are done.
-	Err        error // Why it failed; nil when complete, paused or called back.
-}
-
-// StopRequested asks to end at the next step boundary.
-type StopRequested struct{}
-
-func (Joined) event()        {}
-func (Left) event()          {}
-func (TrainingReady) event() {}
-func (Progressed) event()    {}
-func (RankDone) event()      {}
-func (StopRequested) event() {}
-
-// Effect is what the shell must do: one of the types below.
-type Effect interface{ effect() }
-
-// Form starts a generation from the last checkpoint.
-type Form struct {
-	Generation uint64
-	Nodes      []string // By rank.
-	Assignment [][]int  // Micro-batches by rank.
-}
-
-// Pause asks the generation to checkpoint and end at the next step boundary.
-type Pause struct{ Generation uint64 }
-
-// CallBack cancels the generation at the nodes still in it.
-type CallBack struct {
-	Generation uint64
-	Nodes      []string
-}
-
-// Wait tells how many workers are there and how many are wanted.
-type Wait struct{ Have, Want int }
-
-// Finish ends training: complete, stopped on request, or with an error.
-type Finish struct {
-	Complete bool
-	Err      error
-}
-
-func (Form) effect()     {}
-func (Pause) effect()    {}
-func (CallBack) effect() {}
-func (Wait) effect()     {}
-func (Finish) effect()   {}
 
 // Machine holds the membership of one run.
 type Machine struct {
 	c          Config
-	members    []string // In the order of joining.
+	members    []*member // In the order of joining.
 	ready      bool
 	stopping   bool
 	finished   bool
 	generation uint64
+	nodes      []string        // Of the last generation, by rank.
 	live       map[string]bool // Ranks of the live generation that have not ended; nil when none is live.
 	ended      ending
-	failures   int // Failed generations in a row that got no farther than one before.
-	farthest   int // The last step that any generation committed.
+	donor      string // Who is handing something over, or "".
+	asked      donation
+	donated    donation
+	unfit      error // Why the last unfit member is.
+	failures   int   // Failed generations in a row that got no farther than one before.
+	farthest   int   // The last step that any generation committed.
 }
 
 // ending collects how the live generation is ending.
 type ending struct {
-	asked    bool // Pause or CallBack was sent.
-	complete bool
-	err      error
+	called, paused, saving bool // CallBack, Pause, Pause with a checkpoint was sent.
+	network                bool // Members could not be reached, which is no fault of the generation.
+	err                    error
+}
+
+// donation is what was handed over for generations that begin at step.
+type donation struct {
+	step        int
+	state, sums bool
 }
 
 // New returns a machine whose first generation is above after, the highest the run has used.
 func New(c Config, after uint64) *Machine {
-	assert.That(c.MinWorkers >= 1 && c.MicroBatches >= 1, "config %+v", c)
+	assert.That(c.MinWorkers >= 1 && c.MicroBatches >= 1 && c.Steps >= 1, "config %+v", c)
 	return &Machine{c: c, generation: after}
 }
 
@@ -129,7 +90,13 @@ func New(c Config, after uint64) *Machine {
 func (m *Machine) Generation() uint64 { return m.generation }
 
 // Members lists the present members in the order of joining.
-func (m *Machine) Members() []string { return slices.Clone(m.members) }
+func (m *Machine) Members() []string {
+	names := make([]string, len(m.members))
+	for i, n := range m.members {
+		names[i] = n.name
+	}
+	return names
+}
 
 // Step applies ev and returns the effects to perform, in order.
 func (m *Machine) Step(ev Event) []Effect {
@@ -139,66 +106,153 @@ func (m *Machine) Step(ev Event) []Effect {
 	switch ev := ev.(type) {
 	case Joined:
 		return m.joined(ev.Node)
+	case Prepared:
+		return m.prepared(ev)
 	case Left:
 		return m.left(ev.Node)
+	case Leaving:
+		return m.leaving(ev.Node)
 	case TrainingReady:
-		if m.ready {
-			return nil
-		}
 		m.ready = true
 		return m.form()
 	case Progressed:
-		if ev.Generation == m.generation && ev.Step > m.farthest {
-			m.farthest, m.failures = ev.Step, 0
-		}
+		return m.progressed(ev)
+	case Checkpointed:
+		m.c.Checkpoint = max(m.c.Checkpoint, ev.Step)
 		return nil
 	case RankDone:
 		return m.rankDone(ev)
+	case Unreached:
+		return m.unreached(ev)
+	case Donated:
+		return m.donationDone(ev)
 	case StopRequested:
 		return m.stop()
 	}
 	panic("unreachable: unknown event")
 }
 
-func (m *Machine) joined(node string) []Effect {
-	if slices.Contains(m.members, node) {
-		return nil
+func (m *Machine) find(node string) *member {
+	for _, n := range m.members {
+		if n.name == node {
+			return n
+		}
 	}
-	m.members = append(m.members, node)
-	if m.live == nil {
-		return m.form()
-	}
-	if len(m.members) > m.c.MicroBatches {
-		return nil // More ranks than micro-batches: it stands by.
-	}
-	return m.pause()
+	return nil
 }
 
-// pause asks the live generation once to end at the next boundary.
-func (m *Machine) pause() []Effect {
-	if m.ended.asked {
+// idle: no generation is live, and no donation under way.
+func (m *Machine) idle() bool { return m.live == nil && m.donor == "" }
+
+func (m *Machine) joined(node string) []Effect {
+	if m.find(node) != nil {
 		return nil
 	}
-	m.ended.asked = true
-	return []Effect{Pause{Generation: m.generation}}
+	m.members = append(m.members, &member{name: node})
+	if !m.ready {
+		return nil
+	}
+	if m.idle() {
+		return m.form()
+	}
+	return m.prepareFree()
+}
+
+// prepareFree has members prepare for the places that are free in the ring.
+func (m *Machine) prepareFree() []Effect {
+	var effects []Effect
+	free := m.c.MicroBatches - len(m.nodes)
+	for _, n := range m.members {
+		if slices.Contains(m.nodes, n.name) || n.unfit || n.leaving || m.stopping {
+			continue
+		}
+		if free--; free < 0 {
+			break // More ranks than micro-batches: it stands by.
+		}
+		if !n.preparing && !n.prepared {
+			n.preparing = true
+			effects = append(effects, Prepare{n.name})
+		}
+	}
+	return effects
+}
+
+func (m *Machine) prepared(ev Prepared) []Effect {
+	n := m.find(ev.Node)
+	if n == nil || !n.preparing {
+		return nil
+	}
+	n.preparing, n.prepared = false, ev.Err == nil
+	switch {
+	case ev.Err != nil:
+		n.unfit, m.unfit = true, fmt.Errorf("worker %s: %w", n.name, ev.Err)
+		return nil
+	case m.live == nil:
+		return m.form()
+	case len(m.nodes) < m.c.MicroBatches:
+		return m.pause(false)
+	}
+	return nil
+}
+
+// pause asks the live generation to end at the next boundary, once for each kind.
+func (m *Machine) pause(save bool) []Effect {
+	e := &m.ended
+	if m.live == nil || e.called || e.saving || e.paused && !save {
+		return nil
+	}
+	e.paused, e.saving = true, save
+	return []Effect{Pause{Generation: m.generation, Save: save}}
 }
 
 func (m *Machine) left(node string) []Effect {
-	at := slices.Index(m.members, node)
-	if at < 0 {
+	if m.find(node) == nil {
 		return nil
 	}
-	m.members = slices.Delete(m.members, at, at+1)
-	if !m.live[node] {
-		if m.live == nil && m.ready {
-			return []Effect{Wait{Have: len(m.members), Want: m.want()}}
-		}
+	m.members = slices.DeleteFunc(m.members, func(n *member) bool { return n.name == node })
+	switch {
+	case m.live[node]:
+		delete(m.live, node)
+		m.failures = 0 // The fault left with the node.
+		return m.fail(fmt.Errorf("worker %s is gone", node))
+	case m.donor == node:
+		m.donor = ""
+		return m.form()
+	case m.idle():
+		return m.form()
+	}
+	return nil
+}
+
+// leaving lets a member go, at the next step boundary if it is in the ring.
+func (m *Machine) leaving(node string) []Effect {
+	n := m.find(node)
+	if n == nil {
+		return []Effect{Release{node}}
+	}
+	if n.leaving {
 		return nil
 	}
-	delete(m.live, node)
-	m.failures = 0 // The fault left with the node.
-	m.ended.complete = false
-	return m.fail(fmt.Errorf("worker %s is gone", node))
+	n.leaving = true
+	switch {
+	case m.live != nil && (m.live[node] || n.holding.Loaded):
+		return m.pause(m.allLeave())
+	case m.idle() && m.ready:
+		return m.form()
+	case m.donor == node:
+		return nil // It goes when that is done.
+	}
+	return m.release(n)
+}
+
+// allLeave: nobody stays to whom the state could be handed over.
+func (m *Machine) allLeave() bool {
+	return !slices.ContainsFunc(m.members, func(n *member) bool { return !n.leaving && !n.unfit })
+}
+
+func (m *Machine) release(n *member) []Effect {
+	m.members = slices.DeleteFunc(m.members, func(other *member) bool { return other == n })
+	return []Effect{Release{n.name}}
 }
 
 // fail calls the remaining ranks of the live generation back, once they have to stop.
@@ -211,7 +265,7 @@ func (m *Machine) fail(err error) []Effect {
 	if !first {
 		return nil
 	}
-	m.ended.asked = true
+	m.ended.called = true
 	var nodes []string
 	for node := range m.live {
 		nodes = append(nodes, node)
@@ -220,17 +274,63 @@ func (m *Machine) fail(err error) []Effect {
 	return []Effect{CallBack{Generation: m.generation, Nodes: nodes}}
 }
 
+func (m *Machine) progressed(ev Progressed) []Effect {
+	if ev.Generation != m.generation || len(ev.Seconds) > len(m.nodes) {
+		return nil // Of a ring that is over; the next one repeats what it did not report.
+	}
+	if ev.Step > m.farthest {
+		m.farthest, m.failures = ev.Step, 0
+	}
+	m.donated = donation{}
+	for rank, seconds := range ev.Seconds {
+		if n := m.find(m.nodes[rank]); n != nil {
+			n.seconds = seconds
+		}
+	}
+	return nil
+}
+
 func (m *Machine) rankDone(ev RankDone) []Effect {
-	if ev.Generation != m.generation || !m.live[ev.Node] {
-		return nil // Of a dead ring, or a repeat: expected, dropped.
+	n := m.find(ev.Node)
+	if ev.Generation != m.generation || n == nil {
+		return nil // Of a dead ring: expected, dropped.
+	}
+	n.holding = ev.Holding
+	if !m.live[ev.Node] {
+		return nil // A repeat.
 	}
 	delete(m.live, ev.Node)
 	if ev.Err != nil {
+		if !n.holding.Loaded {
+			n.failures++
+			n.unfit, m.unfit = n.failures >= maxFailures-1, ev.Err
+		}
 		return m.fail(fmt.Errorf("worker %s: %w", ev.Node, ev.Err))
 	}
-	m.ended.complete = m.ended.complete || ev.Complete
 	if len(m.live) == 0 {
 		return m.generationEnded()
+	}
+	return nil
+}
+
+// unreached asks again, until the member answers or leaves. A generation that may not have begun at one
+// rank is called back from all.
+func (m *Machine) unreached(ev Unreached) []Effect {
+	n := m.find(ev.Node)
+	switch {
+	case n == nil:
+		return nil
+	case m.live[ev.Node] && m.ended.called:
+		return []Effect{CallBack{Generation: m.generation, Nodes: []string{ev.Node}}}
+	case m.live[ev.Node]:
+		m.ended.network = true
+		return m.fail(fmt.Errorf("worker %s: %w", ev.Node, ev.Err))
+	case m.donor == ev.Node:
+		m.donor = ""
+		return m.form()
+	case n.preparing:
+		n.preparing = false
+		return m.prepareFree()
 	}
 	return nil
 }
@@ -239,20 +339,33 @@ func (m *Machine) rankDone(ev RankDone) []Effect {
 func (m *Machine) generationEnded() []Effect {
 	end := m.ended
 	m.live, m.ended = nil, ending{}
-	switch {
-	case end.complete && end.err == nil: // One that failed may have been to hand over the last checkpoint.
+	if m.c.Checkpoint >= m.c.Steps {
 		return m.finish(Finish{Complete: true})
-	case end.err != nil:
+	}
+	if end.err != nil && !end.network {
 		if m.failures++; m.failures >= maxFailures {
 			return m.finish(Finish{Err: fmt.Errorf("%d generations in a row failed and got no farther: %w", m.failures, end.err)})
 		}
 	}
-	if m.stopping && end.err != nil {
-		return m.finish(Finish{Err: fmt.Errorf("the checkpoint on request failed, earlier ones are whole: %w", end.err)})
+	return m.form()
+}
+
+func (m *Machine) donationDone(ev Donated) []Effect {
+	if ev.Node != m.donor {
+		return nil
 	}
-	if m.stopping {
-		return m.finish(Finish{})
+	m.donor = ""
+	if ev.Err != nil {
+		if m.failures++; m.failures >= maxFailures {
+			return m.finish(Finish{Err: fmt.Errorf("worker %s could not hand its state over: %w", ev.Node, ev.Err)})
+		}
+		return m.form()
 	}
+	if m.donated.step != m.asked.step {
+		m.donated = donation{step: m.asked.step}
+	}
+	m.donated.state = m.donated.state || m.asked.state
+	m.donated.sums = m.donated.sums || m.asked.sums
 	return m.form()
 }
 
@@ -263,43 +376,11 @@ func (m *Machine) finish(f Finish) []Effect {
 
 func (m *Machine) stop() []Effect {
 	m.stopping = true
-	if m.live == nil {
+	if m.live != nil {
+		return m.pause(true)
+	}
+	if !m.ready {
 		return m.finish(Finish{})
 	}
-	return m.pause()
-}
-
-// want is the number of members that the next generation waits for: all but one may die later.
-func (m *Machine) want() int {
-	if m.generation == 0 {
-		return m.c.MinWorkers
-	}
-	return 1
-}
-
-// form starts a generation of all present members, or says for whom it waits.
-func (m *Machine) form() []Effect {
-	if !m.ready {
-		return nil
-	}
-	if len(m.members) < m.want() {
-		return []Effect{Wait{Have: len(m.members), Want: m.want()}}
-	}
-	nodes := slices.Clone(m.members[:min(len(m.members), m.c.MicroBatches)])
-	m.generation++
-	m.live = make(map[string]bool, len(nodes))
-	for _, node := range nodes {
-		m.live[node] = true
-	}
-	return []Effect{Form{Generation: m.generation, Nodes: nodes, Assignment: Assign(m.c.MicroBatches, len(nodes))}}
-}
-
-// Assign splits micro-batches 0 to m−1 into world contiguous shares whose sizes differ by at most one.
-func Assign(m, world int) [][]int {
-	shares := make([][]int, world)
-	for i := range m {
-		rank := i * world / m
-		shares[rank] = append(shares[rank], i)
-	}
-	return shares
+	return m.form()
 }

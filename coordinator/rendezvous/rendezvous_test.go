@@ -2,8 +2,6 @@ package rendezvous
 
 import (
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,149 +19,229 @@ func play(m *Machine, events ...Event) []Effect {
 
 func check(t *testing.T, got, want []Effect) {
 	t.Helper()
-	if diff := cmp.Diff(want, got, cmpopts.EquateErrors(), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateErrors(), cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Form{}, "Shares", "Seconds")); diff != "" {
 		t.Errorf("effects (-want +got):\n%s", diff)
 	}
 }
 
+// cluster is a machine with a live first generation of the given nodes.
+func cluster(microBatches int, nodes ...string) *Machine {
+	m := New(Config{MinWorkers: len(nodes), MicroBatches: microBatches, Steps: 9}, 0)
+	play(m, TrainingReady{})
+	for _, n := range nodes {
+		play(m, Joined{n})
+	}
+	return m
+}
+
+// ended is a rank that was called back at a step.
+func ended(generation uint64, node string, h Holding) RankDone {
+	return RankDone{Generation: generation, Node: node, Holding: h}
+}
+
+func at(step int, partial ...int) Holding {
+	return Holding{Loaded: true, Applied: step, Partial: partial}
+}
+
+// ahead is at step with the sums that led to it.
+func ahead(step int, partial ...int) Holding {
+	return Holding{Loaded: true, Applied: step, Sums: true, Partial: partial}
+}
+
 func TestFirstGenerationWaitsForMinWorkers(t *testing.T) {
-	m := New(Config{MinWorkers: 2, MicroBatches: 4}, 0)
+	m := New(Config{MinWorkers: 2, MicroBatches: 4, Steps: 9}, 0)
 	check(t, play(m, Joined{"a"}, TrainingReady{}), []Effect{Wait{Have: 1, Want: 2}})
-	check(t, play(m, Joined{"a"}, Joined{"b"}),
-		[]Effect{Form{Generation: 1, Nodes: []string{"a", "b"}, Assignment: [][]int{{0, 1}, {2, 3}}}})
-	check(t, play(m, RankDone{Generation: 1, Node: "a", Complete: true}), nil)
-	check(t, play(m, RankDone{Generation: 1, Node: "b", Complete: true}), []Effect{Finish{Complete: true}})
+	check(t, play(m, Joined{"a"}, Joined{"b"}), []Effect{Form{
+		Generation: 1, Nodes: []string{"a", "b"}, LastStep: 9, Sources: []Source{LoadState, LoadState}, Checkpoint: true, First: [][]int{{0, 2}, {1, 3}},
+	}})
+	check(t, play(m, Checkpointed{9}, ended(1, "b", ahead(9))), nil)
+	check(t, play(m, ended(1, "a", ahead(9))), []Effect{Finish{Complete: true}})
 	check(t, play(m, Joined{"c"}), nil)
 }
 
-func TestAJoinerEntersAtAStepBoundary(t *testing.T) {
-	m := New(Config{MinWorkers: 1, MicroBatches: 4}, 6)
-	play(m, TrainingReady{}, Joined{"a"})
-	check(t, play(m, Joined{"b"}), []Effect{Pause{Generation: 7}})
-	check(t, play(m, RankDone{Generation: 7, Node: "a"}),
-		[]Effect{Form{Generation: 8, Nodes: []string{"a", "b"}, Assignment: [][]int{{0, 1}, {2, 3}}}})
+func TestAJoinerIsPreparedAndGetsTheStateAtAStepBoundary(t *testing.T) {
+	m := cluster(4, "a")
+	check(t, play(m, Joined{"b"}), []Effect{Prepare{"b"}})
+	check(t, play(m, Prepared{Node: "b"}), []Effect{Pause{Generation: 1}})
+	check(t, play(m, ended(1, "a", ahead(3))), []Effect{Donate{Node: "a", Step: 3, State: true}})
+	check(t, play(m, Donated{Node: "a"}), []Effect{Form{
+		Generation: 2, Nodes: []string{"a", "b"}, FirstStep: 3, LastStep: 9, Sources: []Source{Keep, LoadState}, First: [][]int{{0, 2}, {1, 3}},
+	}})
 }
 
-func TestALostRankBringsTheSurvivorsBack(t *testing.T) {
-	m := New(Config{MinWorkers: 3, MicroBatches: 3}, 0)
-	play(m, TrainingReady{}, Joined{"a"}, Joined{"b"}, Joined{"c"})
+func TestSurvivorsKeepWhatTheyHave(t *testing.T) {
+	m := cluster(6, "a", "b", "c")
 	check(t, play(m, Left{"b"}), []Effect{CallBack{Generation: 1, Nodes: []string{"a", "c"}}})
-	check(t, play(m, RankDone{Generation: 1, Node: "c", Err: errors.New("ring broken")}), nil)
-	check(t, play(m, RankDone{Generation: 1, Node: "a"}),
-		[]Effect{Form{Generation: 2, Nodes: []string{"a", "c"}, Assignment: [][]int{{0, 1}, {2}}}})
+	check(t, play(m, RankDone{Generation: 1, Node: "c", Holding: at(5, 4, 5), Err: errors.New("ring broken")}), nil)
+	check(t, play(m, ended(1, "a", at(5, 0))), []Effect{Form{
+		Generation: 2, Nodes: []string{"a", "c"}, FirstStep: 5, LastStep: 9, Sources: []Source{Keep, Keep}, First: [][]int{{0, 1, 3}, {2, 4, 5}},
+	}})
 	check(t, play(m, Left{"a"}), []Effect{CallBack{Generation: 2, Nodes: []string{"c"}}})
 	check(t, play(m, Left{"c"}), []Effect{Wait{Have: 0, Want: 1}})
-	check(t, play(m, Joined{"d"}), []Effect{Form{Generation: 3, Nodes: []string{"d"}, Assignment: [][]int{{0, 1, 2}}}})
+	check(t, play(m, Joined{"d"}), []Effect{Form{
+		Generation: 3, Nodes: []string{"d"}, LastStep: 9, Sources: []Source{LoadState}, Checkpoint: true, First: [][]int{{0, 1, 2, 3, 4, 5}},
+	}})
+}
+
+func TestWhoIsAStepBehindGetsTheSums(t *testing.T) {
+	m := cluster(3, "a", "b", "c")
+	play(m, Left{"a"}, ended(1, "b", at(4, 1)))
+	check(t, play(m, ended(1, "c", ahead(5))), []Effect{Donate{Node: "c", Step: 5, Sums: true}})
+	check(t, play(m, Donated{Node: "c"}), []Effect{Form{
+		Generation: 2, Nodes: []string{"b", "c"}, FirstStep: 5, LastStep: 9, Sources: []Source{TakeSums, Keep}, First: [][]int{{0, 2}, {1}},
+	}})
+	// The sums outlive their donor until the step after is done.
+	play(m, Left{"c"})
+	check(t, play(m, ended(2, "b", at(4, 1))), []Effect{Form{
+		Generation: 3, Nodes: []string{"b"}, FirstStep: 5, LastStep: 9, Sources: []Source{TakeSums}, First: [][]int{{0, 1, 2}},
+	}})
+}
+
+func TestADonorThatDiesIsReplaced(t *testing.T) {
+	m := cluster(4, "a", "b")
+	play(m, Joined{"c"}, Prepared{Node: "c"}, ended(1, "a", ahead(2)), ended(1, "b", ahead(2)))
+	check(t, play(m, Left{"a"}), []Effect{Donate{Node: "b", Step: 2, State: true}})
+	check(t, play(m, Donated{Node: "a"}), nil)
+	check(t, play(m, Left{"b"}), []Effect{Form{
+		Generation: 2, Nodes: []string{"c"}, LastStep: 9, Sources: []Source{LoadState}, Checkpoint: true, First: [][]int{{0, 1, 2, 3}},
+	}})
+}
+
+func TestALeaverHandsOverFirst(t *testing.T) {
+	m := cluster(2, "a")
+	check(t, play(m, Joined{"b"}), []Effect{Prepare{"b"}})
+	check(t, play(m, Leaving{"a"}), []Effect{Pause{Generation: 1}})
+	check(t, play(m, ended(1, "a", ahead(3))), []Effect{Donate{Node: "a", Step: 3, State: true}})
+	check(t, play(m, Donated{Node: "a"}), []Effect{Release{"a"}, Form{
+		Generation: 2, Nodes: []string{"b"}, FirstStep: 3, LastStep: 9, Sources: []Source{LoadState}, First: [][]int{{0, 1}},
+	}})
+	check(t, play(m, Leaving{"b"}), []Effect{Pause{Generation: 2, Save: true}})
+	check(t, play(m, Checkpointed{4}, ended(2, "b", ahead(4))), []Effect{Release{"b"}, Wait{Want: 1}})
+	check(t, play(m, Leaving{"unknown"}), []Effect{Release{"unknown"}})
+}
+
+// TestAMemberThatDoesNotAnswer may have begun or not: the generation is called back from all until
+// it says so or is gone, and that is nobody's fault.
+func TestAMemberThatDoesNotAnswer(t *testing.T) {
+	m := cluster(4, "a", "b")
+	silent := Unreached{Node: "b", Err: errors.New("no answer")}
+	check(t, play(m, silent), []Effect{CallBack{Generation: 1, Nodes: []string{"a", "b"}}})
+	check(t, play(m, silent), []Effect{CallBack{Generation: 1, Nodes: []string{"b"}}})
+	check(t, play(m, ended(1, "a", at(0, 0)), ended(1, "b", at(0, 1, 3))), []Effect{Form{
+		Generation: 2, Nodes: []string{"a", "b"}, LastStep: 9, Sources: []Source{Keep, Keep}, Checkpoint: true, First: [][]int{{0, 2}, {1, 3}},
+	}})
+	if m.failures != 0 {
+		t.Errorf("%d failures, want none", m.failures)
+	}
+	check(t, play(m, Joined{"c"}, Unreached{Node: "c"}), []Effect{Prepare{"c"}, Prepare{"c"}})
+	check(t, play(m, Prepared{Node: "c"}, ended(2, "a", ahead(1)), ended(2, "b", ahead(1))), []Effect{
+		Pause{Generation: 2}, Donate{Node: "a", Step: 1, State: true},
+	})
+	check(t, play(m, Unreached{Node: "a"}), []Effect{Donate{Node: "a", Step: 1, State: true}})
+	check(t, play(m, Unreached{Node: "gone"}), nil)
+}
+
+// TestTheLastCopyIsSaved: when all leave a broken ring at once, one saves the state first.
+func TestTheLastCopyIsSaved(t *testing.T) {
+	m := cluster(2, "a", "b")
+	play(m, Leaving{"a"}, Leaving{"b"}, RankDone{Generation: 1, Node: "a", Holding: ahead(3), Err: errors.New("ring broken")})
+	check(t, play(m, ended(1, "b", at(2))), []Effect{Release{"b"}, Form{
+		Generation: 2, Nodes: []string{"a"}, FirstStep: 3, LastStep: 3, Sources: []Source{Keep}, Save: true, First: [][]int{{0, 1}},
+	}})
+	check(t, play(m, Checkpointed{3}, ended(2, "a", ahead(3))), []Effect{Release{"a"}, Wait{Want: 1}})
+}
+
+// TestWhoLacksTheStateWaitsForIt: only the sums that lead to it are left.
+func TestWhoLacksTheStateWaitsForIt(t *testing.T) {
+	m := cluster(4, "a", "b")
+	play(m, Joined{"c"}, Prepared{Node: "c"}, ended(1, "a", ahead(5)))
+	play(m, RankDone{Generation: 1, Node: "b", Holding: at(4), Err: errors.New("ring broken")}, Donated{Node: "a"})
+	play(m, Left{"a"})
+	check(t, play(m, ended(2, "b", at(4)), ended(2, "c", Holding{})), []Effect{Form{
+		Generation: 3, Nodes: []string{"b", "c"}, FirstStep: 5, LastStep: 9, Sources: []Source{TakeSums, LoadState}, First: [][]int{{0, 2}, {1, 3}},
+	}})
+	m = cluster(4, "a", "b")
+	play(m, Left{"none"}, RankDone{Generation: 1, Node: "b", Holding: at(4), Err: errors.New("ring broken")}, ended(1, "a", ahead(5)), Donated{Node: "a"})
+	play(m, Joined{"c"}, Prepared{Node: "c"}, Left{"a"})
+	check(t, play(m, ended(2, "b", at(4))), []Effect{
+		Form{Generation: 3, Nodes: []string{"b"}, FirstStep: 5, LastStep: 9, Sources: []Source{TakeSums}, First: [][]int{{0, 1, 2, 3}}},
+		Pause{Generation: 3},
+	})
 }
 
 func TestAFaultThatComesBackEndsTheRun(t *testing.T) {
-	m := New(Config{MinWorkers: 1, MicroBatches: 1}, 0)
-	play(m, TrainingReady{}, Joined{"a"})
-	fault := errors.New("tensor missing")
-	play(m, RankDone{Generation: 1, Node: "a", Err: fault})
-	play(m, Progressed{Generation: 2, Step: 1}, RankDone{Generation: 2, Node: "a", Err: fault})
-	play(m, RankDone{Generation: 3, Node: "a", Err: fault})
-	check(t, play(m, RankDone{Generation: 4, Node: "a", Err: fault}), []Effect{Finish{Err: fault}})
+	m := cluster(1, "a")
+	fault := errors.New("ring broken")
+	failed := func(g uint64) RankDone { return RankDone{Generation: g, Node: "a", Holding: at(0), Err: fault} }
+	play(m, failed(1), Progressed{Generation: 2, Step: 1}, failed(2), failed(3))
+	check(t, play(m, failed(4)), []Effect{Finish{Err: fault}})
 }
 
-// TestStepsDoneAgainAreNoProgress: a checkpoint that cannot be saved fails at the same step for ever.
-func TestStepsDoneAgainAreNoProgress(t *testing.T) {
-	m := New(Config{MinWorkers: 1, MicroBatches: 1}, 0)
-	play(m, TrainingReady{}, Joined{"a"})
-	full := errors.New("no space left on device")
-	for generation := range uint64(2) {
-		effects := play(m, Progressed{Generation: generation + 1, Step: 6}, RankDone{Generation: generation + 1, Node: "a", Err: full})
-		if _, again := effects[0].(Form); len(effects) != 1 || !again {
-			t.Fatalf("generation %d: %v, want another one", generation+1, effects)
+// TestACheckpointThatCannotBeSaved: it is tried again at the same step, and not for ever.
+func TestACheckpointThatCannotBeSaved(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		m := New(Config{MinWorkers: 1, MicroBatches: 1, Steps: 9, SaveEvery: 6}, 0)
+		play(m, TrainingReady{}, Joined{"a"})
+		if stop {
+			play(m, StopRequested{})
 		}
+		full := errors.New("no space left on device")
+		play(m, Progressed{Generation: 1, Step: 6})
+		for generation := range uint64(2) {
+			effects := play(m, RankDone{Generation: generation + 1, Node: "a", Holding: ahead(6), Err: full})
+			if form, again := effects[0].(Form); len(effects) != 1 || !again || !form.Save || form.FirstStep != 6 {
+				t.Fatalf("generation %d: %+v, want one that saves step 6 first", generation+1, effects)
+			}
+		}
+		check(t, play(m, RankDone{Generation: 3, Node: "a", Holding: ahead(6), Err: full}), []Effect{Finish{Err: full}})
 	}
-	check(t, play(m, Progressed{Generation: 3, Step: 6}, RankDone{Generation: 3, Node: "a", Err: full}), []Effect{Finish{Err: full}})
 }
 
-// TestARankThatFailsAtTheEnd: the others are complete, but the last checkpoint may be missing.
+func TestAMemberThatCannotLoadIsLeftOut(t *testing.T) {
+	m := cluster(2, "a", "b")
+	fault := errors.New("no room")
+	play(m, RankDone{Generation: 1, Node: "b", Err: fault}, ended(1, "a", at(0)), RankDone{Generation: 2, Node: "b", Err: fault})
+	check(t, play(m, ended(2, "a", at(0))), []Effect{Form{
+		Generation: 3, Nodes: []string{"a"}, LastStep: 9, Sources: []Source{Keep}, Checkpoint: true, First: [][]int{{0, 1}},
+	}})
+}
+
+// TestARankThatFailsAtTheEnd: the others are complete, but the last checkpoint is missing.
 func TestARankThatFailsAtTheEnd(t *testing.T) {
-	m := New(Config{MinWorkers: 2, MicroBatches: 2}, 0)
-	play(m, TrainingReady{}, Joined{"a"}, Joined{"b"})
-	play(m, RankDone{Generation: 1, Node: "b", Complete: true})
-	check(t, play(m, RankDone{Generation: 1, Node: "a", Err: errors.New("not saved")}),
-		[]Effect{Form{Generation: 2, Nodes: []string{"a", "b"}, Assignment: [][]int{{0}, {1}}}})
+	m := cluster(2, "a", "b")
+	play(m, ended(1, "b", ahead(9)))
+	check(t, play(m, RankDone{Generation: 1, Node: "a", Holding: ahead(9), Err: errors.New("not saved")}), []Effect{Form{
+		Generation: 2, Nodes: []string{"a", "b"}, FirstStep: 9, LastStep: 9, Sources: []Source{Keep, Keep}, Save: true, First: [][]int{{0}, {1}},
+	}})
 	play(m, Left{"a"})
-	check(t, play(m, RankDone{Generation: 2, Node: "b", Complete: true}),
-		[]Effect{Form{Generation: 3, Nodes: []string{"b"}, Assignment: [][]int{{0, 1}}}})
-	check(t, play(m, RankDone{Generation: 3, Node: "b", Complete: true}), []Effect{Finish{Complete: true}})
-}
-
-func TestStopThatSavesNothing(t *testing.T) {
-	m := New(Config{MinWorkers: 1, MicroBatches: 1}, 0)
-	play(m, TrainingReady{}, Joined{"a"}, StopRequested{})
-	full := errors.New("no space left on device")
-	check(t, play(m, RankDone{Generation: 1, Node: "a", Err: full}), []Effect{Finish{Err: full}})
+	check(t, play(m, ended(2, "b", ahead(9))), []Effect{Form{
+		Generation: 3, Nodes: []string{"b"}, FirstStep: 9, LastStep: 9, Sources: []Source{Keep}, Save: true, First: [][]int{{0, 1}},
+	}})
+	check(t, play(m, Checkpointed{9}, ended(3, "b", ahead(9))), []Effect{Finish{Complete: true}})
 }
 
 func TestStop(t *testing.T) {
-	m := New(Config{MinWorkers: 1, MicroBatches: 1}, 0)
-	play(m, TrainingReady{}, Joined{"a"})
-	check(t, play(m, StopRequested{}, StopRequested{}), []Effect{Pause{Generation: 1}})
-	check(t, play(m, RankDone{Generation: 1, Node: "a"}), []Effect{Finish{}})
+	m := cluster(1, "a")
+	check(t, play(m, StopRequested{}, StopRequested{}), []Effect{Pause{Generation: 1, Save: true}})
+	check(t, play(m, Checkpointed{2}, ended(1, "a", ahead(2))), []Effect{Finish{}})
 
-	idle := New(Config{MinWorkers: 1, MicroBatches: 1}, 0)
+	idle := New(Config{MinWorkers: 1, MicroBatches: 1, Steps: 1}, 0)
 	check(t, play(idle, StopRequested{}), []Effect{Finish{}})
 }
 
-func TestRanksBeyondTheMicroBatchesStandBy(t *testing.T) {
-	m := New(Config{MinWorkers: 1, MicroBatches: 1}, 0)
-	play(m, TrainingReady{}, Joined{"a"})
-	check(t, play(m, Joined{"b"}), nil)
-	check(t, play(m, Left{"a"}), []Effect{Form{Generation: 2, Nodes: []string{"b"}, Assignment: [][]int{{0}}}})
+func TestAStopThatLosesItsCheckpointSavesAgain(t *testing.T) {
+	m := cluster(2, "a", "b")
+	play(m, StopRequested{}, Left{"a"})
+	check(t, play(m, ended(1, "b", ahead(3))), []Effect{Form{
+		Generation: 2, Nodes: []string{"b"}, FirstStep: 3, LastStep: 3, Sources: []Source{Keep}, Save: true, First: [][]int{{0, 1}},
+	}})
+	check(t, play(m, Checkpointed{3}, ended(2, "b", ahead(3))), []Effect{Finish{}})
 }
 
-// TestInvariants: under random events generations only grow, at most one is live, and each is
-// formed of present members with every micro-batch assigned once.
-func TestInvariants(t *testing.T) {
-	for seed := range uint64(300) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		m := New(Config{MinWorkers: 1 + r.IntN(3), MicroBatches: 1 + r.IntN(6)}, 0)
-		present, live := map[string]bool{}, map[string]bool{}
-		var last uint64
-		for range 200 {
-			node := fmt.Sprint("n", r.IntN(5))
-			var ev Event
-			switch r.IntN(5) {
-			case 0:
-				ev, present[node] = Joined{node}, true
-			case 1:
-				ev = Left{node}
-				delete(present, node)
-				delete(live, node)
-			case 2:
-				ev = TrainingReady{}
-			case 3:
-				ev = Progressed{Generation: last}
-			default:
-				ev = RankDone{Generation: last, Node: node}
-				delete(live, node)
-			}
-			for _, effect := range m.Step(ev) {
-				form, ok := effect.(Form)
-				if !ok {
-					continue
-				}
-				if form.Generation <= last || len(live) > 0 {
-					t.Fatalf("seed %d: generation %d after %d with %v live", seed, form.Generation, last, live)
-				}
-				last = form.Generation
-				count := 0
-				for rank, node := range form.Nodes {
-					if !present[node] {
-						t.Fatalf("seed %d: %s is ranked but gone", seed, node)
-					}
-					live[node] = true
-					count += len(form.Assignment[rank])
-				}
-				if count != m.c.MicroBatches {
-					t.Fatalf("seed %d: %d micro-batches assigned, want %d", seed, count, m.c.MicroBatches)
-				}
-			}
-		}
-	}
+func TestRanksBeyondTheMicroBatchesStandBy(t *testing.T) {
+	m := cluster(1, "a")
+	check(t, play(m, Joined{"b"}), nil)
+	check(t, play(m, Left{"a"}), []Effect{Form{
+		Generation: 2, Nodes: []string{"b"}, LastStep: 9, Sources: []Source{LoadState}, Checkpoint: true, First: [][]int{{0}},
+	}})
 }

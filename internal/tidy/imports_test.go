@@ -23,10 +23,10 @@ var layers = []struct {
 	{"cmd", []string{"coordinator", "worker", "dataset", "model", "internal", "cmd"}, "cmd wires everything"},
 	{"cmd/worker", []string{"cmd/internal"}, "the worker's binary has nothing of the coordinator"},
 	{"coordinator", []string{"dataset", "internal"}, "the coordinator runs without tensors"},
-	{"coordinator/rendezvous", []string{"internal/assert"}, "a pure machine"},
+	{"coordinator/rendezvous", []string{"internal/assert", "internal/assignment"}, "a pure machine"},
 	{"coordinator/gate", nil, "statistics need nothing"},
 	{"worker", []string{"dataset", "model", "allreduce", "internal"}, "only the worker brings all three together"},
-	{"worker/lifecycle", []string{"internal/assert"}, "a pure machine"},
+	{"worker/lifecycle", []string{"internal/assert", "internal/assignment"}, "a pure machine"},
 	{"dataset", []string{"internal"}, "data knows neither models nor rings"},
 	{"model", []string{"internal"}, "models know neither data nor rings"},
 	{"allreduce", []string{"internal"}, "the ring knows neither data nor models"},
@@ -35,6 +35,8 @@ var layers = []struct {
 	{"internal/trust", []string{"internal/assert", "internal/atomicfile"}, "trust stands alone"},
 	{"internal/wire", []string{"internal/safetensors"}, "messages are data"},
 	{"internal/golden", []string{"internal/safetensors"}, "golden cases are files"},
+	{"internal/assignment", nil, "arithmetic"},
+	{"internal/sim", []string{"coordinator/rendezvous", "worker/lifecycle", "internal/assert", "internal/assignment"}, "the simulation plays the pure machines"},
 	{"internal/assert", nil, "the ground floor"},
 	{"internal/rng", []string{"internal/assert"}, "the ground floor"},
 	{"internal/atomicfile", nil, "the ground floor"},
@@ -58,7 +60,7 @@ var libraries = []struct {
 }
 
 // pureRooms must not reach for the clock, randomness or I/O.
-var pureRooms = []string{"coordinator/rendezvous", "worker/lifecycle", "allreduce", "allreduce/fixedpoint", "allreduce/bucket"}
+var pureRooms = []string{"coordinator/rendezvous", "worker/lifecycle", "internal/assignment", "allreduce", "allreduce/fixedpoint", "allreduce/bucket"}
 
 var impure = []string{"os", "net", "io", "math/rand", "math/rand/v2", "crypto/rand", "time", "sync", "context", "log"}
 

@@ -55,6 +55,10 @@ const (
 	JobEncode JobKind = "encode"
 	JobTrain  JobKind = "train"
 	JobSample JobKind = "sample"
+	// JobPrepare gets everything of a train job ready but the state; its Train has no generation.
+	JobPrepare JobKind = "prepare"
+	// JobDonate hands what a rank has in memory over to others.
+	JobDonate JobKind = "donate"
 )
 
 // Job is an order to one worker. Exactly the field of its kind is set.
@@ -64,12 +68,17 @@ type Job struct {
 	Encode *EncodeJob `json:"encode,omitempty"`
 	Train  *TrainJob  `json:"train,omitempty"`
 	Sample *SampleJob `json:"sample,omitempty"`
+	Donate *DonateJob `json:"donate,omitempty"`
 }
 
 // Validate checks that the job is complete.
 func (j Job) Validate() error {
-	ok := j.ID != "" && (j.Kind == JobEncode && j.Encode != nil || j.Kind == JobTrain && j.Train != nil ||
-		j.Kind == JobSample && j.Sample != nil)
+	ok := j.ID != "" && (j.Kind == JobEncode && j.Encode != nil || j.Kind == JobSample && j.Sample != nil ||
+		j.Kind == JobDonate && j.Donate != nil || j.Kind == JobPrepare && j.Train != nil || j.Kind == JobTrain && j.Train != nil)
+	if t := j.Train; ok && j.Kind == JobTrain {
+		world := len(t.Nodes)
+		ok = t.Rank >= 0 && t.Rank < world && len(t.First) == world && len(t.Shares) == world && t.FirstStep >= 0 && t.FirstStep <= t.Until
+	}
 	if !ok {
 		return fmt.Errorf("%w: job %q of kind %q has no such part", ErrMessage, j.ID, j.Kind)
 	}
@@ -80,9 +89,13 @@ func (j Job) Validate() error {
 // that training end at the next step boundary, or the order to leave.
 type Order struct {
 	Job    *Job   `json:"job,omitempty"`
-	Cancel string `json:"cancel,omitempty"` // A job's id.
-	Pause  string `json:"pause,omitempty"`  // A train job's id: checkpoint at the next boundary and end.
-	Leave  bool   `json:"leave,omitempty"`
+	Cancel string `json:"cancel,omitempty"` // A job's id. Done answers it, even if the job never came.
+	// Generation is that of the train job to cancel, which is not to begin any more.
+	Generation uint64 `json:"generation,omitempty"`
+	Pause      string `json:"pause,omitempty"` // A train job's id: end at the next step boundary.
+	Save       bool   `json:"save,omitempty"`  // With Pause: hand a checkpoint over there.
+	Hello      bool   `json:"hello,omitempty"` // Introduce yourself again: you were given up.
+	Leave      bool   `json:"leave,omitempty"`
 }
 
 // EncodeJob asks for the VAE moments and text embeddings of a batch of pairs.
@@ -117,15 +130,27 @@ type SampleRequest struct {
 type TrainJob struct {
 	Generation uint64      `json:"generation"`
 	Rank       int         `json:"rank"`
-	Nodes      []string    `json:"nodes"`      // By rank.
-	Assignment [][]int     `json:"assignment"` // Micro-batches by rank.
+	Nodes      []string    `json:"nodes"`  // By rank.
+	First      [][]int     `json:"first"`  // Micro-batches of the first step, by rank.
+	Shares     [][]int     `json:"shares"` // Of the next steps, until speeds say otherwise.
 	Model      Model       `json:"model"`
-	State      *TrainState `json:"state,omitempty"` // Absent: start from the model at step 0.
+	Source     string      `json:"source"`          // Where the state of FirstStep is: "keep", "sums" or "state".
+	State      *TrainState `json:"state,omitempty"` // With source "state"; absent: the model at step 0.
+	Sums       *Ref        `json:"sums,omitempty"`  // With source "sums".
 	Shards     []Ref       `json:"shards"`          // Latents, in the order of the pairs.
 	Pairs      int         `json:"pairs"`
 	FirstStep  int         `json:"first_step"`
-	LastStep   int         `json:"last_step"` // The step after which training is complete.
+	LastStep   int         `json:"last_step"`      // The step after which training is complete.
+	Until      int         `json:"until"`          // The step after which this generation is.
+	Save       bool        `json:"save,omitempty"` // The checkpoint of FirstStep is due, and was lost.
 	Hyper      Hyper       `json:"hyper"`
+}
+
+// DonateJob asks a worker for its state of Step, for the complete sums that led to it, or both.
+type DonateJob struct {
+	Step  int  `json:"step"`
+	State bool `json:"state,omitempty"`
+	Sums  bool `json:"sums,omitempty"`
 }
 
 // TrainState names a checkpoint's blobs.

@@ -7,7 +7,12 @@ type Report struct {
 	Step       *StepReport `json:"step,omitempty"`
 	Checkpoint *TrainState `json:"checkpoint,omitempty"`
 	Done       *Done       `json:"done,omitempty"`
+	Leaving    bool        `json:"leaving,omitempty"` // The worker wants to go once its work is handed over.
 }
+
+// CodeUnknownNode is the code of the refusal of a report from a worker that was given up: it says
+// hello again.
+const CodeUnknownNode = "unknown_node"
 
 // StepReport tells of one committed step. Rank 0 sends it; the figures are the same on all ranks.
 type StepReport struct {
@@ -31,6 +36,17 @@ type StepReport struct {
 	SumsSHA256     string  `json:"sums_sha256"`
 	ParamsSHA256   string  `json:"params_sha256"`
 	ItemsPerSecond float64 `json:"items_per_second"` // Of the whole ring.
+
+	Shares  [][]int   `json:"shares"`              // Micro-batches by rank.
+	Seconds []float64 `json:"micro_batch_seconds"` // Time of one micro-batch, by rank, smoothed; 0 is unknown.
+}
+
+// Holding is what a rank has in memory.
+type Holding struct {
+	Loaded  bool  `json:"loaded"`
+	Applied int   `json:"applied"`           // Steps in the parameters.
+	Sums    bool  `json:"sums,omitempty"`    // Of the last of these, the complete sums are there too.
+	Partial []int `json:"partial,omitempty"` // Micro-batches of the next step that are in the partial sums.
 }
 
 // Done ends a job.
@@ -40,7 +56,11 @@ type Done struct {
 	Images []SampleImage `json:"images,omitempty"` // Of a sample job, in the order of its requests.
 	Step   int           `json:"step,omitempty"`   // Of a train job: the last committed step.
 	Paused bool          `json:"paused,omitempty"` // Of a train job: ended before its last step, as asked.
-	State  *TrainState   `json:"state,omitempty"`  // Of a train job at rank 0: the checkpoint of Step.
+	State  *TrainState   `json:"state,omitempty"`  // Of a donate job.
+	Sums   *Ref          `json:"sums,omitempty"`   // Of a donate job.
+
+	Holding *Holding     `json:"holding,omitempty"` // Of a train job.
+	Steps   []StepReport `json:"steps,omitempty"`   // Of a train job: those applied that may not have been reported, in order.
 }
 
 // SampleImage is one picture, as PNG, with the judge's score.

@@ -15,7 +15,7 @@ import (
 
 // Version is the protocol's version. A worker and a coordinator of different versions refuse
 // each other at the first message.
-const Version = 1
+const Version = 2
 
 // MaxMessageBytes bounds one control message.
 const MaxMessageBytes = 1 << 20

@@ -1,135 +1,109 @@
 // Package lifecycle is the pure state machine of one rank in one generation:
 //
-//	idle → syncing → computing → reducing → committed → computing … → done
+//	idle → syncing → computing → exchanging → reducing → applying → confirming → committing → computing … → finished
 //
 // It has no clock, randomness, goroutine or I/O: the worker's shell performs the effects and
 // feeds their outcomes back. Every rank of a generation runs the same machine over the same
-// reduced values, so all take the same decisions at the same step.
+// exchanged and reduced values, so all take the same decisions at the same step.
 //
-// Invariants: a step is applied at most once, after a reduction whose attempt is the current
-// one; steps only grow; nothing happens after Finish.
+// What a rank holds in memory outlives its generation (Holding). A step is committed at a rank
+// when every rank of the generation has said that it has the complete sums; a rank applies the
+// step before that, and keeps the sums until the next reduction. So whenever a ring breaks, the
+// survivors are at most one step apart, and those ahead have what those behind lack.
+//
+// Invariants: a step is applied at most once at a rank; steps only grow; a micro-batch is in a
+// Holding only when all its gradient is in the partial sums; nothing happens after Finish.
 package lifecycle
 
-import "yohaku/internal/assert"
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"yohaku/internal/assert"
+	"yohaku/internal/assignment"
+)
+
+// ErrHolding reports that the coordinator's order does not fit what this rank has in memory. The
+// generation fails, and the next one is formed from what the rank reports then.
+var ErrHolding = errors.New("the order does not fit the state in memory")
 
 // State is where a rank stands.
 type State string
 
 // The states, in the order they are passed.
 const (
-	Idle      State = "idle"
-	Syncing   State = "syncing"
-	Computing State = "computing"
-	Reducing  State = "reducing"
-	Applying  State = "applying"
-	Saving    State = "saving"
-	Finished  State = "finished"
+	Idle       State = "idle"
+	Syncing    State = "syncing"
+	Computing  State = "computing"
+	Exchanging State = "exchanging"
+	Reducing   State = "reducing"
+	Applying   State = "applying"
+	Confirming State = "confirming"
+	Committing State = "committing"
+	Saving     State = "saving"
+	Finished   State = "finished"
 )
+
+// Source says where a rank gets the state of the generation's first step.
+type Source string
+
+// The sources.
+const (
+	Keep      Source = "keep"  // It is in memory.
+	TakeSums  Source = "sums"  // The step before is in memory; another rank hands the complete sums over.
+	LoadState Source = "state" // From another rank, or the last checkpoint.
+)
+
+// Holding is what a rank has in memory, from generation to generation.
+type Holding struct {
+	Loaded  bool
+	Applied int   // Steps in the parameters.
+	Sums    bool  // Of the last of these, the complete sums are there too.
+	Partial []int // Micro-batches of the next step that are in the partial sums.
+}
 
 // Config is fixed for the generation.
 type Config struct {
+	Rank               int
+	MicroBatches       int // In a step.
+	Source             Source
 	FirstStep          int // The step to compute first; steps before it are in the state synced.
-	LastStep           int // Training is complete once this many steps are applied.
+	LastStep           int // The generation is complete once this many steps are applied.
 	CheckpointingSteps int // A checkpoint every so many steps; 0 = only at the end.
 	HaltOnNonFinite    bool
+	Save               bool    // Begin with the checkpoint of FirstStep.
+	First              [][]int // Micro-batches of the first step, by rank.
+	Shares             [][]int // Of the next ones, until speeds say otherwise.
 }
-
-// Event is what happened: one of the types below.
-type Event interface{ event() }
-
-// Started begins the generation.
-type Started struct{}
-
-// Synced reports that parameters and optimizer state are those of FirstStep.
-type Synced struct{}
-
-// Computed reports that all own micro-batches of the attempt are in the sums.
-type Computed struct{ Step, Attempt int }
-
-// Reduced reports what the ring agreed on for the attempt.
-type Reduced struct {
-	Step, Attempt int
-	Overflowed    bool // A block needed a larger exponent: the attempt is void.
-	NonFinite     bool // Some gradient was not finite.
-	Pause         bool // Rank 0 was asked to pause: end after this step.
-}
-
-// Applied reports that the update of Step is in the parameters.
-type Applied struct{ Step int }
-
-// Saved reports that the checkpoint after Step was handed over.
-type Saved struct{ Step int }
-
-// Failed reports that an effect failed; the generation is over for this rank.
-type Failed struct{ Err error }
-
-func (Started) event()  {}
-func (Synced) event()   {}
-func (Computed) event() {}
-func (Reduced) event()  {}
-func (Applied) event()  {}
-func (Saved) event()    {}
-func (Failed) event()   {}
-
-// Effect is what the shell must do next: one of the types below.
-type Effect interface{ effect() }
-
-// Sync loads parameters and optimizer state.
-type Sync struct{}
-
-// Compute adds the gradients of the own micro-batches of Step to fresh sums.
-type Compute struct{ Step, Attempt int }
-
-// Reduce sends the sums of the attempt around the ring.
-type Reduce struct{ Step, Attempt int }
-
-// Recalibrate raises the exponents to what the last reduction found they need.
-type Recalibrate struct{}
-
-// Apply updates the parameters by the reduced sums of Step, or skips the update, and reports it.
-type Apply struct {
-	Step, Attempt int
-	Skip          bool
-}
-
-// Save hands over a checkpoint of the state after Step steps.
-type Save struct{ Step int }
-
-// Finish ends the generation at this rank with Step steps applied.
-type Finish struct {
-	Step   int
-	Paused bool
-	Err    error
-}
-
-func (Sync) effect()        {}
-func (Compute) effect()     {}
-func (Reduce) effect()      {}
-func (Recalibrate) effect() {}
-func (Apply) effect()       {}
-func (Save) effect()        {}
-func (Finish) effect()      {}
 
 // Machine is one rank's life in one generation. Its zero value is not usable; see New.
 type Machine struct {
-	c       Config
-	state   State
-	step    int // Steps applied so far.
-	attempt int
-	pause   bool
+	c           Config
+	state       State
+	holding     Holding
+	attempt     int
+	shares      [][]int // Of the current step, by rank.
+	next        [][]int // Of the next.
+	pause, save bool
 }
 
-// New returns a machine in state Idle.
-func New(c Config) *Machine {
+// New returns a machine in state Idle, at a rank that holds h.
+func New(c Config, h Holding) *Machine {
 	assert.That(c.FirstStep >= 0 && c.FirstStep <= c.LastStep, "first step %d of %d", c.FirstStep, c.LastStep)
-	return &Machine{c: c, state: Idle, step: c.FirstStep}
+	h.Partial = slices.Clone(h.Partial)
+	return &Machine{c: c, state: Idle, holding: h, next: c.First}
 }
 
 // State tells where the rank stands.
 func (m *Machine) State() State { return m.state }
 
-// Applied is the number of steps in the parameters.
-func (m *Machine) Applied() int { return m.step }
+// Holding is what the rank has in memory now.
+func (m *Machine) Holding() Holding {
+	h := m.holding
+	h.Partial = slices.Clone(h.Partial)
+	return h
+}
 
 // Step applies ev and returns the effects to perform, in order. An event that does not belong to
 // the current step and attempt is dropped: it comes from work that was given up.
@@ -144,88 +118,190 @@ func (m *Machine) Step(ev Event) []Effect {
 		return m.synced()
 	case Computed:
 		return m.computed(ev)
+	case Exchanged:
+		return m.exchanged(ev)
 	case Reduced:
 		return m.reduced(ev)
 	case Applied:
 		return m.applied(ev)
+	case Confirmed:
+		return m.confirmed(ev)
+	case Committed:
+		return m.committed(ev)
 	case Saved:
-		return m.saved(ev)
+		if m.state != Saving || ev.Step != m.holding.Applied {
+			return nil
+		}
+		return m.begin()
 	case Failed:
-		m.state = Finished
-		return []Effect{Finish{Step: m.step, Err: ev.Err}}
+		return m.failed(ev)
 	}
 	panic("unreachable: unknown event")
+}
+
+// current tells whether an event of the step and attempt belongs to what the machine does in state s.
+func (m *Machine) current(s State, step, attempt int) bool {
+	return m.state == s && step == m.holding.Applied && attempt == m.attempt
 }
 
 func (m *Machine) started() []Effect {
 	if m.state != Idle {
 		return nil
 	}
+	h := m.holding
+	want := map[Source]int{Keep: m.c.FirstStep, TakeSums: m.c.FirstStep - 1}
+	at, held := want[m.c.Source]
+	if held && (!h.Loaded || h.Applied != at) {
+		return m.finish(Finish{Err: fmt.Errorf("%w: loaded %v with %d steps, ordered to begin step %d by source %q", ErrHolding, h.Loaded, h.Applied, m.c.FirstStep, m.c.Source)})
+	}
 	m.state = Syncing
-	return []Effect{Sync{}}
+	if m.c.Source == LoadState {
+		m.holding = Holding{} // What is half loaded is nothing.
+	}
+	return []Effect{Sync{m.c.Source}}
 }
 
 func (m *Machine) synced() []Effect {
 	if m.state != Syncing {
 		return nil
 	}
-	return m.next()
+	switch m.c.Source {
+	case TakeSums:
+		m.holding = Holding{Loaded: true, Applied: m.c.FirstStep, Sums: true}
+	case LoadState:
+		m.holding = Holding{Loaded: true, Applied: m.c.FirstStep}
+	}
+	if m.c.Save {
+		m.state = Saving // It was lost with the rank that was to hand it over.
+		return []Effect{Save{Step: m.holding.Applied}}
+	}
+	return m.begin()
 }
 
-// next begins the step after the last applied one, or ends the generation.
-func (m *Machine) next() []Effect {
-	if m.step >= m.c.LastStep || m.pause {
-		m.state = Finished
-		return []Effect{Finish{Step: m.step, Paused: m.step < m.c.LastStep}}
+// begin begins the step after the last applied one, or ends the generation.
+func (m *Machine) begin() []Effect {
+	if step := m.holding.Applied; step >= m.c.LastStep || m.pause {
+		return m.finish(Finish{Step: step, Paused: step < m.c.LastStep})
 	}
-	m.attempt = 0
+	m.attempt, m.shares = 0, m.next
+	m.next = m.c.Shares
+	for _, mb := range m.holding.Partial {
+		if !slices.Contains(m.shares[m.c.Rank], mb) {
+			m.holding.Partial = nil // Somebody else computes it: nothing may count twice.
+			break
+		}
+	}
+	return m.compute()
+}
+
+// compute computes the next own micro-batch that is not in the partial sums yet.
+func (m *Machine) compute() []Effect {
+	var effects []Effect
 	m.state = Computing
-	return []Effect{Compute{Step: m.step, Attempt: 0}}
+	if len(m.holding.Partial) == 0 {
+		effects = append(effects, Clear{})
+	}
+	step := m.holding.Applied
+	for _, mb := range m.shares[m.c.Rank] {
+		if !slices.Contains(m.holding.Partial, mb) {
+			return append(effects, Compute{Step: step, Attempt: m.attempt, MicroBatch: mb})
+		}
+	}
+	m.state = Exchanging
+	return append(effects, Exchange{Step: step, Attempt: m.attempt, MicroBatches: slices.Clone(m.holding.Partial)})
 }
 
 func (m *Machine) computed(ev Computed) []Effect {
-	if m.state != Computing || ev.Step != m.step || ev.Attempt != m.attempt {
+	if !m.current(Computing, ev.Step, ev.Attempt) || slices.Contains(m.holding.Partial, ev.MicroBatch) {
 		return nil
 	}
+	m.holding.Partial = append(m.holding.Partial, ev.MicroBatch)
+	return m.compute()
+}
+
+func (m *Machine) exchanged(ev Exchanged) []Effect {
+	if !m.current(Exchanging, ev.Step, ev.Attempt) {
+		return nil
+	}
+	if err := assignment.Check(m.c.MicroBatches, ev.Shares); err != nil {
+		return m.failed(Failed{Err: fmt.Errorf("step %d attempt %d is void: %w", ev.Step, ev.Attempt, err)})
+	}
+	if m.attempt == 0 {
+		m.next = assignment.Rebalance(m.next, ev.Seconds)
+		m.c.Shares = m.next
+	}
+	m.pause, m.save = m.pause || ev.Pause, m.save || ev.Save
 	m.state = Reducing
-	return []Effect{Reduce{Step: m.step, Attempt: m.attempt}}
+	m.holding.Sums = false
+	return []Effect{Reduce{Step: ev.Step, Attempt: ev.Attempt}}
 }
 
 func (m *Machine) reduced(ev Reduced) []Effect {
-	if m.state != Reducing || ev.Step != m.step || ev.Attempt != m.attempt {
+	if !m.current(Reducing, ev.Step, ev.Attempt) {
 		return nil
 	}
 	if ev.Overflowed && !ev.NonFinite {
 		m.attempt++
-		m.state = Computing
-		return []Effect{Recalibrate{}, Compute{Step: m.step, Attempt: m.attempt}}
+		m.holding.Partial = nil
+		return append([]Effect{Recalibrate{}}, m.compute()...)
 	}
-	m.pause = m.pause || ev.Pause || ev.NonFinite && m.c.HaltOnNonFinite
+	if ev.NonFinite && m.c.HaltOnNonFinite {
+		m.pause, m.save = true, true
+	}
 	m.state = Applying
-	return []Effect{Apply{Step: m.step, Attempt: m.attempt, Skip: ev.NonFinite}}
+	return []Effect{Apply{Step: ev.Step, Attempt: ev.Attempt, Skip: ev.NonFinite}}
 }
 
 func (m *Machine) applied(ev Applied) []Effect {
-	if m.state != Applying || ev.Step != m.step {
+	if m.state != Applying || ev.Step != m.holding.Applied {
 		return nil
 	}
-	m.step++
+	m.holding = Holding{Loaded: true, Applied: ev.Step + 1, Sums: true}
+	m.state = Confirming
+	return []Effect{Confirm{Step: ev.Step, Attempt: m.attempt}}
+}
+
+func (m *Machine) confirmed(ev Confirmed) []Effect {
+	step := m.holding.Applied
+	if m.state != Confirming || ev.Step != step-1 {
+		return nil
+	}
+	m.state = Committing
+	return []Effect{Commit{Step: step}}
+}
+
+func (m *Machine) committed(ev Committed) []Effect {
+	if m.state != Committing || ev.Step != m.holding.Applied {
+		return nil
+	}
 	if !m.checkpointDue() {
-		return m.next()
+		return m.begin()
 	}
 	m.state = Saving
-	return []Effect{Save{Step: m.step}}
+	return []Effect{Save{Step: ev.Step}}
 }
 
-// checkpointDue: at the interval, at the end, and before a pause.
+// checkpointDue: at the interval, at the end, and where asked for with a pause.
 func (m *Machine) checkpointDue() bool {
-	every := m.c.CheckpointingSteps
-	return m.step >= m.c.LastStep || m.pause || every > 0 && m.step%every == 0
+	step, every := m.holding.Applied, m.c.CheckpointingSteps
+	return step >= m.c.LastStep || m.pause && m.save || every > 0 && step%every == 0
 }
 
-func (m *Machine) saved(ev Saved) []Effect {
-	if m.state != Saving || ev.Step != m.step {
-		return nil
+// failed ends the generation. Partial sums of a repeated attempt have exponents that other ranks
+// may not have raised: they go, so that whoever is in the next ring begins the step alike.
+func (m *Machine) failed(ev Failed) []Effect {
+	var effects []Effect
+	if m.attempt > 0 && (m.state == Computing || m.state == Exchanging || m.state == Reducing) {
+		effects = append(effects, Revert{})
+		m.holding.Partial = nil
 	}
-	return m.next()
+	if ev.Torn {
+		m.holding.Partial = nil
+	}
+	return append(effects, m.finish(Finish{Step: m.holding.Applied, Err: ev.Err})...)
+}
+
+func (m *Machine) finish(f Finish) []Effect {
+	m.state = Finished
+	return []Effect{f}
 }

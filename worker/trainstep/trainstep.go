@@ -10,6 +10,7 @@ package trainstep
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/internal/assert"
@@ -54,6 +55,7 @@ type Trainer struct {
 	needed  fixedpoint.Exponents
 	scratch []float32
 	bad     []NonFinite
+	base    fixedpoint.Exponents // Those at the beginning of the step, once it was recalibrated; else nil.
 }
 
 // State is the optimizer's part of a checkpoint; its slabs are in gradient order.
@@ -99,21 +101,45 @@ func (t *Trainer) Layout() *fixedpoint.Layout { return t.layout }
 // State is the live optimizer state, to be read between steps or filled before the first.
 func (t *Trainer) State() *State { return &t.state }
 
+// Reset puts the optimizer at rest, and has the next step calibrate the exponents, as New does.
+func (t *Trainer) Reset() {
+	clear(t.state.M)
+	clear(t.state.V)
+	t.state.Updates = 0
+	fixedpoint.ResetNeeded(t.state.Exponents)
+	t.base = nil
+}
+
 // Params are the model's parameters in gradient order.
 func (t *Trainer) Params() []Param { return t.params }
 
-// Compute clears the sums and adds the gradients of the given micro-batches of step.
-func (t *Trainer) Compute(step int, microBatches []int) ([]Stats, error) {
+// Clear empties the partial sums.
+func (t *Trainer) Clear() {
 	clear(t.sums)
 	fixedpoint.ResetNeeded(t.needed)
 	t.bad = t.bad[:0]
+}
+
+// Add adds the gradient of micro-batch mb of step to the partial sums. After an error they hold
+// part of it, and have to be cleared.
+func (t *Trainer) Add(step, mb int) (Stats, error) {
+	s, err := t.model.Gradients(step, mb, func(i int, grad []float32) { t.add(mb, i, grad) })
+	if err != nil {
+		return Stats{}, fmt.Errorf("compute micro-batch %d of step %d: %w", mb, step, err)
+	}
+	s.MicroBatch = mb
+	return s, nil
+}
+
+// Compute is Clear, then Add for each of the micro-batches.
+func (t *Trainer) Compute(step int, microBatches []int) ([]Stats, error) {
+	t.Clear()
 	stats := make([]Stats, 0, len(microBatches))
 	for _, mb := range microBatches {
-		s, err := t.model.Gradients(step, mb, func(i int, grad []float32) { t.add(mb, i, grad) })
+		s, err := t.Add(step, mb)
 		if err != nil {
-			return nil, fmt.Errorf("compute micro-batch %d of step %d: %w", mb, step, err)
+			return nil, err
 		}
-		s.MicroBatch = mb
 		stats = append(stats, s)
 	}
 	return stats, nil
@@ -135,7 +161,7 @@ type span struct{ lo, hi int }
 // untouched until the next Compute.
 func (t *Trainer) Sums() ([]int32, fixedpoint.Exponents) { return t.sums, t.needed }
 
-// Bad names the gradients of the last Compute that were not finite.
+// Bad names the gradients in the partial sums that were not finite.
 func (t *Trainer) Bad() []NonFinite { return t.bad }
 
 // Overflowed tells whether the attempt is void, given the exponents needed over all ranks.
@@ -145,7 +171,24 @@ func (t *Trainer) Overflowed(needed fixedpoint.Exponents) bool {
 
 // Recalibrate raises the exponents for another attempt at the same step.
 func (t *Trainer) Recalibrate(needed fixedpoint.Exponents) {
+	if t.base == nil {
+		t.base = slices.Clone(t.state.Exponents)
+	}
 	t.grid.Raise(t.state.Exponents, t.state.Exponents, needed)
+}
+
+// Revert takes the exponents back to those before any Recalibrate of the step.
+func (t *Trainer) Revert() {
+	if t.base != nil {
+		copy(t.state.Exponents, t.base)
+		t.base = nil
+	}
+}
+
+// Adopt takes the exponents that complete sums from elsewhere were rounded with, before Apply.
+func (t *Trainer) Adopt(exps fixedpoint.Exponents) {
+	copy(t.state.Exponents, exps)
+	t.base = nil
 }
 
 // Update is what one update did.
@@ -167,6 +210,7 @@ func (t *Trainer) Apply(step int, total []int32, needed fixedpoint.Exponents, sk
 		t.update(total, u.LearningRate, optim.ClipCoefficient(u.GradNorm, t.hyper.MaxGradNorm))
 	}
 	t.grid.Next(t.state.Exponents, t.state.Exponents, needed)
+	t.base = nil
 	return u
 }
 

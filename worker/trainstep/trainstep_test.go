@@ -118,6 +118,86 @@ func TestTheResultDoesNotDependOnTheWorld(t *testing.T) {
 	}
 }
 
+// TestPartialSumsAreContinued: micro-batches may be added one by one, in any order, with pauses
+// between, and an attempt that was taken back leaves nothing.
+func TestPartialSumsAreContinued(t *testing.T) {
+	want := train(t, 2, [][]int{{0, 1, 2, 3, 4, 5}})[0]
+	tr, err := New(newToy(), hyper())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for step := range 2 {
+		for {
+			tr.Clear()
+			for _, mb := range []int{4, 0, 5, 1, 3, 2} {
+				if _, err := tr.Add(step, mb); err != nil {
+					t.Fatal(err)
+				}
+			}
+			sums, needed := tr.Sums()
+			if !tr.Overflowed(needed) {
+				tr.Apply(step, sums, needed, false)
+				break
+			}
+			before := append(fixedpoint.Exponents(nil), tr.State().Exponents...)
+			tr.Recalibrate(needed)
+			tr.Recalibrate(needed) // A second attempt may overflow too.
+			tr.Revert()
+			if diff := cmp.Diff(before, tr.State().Exponents); diff != "" {
+				t.Fatalf("exponents after Revert (-want +got):\n%s", diff)
+			}
+			tr.Recalibrate(needed)
+		}
+	}
+	if diff := cmp.Diff(want.Params(), tr.Params()); diff != "" {
+		t.Error("other parameters")
+	}
+	if diff := cmp.Diff(want.State(), tr.State()); diff != "" {
+		t.Error("another optimizer state")
+	}
+}
+
+// TestSumsFromElsewhere: a rank that missed a step takes the sums, with the exponents that they
+// were rounded by, and is where the others are; a reset one is where it began.
+func TestSumsFromElsewhere(t *testing.T) {
+	ahead, err := New(newToy(), hyper())
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind, err := New(newToy(), hyper())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []int{0, 1, 2, 3, 4, 5}
+	if _, err := ahead.Compute(0, all); err != nil {
+		t.Fatal(err)
+	}
+	_, needed := ahead.Sums()
+	ahead.Recalibrate(needed)
+	if _, err := ahead.Compute(0, all); err != nil {
+		t.Fatal(err)
+	}
+	exps := append(fixedpoint.Exponents(nil), ahead.State().Exponents...)
+	sums, needed := ahead.Sums()
+	ahead.Apply(0, sums, needed, false)
+	behind.Adopt(exps)
+	behind.Apply(0, sums, needed, false)
+	if diff := cmp.Diff(ahead.Params(), behind.Params()); diff != "" {
+		t.Error("other parameters")
+	}
+	if diff := cmp.Diff(ahead.State(), behind.State()); diff != "" {
+		t.Error("another optimizer state")
+	}
+	fresh, err := New(newToy(), hyper())
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind.Reset()
+	if diff := cmp.Diff(fresh.State(), behind.State()); diff != "" {
+		t.Errorf("after Reset (-want +got):\n%s", diff)
+	}
+}
+
 // TestApplyIsTheMeanGradient compares with the update from float64 gradients, within the bound of
 // the grid: M/2 quanta, a quantum being at most 2^−19 of the largest gradient element.
 func TestApplyIsTheMeanGradient(t *testing.T) {

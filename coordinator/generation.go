@@ -1,0 +1,171 @@
+package coordinator
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"yohaku/coordinator/api"
+	"yohaku/coordinator/rendezvous"
+	"yohaku/coordinator/runstore"
+	"yohaku/internal/logkey"
+	"yohaku/internal/wire"
+)
+
+// form starts a generation.
+func (c *Coordinator) form(f rendezvous.Form) error {
+	if err := c.settle(f.FirstStep); err != nil {
+		return err
+	}
+	t := &c.training
+	t.generation, t.nodes[f.Generation] = f.Generation, f.Nodes
+	t.jobID = "train-" + strconv.FormatUint(f.Generation, 10)
+	c.run.Manifest.MaxGeneration = f.Generation
+	if n := len(f.Nodes); !slices.Contains(c.run.Manifest.WorldSizes, n) {
+		c.run.Manifest.WorldSizes = append(c.run.Manifest.WorldSizes, n)
+	}
+	if err := c.run.SaveManifest(); err != nil {
+		return err
+	}
+	c.log.Info().Uint64(logkey.Generation, f.Generation).Int(logkey.WorldSize, len(f.Nodes)).Int(logkey.Step, t.step).
+		Strs("sources", texts(f.Sources)).Msg("generation formed")
+	c.rankNodes(f.Nodes)
+	for rank, name := range f.Nodes {
+		job := c.trainJob(f, rank)
+		c.tell(name, wire.Order{Job: &job})
+	}
+	c.show(func(s *api.Status) { s.State, s.Generation, s.Step = "training", f.Generation, t.step })
+	return nil
+}
+
+func texts(sources []rendezvous.Source) []string {
+	all := make([]string, len(sources))
+	for i, s := range sources {
+		all[i] = string(s)
+	}
+	return all
+}
+
+// settle makes the logs those of step: what ranks had applied up to there is committed by the new
+// generation, what comes after was lost with all who had it.
+func (c *Coordinator) settle(step int) error {
+	t := &c.training
+	if err := c.commitPending(step); err != nil {
+		return err
+	}
+	if step != t.handed.step {
+		c.dropHanded()
+	}
+	switch {
+	case t.step > step:
+		c.log.Warn().Int(logkey.Step, step).Int("steps_lost", t.step-step).Msg("no rank is left that holds the state, going back to the last checkpoint")
+		if err := c.run.RewindTo(step); err != nil {
+			return err
+		}
+		var err error
+		if t.last, _, err = c.run.LastStep(); err != nil {
+			return err
+		}
+	case t.step < step:
+		c.log.Error().Int(logkey.Step, step).Int("steps_unreported", step-t.step).Msg("steps were taken that nobody is left to report")
+	}
+	t.step = step
+	return nil
+}
+
+// commitPending records the steps up to last that ranks reported when their generation ended.
+func (c *Coordinator) commitPending(last int) error {
+	t := &c.training
+	for s, ok := t.pending[t.step+1]; ok && t.step < last; s, ok = t.pending[t.step+1] {
+		if err := c.keepStep(s); err != nil {
+			return err
+		}
+	}
+	t.pending = map[int]wire.StepReport{}
+	return nil
+}
+
+// rankNodes shows who takes part.
+func (c *Coordinator) rankNodes(names []string) {
+	for _, n := range c.nodes {
+		n.rank = -1
+		if n.state != "leaving" {
+			n.state = "standby"
+		}
+	}
+	for rank, name := range names {
+		if n, known := c.nodes[name]; known {
+			n.rank, n.state = rank, "training"
+		}
+	}
+	c.showNodes()
+}
+
+// trainJob is the order for one rank; the zero Form gives what preparing needs.
+func (c *Coordinator) trainJob(f rendezvous.Form, rank int) wire.Job {
+	t := c.training
+	j := wire.TrainJob{
+		Generation: f.Generation, Rank: rank, Nodes: f.Nodes, First: f.First, Shares: f.Shares, Model: c.model.wire(),
+		Shards: c.shards, Pairs: len(c.o.Data.Pairs), FirstStep: f.FirstStep, LastStep: c.o.Config.Steps, Until: f.LastStep, Save: f.Save, Hyper: c.o.Config.Hyper(),
+	}
+	if rank < len(f.Sources) {
+		j.Source = string(f.Sources[rank])
+		switch {
+		case f.Sources[rank] == rendezvous.TakeSums:
+			j.Sums = t.handed.sums
+		case f.Sources[rank] == rendezvous.LoadState && f.Checkpoint:
+			j.State = t.state
+		case f.Sources[rank] == rendezvous.LoadState:
+			j.State = t.handed.state
+		}
+	}
+	return wire.Job{ID: t.jobID, Kind: wire.JobTrain, Train: &j}
+}
+
+// keepStep records a committed step.
+func (c *Coordinator) keepStep(s wire.StepReport) error {
+	t := &c.training
+	nodes, known := t.nodes[s.Generation]
+	if s.Step != t.step+1 || !known {
+		return nil // A repeat.
+	}
+	shares := make([]runstore.Share, 0, len(nodes))
+	for rank, name := range nodes {
+		if rank >= len(s.Shares) {
+			return fmt.Errorf("step %d of generation %d names %d shares for %d ranks", s.Step, s.Generation, len(s.Shares), len(nodes))
+		}
+		shares = append(shares, runstore.Share{Node: name, MicroBatches: s.Shares[rank]})
+		if n, known := c.nodes[name]; known {
+			n.itemsPerSecond = s.ItemsPerSecond * float64(len(s.Shares[rank])) / float64(c.o.Config.GradientAccumulationSteps)
+		}
+	}
+	if err := c.run.AppendStep(s, shares); err != nil {
+		return err
+	}
+	c.noteCommit(s)
+	if s.NonFinite != "" {
+		c.log.Error().Int(logkey.Step, s.Step).Bool("skipped", s.Skipped).Str("cause", s.NonFinite).Msg("gradient not finite")
+	}
+	c.progress.step(s)
+	c.showNodes()
+	c.show(func(st *api.Status) {
+		st.Step, st.Loss, st.LogOdds, st.ItemsPerSecond = s.Step, s.Loss, s.LogOdds, s.ItemsPerSecond
+	})
+	return nil
+}
+
+// noteCommit moves on, and tells how long the ring stood still if it did.
+func (c *Coordinator) noteCommit(s wire.StepReport) {
+	t := &c.training
+	now := time.Now()
+	if b := t.broken; b.generation != 0 && s.Generation > b.generation {
+		c.log.Info().Int(logkey.Step, s.Step).Uint64(logkey.Generation, t.generation).Dur(logkey.DurationMS, now.Sub(b.at)).
+			Dur("since_last_step_ms", now.Sub(t.committed)).Msg("training goes on")
+		t.broken = ending{}
+	}
+	t.step, t.last, t.committed = s.Step, s, now
+	if s.Step > t.handed.step {
+		c.dropHanded()
+	}
+}

@@ -1,0 +1,71 @@
+package coordinator
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"yohaku/internal/bus"
+	"yohaku/internal/logkey"
+	"yohaku/internal/wire"
+)
+
+// routeGrace is how long a worker without a route is taken for alive: a killed process refuses the
+// connection at once, a dropped connection is back by then.
+const routeGrace = 400 * time.Millisecond
+
+// unknownNodeError refuses a report of a worker that was given up.
+type unknownNodeError struct{ node string }
+
+func (e unknownNodeError) Error() string {
+	return fmt.Sprintf("worker %s was given up: say hello again", e.node)
+}
+
+// Code tells the worker what to do.
+func (unknownNodeError) Code() string { return wire.CodeUnknownNode }
+
+// routeChanged hears of routes from the bus, in its goroutine. It must not wait: gossip tells too,
+// only later.
+func (c *Coordinator) routeChanged(p bus.Peer, up bool) {
+	if up {
+		c.tryPost(event{back: p.Name})
+		return
+	}
+	time.AfterFunc(routeGrace, func() { c.tryPost(event{cut: p.Name}) })
+}
+
+func (c *Coordinator) tryPost(ev event) {
+	select {
+	case c.inbox <- ev:
+	default:
+	}
+}
+
+// routeEvent turns the news of a route into a loss, if it is one. A worker that was given up and is
+// back is told to say hello again.
+func (c *Coordinator) routeEvent(ev event) event {
+	switch {
+	case ev.cut != "":
+		if !slices.ContainsFunc(c.bus.Peers(), func(p bus.Peer) bool { return p.Name == ev.cut }) {
+			return event{lost: ev.cut}
+		}
+	case ev.back != "" && c.gone[ev.back]:
+		c.senders.Go(func() {
+			if err := c.order(c.sending, ev.back, wire.Order{Hello: true}); err != nil {
+				c.log.Debug().Str(logkey.Node, ev.back).Err(err).Msg("worker is back and does not answer yet")
+			}
+		})
+	}
+	return ev
+}
+
+// localNode is the node of the local worker process called name, or "".
+func (c *Coordinator) localNode(name string, pid int) string {
+	for node, n := range c.nodes {
+		if n.hello.PID == pid && strings.HasPrefix(node, name+"-") {
+			return node
+		}
+	}
+	return ""
+}

@@ -1,0 +1,291 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"yohaku/coordinator/rendezvous"
+	"yohaku/internal/assignment"
+	"yohaku/worker/lifecycle"
+)
+
+var errNotTaken = errors.New("order not taken")
+
+// report is what a worker says.
+type report struct {
+	node           string
+	jobID          string
+	hello, leaving bool
+	step           *stepReport
+	checkpoint     *state
+	done           bool
+	err            error
+	holding        *lifecycle.Holding
+	steps          []stepReport
+	state          *state
+	sums           *sums
+}
+
+type stepReport struct {
+	generation uint64
+	step       int
+	digest     uint64
+	shares     [][]int
+	seconds    []float64
+}
+
+// coordinator is the shell of package coordinator, modelled.
+type coordinator struct {
+	s          *cluster
+	m          *rendezvous.Machine
+	holdings   map[string]rendezvous.Holding // Of known nodes.
+	gone       map[string]bool
+	generation uint64
+	jobID      string
+	nodes      map[uint64][]string
+	pending    map[int]stepReport
+	step       int
+	log        []int
+	checkpoint state
+	handed     struct {
+		jobID string
+		step  int
+		state *state
+		sums  *sums
+	}
+	donations int
+	finished  bool
+	err       error
+}
+
+func newCoordinator(s *cluster) *coordinator {
+	k := &coordinator{s: s, holdings: map[string]rendezvous.Holding{}, gone: map[string]bool{}, nodes: map[uint64][]string{}, pending: map[int]stepReport{}}
+	k.m = rendezvous.New(rendezvous.Config{MinWorkers: s.Workers, MicroBatches: s.MicroBatches, Steps: s.Steps, SaveEvery: s.SaveEvery}, 0)
+	s.after(0, func() { k.feed(rendezvous.TrainingReady{}) })
+	return k
+}
+
+func (s *cluster) worker(name string) *worker {
+	return s.workers[slices.IndexFunc(s.workers, func(w *worker) bool { return w.name == name })]
+}
+
+// feed steps the machine and performs its effects.
+func (k *coordinator) feed(ev rendezvous.Event) {
+	for _, effect := range k.m.Step(ev) {
+		k.s.note("coordinator: %T%+v", effect, effect)
+		switch e := effect.(type) {
+		case rendezvous.Form:
+			k.form(e)
+		case rendezvous.Prepare:
+			k.send(e.Node, order{prepare: "prepare-" + e.Node})
+		case rendezvous.Donate:
+			k.donations++
+			if k.handed.step != e.Step {
+				k.handed.state, k.handed.sums = nil, nil
+			}
+			k.handed.jobID, k.handed.step = fmt.Sprint("donate-", k.donations), e.Step
+			k.send(e.Node, order{donate: k.handed.jobID, step: e.Step, state: e.State, sums: e.Sums})
+		case rendezvous.Pause:
+			for _, n := range k.nodes[e.Generation] {
+				k.send(n, order{pause: k.jobID, save: e.Save})
+			}
+		case rendezvous.CallBack:
+			for _, n := range e.Nodes {
+				k.send(n, order{cancel: k.jobID, generation: k.generation})
+			}
+		case rendezvous.Release:
+			k.send(e.Node, order{release: true})
+		case rendezvous.Finish:
+			k.finished, k.err = true, e.Err
+			k.commitPending(k.step)
+		}
+	}
+}
+
+// send delivers an order, in order; one that is not answered in time counts as failed.
+func (k *coordinator) send(node string, o order) {
+	if _, known := k.holdings[node]; !known && !o.release {
+		return
+	}
+	w := k.s.worker(node)
+	at := max(k.s.now+k.s.between(time.Millisecond, 20*time.Millisecond), w.last)
+	w.last = at
+	k.s.after(at-k.s.now, func() {
+		failed := w.dead || w.cut || w.frozen || k.s.chance(k.s.LossRate)
+		if !w.cut {
+			w.at(0, func() { w.take(o) })
+		}
+		if failed {
+			k.s.after(2*time.Second, func() { k.notTaken(node, o) })
+		}
+	})
+}
+
+// notTaken hears that an order was not answered.
+func (k *coordinator) notTaken(node string, o order) {
+	_, known := k.holdings[node]
+	current := o.train != nil && o.train.id == k.jobID || o.cancel != "" && o.cancel == k.jobID ||
+		o.prepare != "" || o.donate != "" && o.donate == k.handed.jobID
+	if known && o.pause != "" && o.pause == k.jobID && !k.finished {
+		k.send(node, o)
+	}
+	if known && current && !k.finished {
+		k.s.note("coordinator: %s does not answer", node)
+		k.feed(rendezvous.Unreached{Node: node, Err: errNotTaken})
+	}
+}
+
+// lost hears that a node is gone, or believes so.
+func (k *coordinator) lost(node string) {
+	if _, known := k.holdings[node]; !known || k.finished {
+		return
+	}
+	k.s.note("coordinator: %s is gone", node)
+	delete(k.holdings, node)
+	k.gone[node] = true
+	k.feed(rendezvous.Left{Node: node})
+}
+
+// back hears that a node is there, and tells it to say hello if it was given up.
+func (k *coordinator) back(node string) {
+	if k.gone[node] {
+		w := k.s.worker(node)
+		w.at(k.s.between(time.Millisecond, 20*time.Millisecond), func() { w.take(order{hello: true}) })
+	}
+}
+
+// receive takes a report, and tells whether its sender is known.
+func (k *coordinator) receive(r report) (known bool) {
+	if k.finished {
+		return true
+	}
+	if r.hello {
+		if _, twice := k.holdings[r.node]; !twice {
+			delete(k.gone, r.node)
+			k.holdings[r.node] = rendezvous.Holding{}
+			k.feed(rendezvous.Joined{Node: r.node})
+		}
+		return true
+	}
+	if _, known := k.holdings[r.node]; !known {
+		return false
+	}
+	switch {
+	case r.leaving:
+		k.feed(rendezvous.Leaving{Node: r.node})
+	case r.done && r.jobID == k.handed.jobID:
+		if r.state != nil {
+			k.handed.state = r.state
+		}
+		if r.sums != nil {
+			k.handed.sums = r.sums
+		}
+		k.feed(rendezvous.Donated{Node: r.node, Err: r.err})
+	case r.done && r.jobID == "prepare-"+r.node:
+		k.feed(rendezvous.Prepared{Node: r.node, Err: r.err})
+	case r.jobID != k.jobID:
+	case r.step != nil:
+		k.keepStep(*r.step)
+		k.feed(rendezvous.Progressed{Generation: r.step.generation, Step: r.step.step, Seconds: r.step.seconds})
+	case r.checkpoint != nil:
+		if r.checkpoint.step > k.checkpoint.step {
+			k.checkpoint = *r.checkpoint
+		}
+		k.feed(rendezvous.Checkpointed{Step: r.checkpoint.step})
+	case r.done:
+		k.rankDone(r)
+	}
+	return true
+}
+
+func (k *coordinator) rankDone(r report) {
+	for _, s := range r.steps {
+		k.pending[s.step] = s
+	}
+	if r.holding != nil {
+		k.holdings[r.node] = rendezvous.Holding(*r.holding)
+	}
+	k.s.note("coordinator: %s is done with %+v, %v", r.node, k.holdings[r.node], r.err)
+	k.feed(rendezvous.RankDone{Generation: k.generation, Node: r.node, Holding: k.holdings[r.node], Err: r.err})
+}
+
+func (k *coordinator) form(f rendezvous.Form) {
+	if f.Generation <= k.generation {
+		k.s.broken("generation %d after %d", f.Generation, k.generation)
+	}
+	if err := assignment.Check(k.s.MicroBatches, f.First); err != nil {
+		k.s.broken("generation %d: %v", f.Generation, err)
+	}
+	k.settle(f.FirstStep)
+	k.generation, k.jobID = f.Generation, fmt.Sprint("train-", f.Generation)
+	k.nodes[f.Generation] = f.Nodes
+	for rank, n := range f.Nodes {
+		o := &trainOrder{
+			id: k.jobID, generation: f.Generation, rank: rank, nodes: f.Nodes, firstStep: f.FirstStep, lastStep: f.LastStep,
+			source: string(f.Sources[rank]), save: f.Save, first: f.First, shares: f.Shares,
+		}
+		switch {
+		case f.Sources[rank] == rendezvous.Keep:
+			k.s.result.Kept += len(k.holdings[n].Partial)
+		case f.Sources[rank] == rendezvous.TakeSums:
+			o.sums = k.handed.sums
+		case f.Checkpoint:
+			kept := k.checkpoint
+			o.state = &kept
+		default:
+			o.state = k.handed.state
+		}
+		k.send(n, order{train: o})
+	}
+}
+
+// settle makes the log that of step.
+func (k *coordinator) settle(step int) {
+	k.commitPending(step)
+	if step != k.handed.step {
+		k.handed.state, k.handed.sums = nil, nil
+	}
+	if k.step < step {
+		k.s.broken("steps %d to %d were taken and nobody reports them", k.step+1, step)
+	}
+	if k.step > step {
+		k.s.result.Rewinds++
+		for _, n := range k.m.Members() {
+			if h := k.holdings[n]; h.Loaded && h.Applied > step {
+				k.s.broken("going back to step %d, though %s holds %d", step, n, h.Applied)
+			}
+		}
+		k.step, k.log = step, k.log[:step]
+	}
+}
+
+func (k *coordinator) commitPending(last int) {
+	for k.step < last {
+		s, ok := k.pending[k.step+1]
+		if !ok {
+			break
+		}
+		k.keepStep(s)
+	}
+	k.pending = map[int]stepReport{}
+}
+
+// keepStep records a committed step.
+func (k *coordinator) keepStep(s stepReport) {
+	if s.step != k.step+1 {
+		return
+	}
+	if s.digest != k.s.want[s.step] {
+		k.s.broken("step %d is reported with digest %x, want %x", s.step, s.digest, k.s.want[s.step])
+	}
+	if err := assignment.Check(k.s.MicroBatches, s.shares); err != nil {
+		k.s.broken("step %d: %v", s.step, err)
+	}
+	k.step = s.step
+	k.log = append(k.log, s.step)
+	if k.step > k.handed.step {
+		k.handed.state, k.handed.sums = nil, nil
+	}
+}

@@ -1,0 +1,16 @@
+// Package sim plays whole clusters in one process: the coordinator's machine (rendezvous) and the
+// ranks' (lifecycle) under a simulated clock and network, from a seed, so that a run that breaks a
+// promise can be played again.
+//
+// Nodes are killed, frozen, cut off, given up while alive, asked to leave, and join; orders and
+// reports are late, lost or repeated; a rank that dies in a reduction leaves it complete at some
+// of the others and not at the rest. Gradients are toy integers whose rounding depends on an
+// exponent, so that a micro-batch that counts twice or not at all, or a sum taken with the wrong
+// exponent, ends in other parameters.
+//
+// Checked after every event that matters: a step stands in the log once; generations only grow;
+// every rank's parameters after a step are those of a single worker; every micro-batch of a step
+// is in one share; training ends within a bound once faults stop.
+//
+// The shells are modelled, not run: what is proved is proved of the machines.
+package sim

@@ -1,0 +1,82 @@
+package sim
+
+import (
+	"flag"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+var (
+	oneSeed = flag.Int64("sim.seed", -1, "play this seed only, and show what happens")
+	runs    = flag.Int("sim.runs", 1000, "how many seeds to play")
+)
+
+// config draws a cluster and its faults from a seed.
+func config(seed uint64) Config {
+	r := rand.New(rand.NewPCG(seed, 2))
+	return Config{
+		Seed: seed, Workers: 2 + r.IntN(6), Steps: 12 + r.IntN(20), MicroBatches: 1 + r.IntN(12), SaveEvery: r.IntN(3) * 5,
+		Kills: r.IntN(5), Joins: r.IntN(5), Freezes: r.IntN(3), Cuts: r.IntN(3), GivenUp: r.IntN(2), Leaves: r.IntN(3),
+		ReduceKills: r.IntN(4), Stop: r.IntN(8) == 0, LossRate: 0.01 * float64(r.IntN(3)),
+	}
+}
+
+// TestFaultsChangeNoBit: a cluster that loses, freezes, cuts off and takes in workers ends on the
+// checkpoint of one undisturbed worker, with every step in its log once.
+func TestFaultsChangeNoBit(t *testing.T) {
+	if *oneSeed >= 0 {
+		result := Run(config(uint64(*oneSeed)))
+		t.Logf("%+v\n%s", config(uint64(*oneSeed)), strings.Join(result.Trace, "\n"))
+		if result.Err != nil {
+			t.Error(result.Err)
+		}
+		return
+	}
+	var taken, kept, rewinds int
+	var generations uint64
+	for seed := range uint64(*runs) {
+		result := Run(config(seed))
+		if result.Err != nil {
+			t.Errorf("seed %d: %v; replay with -sim.seed=%d", seed, result.Err, seed)
+		}
+		taken, kept, rewinds, generations = taken+result.Taken, kept+result.Kept, rewinds+result.Rewinds, generations+result.Generations
+	}
+	t.Logf("%d clusters, %d generations, %d times sums taken, %d micro-batches kept, %d times back to a checkpoint", *runs, generations, taken, kept, rewinds)
+	if *runs >= 200 && (taken < *runs/10 || kept == 0 || rewinds == 0 || generations < uint64(2**runs)) {
+		t.Error("the faults do not reach what they are to reach")
+	}
+}
+
+// TestUndisturbed: without faults, every cluster takes one generation and ends alike.
+func TestUndisturbed(t *testing.T) {
+	for workers := range 5 {
+		result := Run(Config{Workers: workers + 1, Steps: 20, MicroBatches: 6})
+		if result.Err != nil || result.Generations != 1 {
+			t.Errorf("%d workers: %d generations, %v", workers+1, result.Generations, result.Err)
+		}
+	}
+}
+
+// TestTheChecksCatch: a check that cannot fail is none.
+func TestTheChecksCatch(t *testing.T) {
+	s := &cluster{Config: Config{MicroBatches: 4}, want: single(3, 4)}
+	k := &coordinator{s: s}
+	k.keepStep(stepReport{step: 1, digest: s.want[1], shares: [][]int{{0, 1}, {1, 2, 3}}})
+	if s.result.Err == nil {
+		t.Error("a micro-batch in two shares passes")
+	}
+	var once, twice state
+	var a, b sums
+	once.add(&a, 0)
+	twice.add(&b, 0)
+	twice.add(&b, 0)
+	once.apply(a)
+	twice.apply(b)
+	if once.digest() == twice.digest() {
+		t.Error("a micro-batch that counts twice passes")
+	}
+	if single(5, 3)[5] == single(5, 4)[5] {
+		t.Error("a micro-batch that does not count passes")
+	}
+}

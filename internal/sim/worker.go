@@ -1,0 +1,226 @@
+package sim
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"yohaku/worker/lifecycle"
+)
+
+var errCalledBack = errors.New("called back")
+
+// worker is a process: the shell of package worker, modelled.
+type worker struct {
+	s    *cluster
+	name string
+	mb   time.Duration // Time of a micro-batch.
+
+	dead, frozen, cut, leaving bool
+	held                       []func() // What happens when it thaws.
+
+	orders     []order
+	job        *job
+	generation uint64
+	last       time.Duration // When the last order arrives: orders keep their order.
+
+	// What outlives a job.
+	holding lifecycle.Holding
+	state   state
+	base    int // The exponent at the beginning of the step, when raised.
+	partial sums
+	total   sums
+	steps   []stepReport
+}
+
+// order is what the coordinator sends.
+type order struct {
+	train                *trainOrder
+	prepare, donate      string // Job ids.
+	state, sums          bool   // What to donate.
+	step                 int
+	cancel, pause        string
+	generation           uint64 // Of cancel.
+	save, hello, release bool
+}
+
+// at has f happen in the process d from now, or when it thaws; never if it is dead by then.
+func (w *worker) at(d time.Duration, f func()) {
+	w.s.after(d, func() {
+		switch {
+		case w.dead:
+		case w.frozen:
+			w.held = append(w.held, f)
+		default:
+			f()
+		}
+	})
+}
+
+func (w *worker) exit() {
+	if w.dead {
+		return
+	}
+	w.dead = true
+	w.s.disturb(w)
+	w.s.note("%s left", w.name)
+	w.s.after(50*time.Millisecond, func() { w.s.coord.lost(w.name) })
+}
+
+// hello begins anew: what is in memory belongs to a log that may have been cut back since.
+func (w *worker) hello() {
+	w.holding, w.steps = lifecycle.Holding{}, nil
+	w.report(report{hello: true}, nil)
+}
+
+// report tells the coordinator, again and again until it has answered; then goes on.
+func (w *worker) report(r report, then func(error)) {
+	r.node = w.name
+	w.s.note("%s reports %+v", w.name, r)
+	w.attempt(r, w.s.now+time.Minute, then)
+}
+
+func (w *worker) attempt(r report, until time.Duration, then func(error)) {
+	if w.s.now > until {
+		if then != nil {
+			then(errors.New("the coordinator does not answer"))
+		}
+		return
+	}
+	again := func() { w.at(200*time.Millisecond, func() { w.attempt(r, until, then) }) }
+	w.at(w.s.between(time.Millisecond, 15*time.Millisecond), func() {
+		if w.cut {
+			again()
+			return
+		}
+		known := w.s.coord.receive(r)
+		if w.s.chance(w.s.LossRate) {
+			w.at(2*time.Second, again) // The answer is lost, so it is said twice.
+			return
+		}
+		w.at(w.s.between(time.Millisecond, 5*time.Millisecond), func() {
+			var err error
+			if !known {
+				err = errors.New("given up")
+				w.take(order{hello: true})
+			}
+			if then != nil {
+				then(err)
+			}
+		})
+	})
+}
+
+// take queues an order.
+func (w *worker) take(o order) {
+	w.s.note("%s takes %+v", w.name, o)
+	w.orders = append(w.orders, o)
+	w.pump()
+}
+
+// pump carries orders out; one that ends the job in hand waits for its end.
+func (w *worker) pump() {
+	for len(w.orders) > 0 {
+		o := w.orders[0]
+		strange := o.cancel != "" && (w.job == nil || w.job.id != o.cancel)
+		replaces := o.train != nil || o.prepare != "" || o.donate != "" || o.hello || strange
+		if replaces && w.job != nil {
+			w.job.cancel()
+			if w.job != nil {
+				return
+			}
+			continue
+		}
+		w.orders = w.orders[1:]
+		switch {
+		case o.train != nil:
+			w.start(o.train)
+		case o.prepare != "":
+			w.job = &job{w: w, id: o.prepare}
+			w.at(w.s.between(50*time.Millisecond, 2*time.Second), func() { w.end(report{jobID: o.prepare}) })
+		case o.donate != "":
+			w.donate(o)
+		case o.hello:
+			w.hello()
+		case o.release:
+			w.exit()
+		case strange:
+			w.neverBegan(o)
+		case w.job == nil:
+		case o.cancel == w.job.id:
+			w.job.cancel()
+		case o.pause == w.job.id:
+			w.job.pause, w.job.save = true, o.save
+		}
+	}
+}
+
+// neverBegan answers the cancelling of a job that is not here, and does not begin it any more.
+func (w *worker) neverBegan(o order) {
+	w.generation = max(w.generation, o.generation)
+	w.job = &job{w: w, id: o.cancel}
+	w.end(w.whatIsHeld(o.cancel, nil))
+}
+
+// whatIsHeld reports the end of a train job.
+func (w *worker) whatIsHeld(id string, err error) report {
+	h := w.holding
+	return report{jobID: id, err: err, holding: &h, steps: slices.Clone(w.steps)}
+}
+
+// end reports the job's result; then the next may begin.
+func (w *worker) end(r report) {
+	r.done = true
+	w.report(r, func(error) {
+		w.job = nil
+		w.pump()
+	})
+}
+
+func (w *worker) donate(o order) {
+	w.job = &job{w: w, id: o.donate}
+	r := report{jobID: o.donate}
+	h := w.holding
+	if !h.Loaded || h.Applied != o.step || o.sums && !h.Sums {
+		r.err = errors.New("not in memory")
+	} else {
+		if o.state {
+			state := w.state
+			r.state = &state
+		}
+		if o.sums {
+			total := w.total
+			r.sums = &total
+		}
+	}
+	w.at(w.s.between(5*time.Millisecond, 300*time.Millisecond), func() { w.end(r) })
+}
+
+func (w *worker) start(o *trainOrder) {
+	w.job = &job{w: w, id: o.id, o: o}
+	if o.generation <= w.generation {
+		w.end(w.whatIsHeld(o.id, errors.New("the generation is over")))
+		return
+	}
+	w.generation = o.generation
+	j := w.job
+	j.ring = w.s.ring(o.generation, o.nodes)
+	j.machine = lifecycle.New(lifecycle.Config{
+		Rank: o.rank, MicroBatches: w.s.MicroBatches, Source: lifecycle.Source(o.source), FirstStep: o.firstStep, LastStep: o.lastStep,
+		CheckpointingSteps: w.s.SaveEvery, Save: o.save, First: o.first, Shares: o.shares,
+	}, w.holding)
+	j.queue = j.machine.Step(lifecycle.Started{})
+	j.proceed()
+}
+
+// applied checks the new parameters against a single worker's.
+func (w *worker) applied() {
+	if got := w.state.digest(); got != w.s.want[w.state.step] {
+		w.s.broken("%s has digest %x after step %d, a single worker has %x", w.name, got, w.state.step, w.s.want[w.state.step])
+	}
+}
+
+// reported forgets steps that the coordinator has.
+func (w *worker) reported(last int) {
+	w.steps = slices.DeleteFunc(w.steps, func(s stepReport) bool { return s.step <= last })
+}

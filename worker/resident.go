@@ -1,0 +1,136 @@
+package worker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"yohaku/allreduce/fixedpoint"
+	"yohaku/internal/wire"
+	"yohaku/worker/lifecycle"
+	"yohaku/worker/trainstep"
+)
+
+// resident is what a rank keeps in memory from generation to generation: parameters, optimizer
+// state and exponents, the partial sums of the step under way, and the complete sums of the last.
+type resident struct {
+	key     string
+	holding lifecycle.Holding
+	built   bool
+	base    wire.Model
+
+	pairs   *pairLatents
+	model   *microBatches
+	trainer *trainstep.Trainer
+	params  string            // Digest of the parameters.
+	stats   []trainstep.Stats // Of the micro-batches in the partial sums.
+	sums    complete
+	steps   []wire.StepReport // Applied, and not known to be reported.
+	seconds float64           // Time of a micro-batch, smoothed.
+	mean    float64           // Items a second of the whole ring, smoothed.
+	stepped time.Time         // When the last step was applied.
+}
+
+// complete are the sums over all ranks of one step, with the exponents that they were rounded
+// with and those that they needed.
+type complete struct {
+	sums         []int32
+	exps, needed fixedpoint.Exponents
+}
+
+// residentKey names what a resident can be used for.
+func residentKey(j wire.TrainJob) string {
+	sum := sha256.Sum256(wire.Encode(wire.TrainJob{Model: j.Model, Shards: j.Shards, Pairs: j.Pairs, LastStep: j.LastStep, Hyper: j.Hyper}))
+	return hex.EncodeToString(sum[:])
+}
+
+// takeResident takes out what is in memory, if it is of this run, or an empty one. Who takes it
+// puts it back with w.resident; after a panic it stays away, as nobody knows what it holds.
+func (w *Worker) takeResident(j wire.TrainJob) (*resident, error) {
+	r, key := w.resident, residentKey(j)
+	w.resident = nil
+	if r != nil && r.key == key {
+		return r, nil
+	}
+	err := r.close()
+	return &resident{key: key}, err
+}
+
+// dropResident frees the memory.
+func (w *Worker) dropResident() error {
+	r := w.resident
+	w.resident = nil
+	return r.close()
+}
+
+// close releases the files that the rank reads. It may be called on nil.
+func (r *resident) close() error {
+	if r == nil || r.pairs == nil {
+		return nil
+	}
+	return r.pairs.close()
+}
+
+// prepare gets everything ready to be a rank but the state.
+func (w *Worker) prepare(ctx context.Context, j wire.TrainJob) error {
+	r, err := w.takeResident(j)
+	if err != nil {
+		return err
+	}
+	if err := w.build(ctx, r, j); err != nil {
+		return err
+	}
+	w.resident = r
+	return nil
+}
+
+// allocate makes the buffers of the complete sums.
+func (r *resident) allocate() {
+	l := r.trainer.Layout()
+	r.sums = complete{make([]int32, l.Elements()), fixedpoint.NewNeeded(l.Blocks()), fixedpoint.NewNeeded(l.Blocks())}
+}
+
+// reported forgets the steps up to last, which the coordinator has.
+func (r *resident) reported(last int) {
+	for len(r.steps) > 0 && r.steps[0].Step <= last {
+		r.steps = r.steps[1:]
+	}
+}
+
+// timed smooths the time of a micro-batch.
+func (r *resident) timed(d time.Duration) {
+	if r.seconds == 0 {
+		r.seconds = d.Seconds()
+	}
+	r.seconds += (d.Seconds() - r.seconds) / 8
+}
+
+// donate hands over the state of a step, the complete sums that led to it, or both.
+func (w *Worker) donate(ctx context.Context, j wire.DonateJob) (wire.Done, error) {
+	r := w.resident
+	if r == nil || !r.holding.Loaded || r.holding.Applied != j.Step || j.Sums && !r.holding.Sums {
+		return wire.Done{}, fmt.Errorf("state of step %d is not in memory here; it was when this worker last reported", j.Step)
+	}
+	var done wire.Done
+	if j.Sums {
+		data, err := r.sums.encode(j.Step)
+		if err != nil {
+			return done, err
+		}
+		ref, err := w.files.put(ctx, data)
+		if err != nil {
+			return done, err
+		}
+		done.Sums = &ref
+	}
+	if j.State {
+		state, err := w.putState(ctx, r, j.Step)
+		if err != nil {
+			return done, err
+		}
+		done.State = state
+	}
+	return done, nil
+}
