@@ -5,8 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	hexadecimal "encoding/hex"
+	"encoding/json"
 	"image/png"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -185,6 +188,27 @@ func TestCaptions(t *testing.T) {
 		}
 		if got, want := strings.Contains(c, " mint background"), i%2 == 0; got != want {
 			t.Errorf("caption %d, %q: background %v, want %v", i, c, got, want)
+		}
+	}
+}
+
+// TestWordsAreInVocabulary reads the base model's vocabulary: each word of each prompt is one token.
+func TestWordsAreInVocabulary(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "..", "model", "demo", "base", "tokenizer", "vocab.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vocabulary map[string]int
+	if err := json.Unmarshal(data, &vocabulary); err != nil {
+		t.Fatal(err)
+	}
+	prompts := append(TrainPrompts(), HeldOutPrompts()...)
+	prompts = append(prompts, strings.Join(append(Colours, Backgrounds...), " "), "background on")
+	for _, p := range prompts {
+		for _, w := range strings.Fields(p) {
+			if _, ok := vocabulary[w+"</w>"]; !ok {
+				t.Errorf("%q of prompt %q is not in the base model's vocabulary: train it again by the recipe", w, p)
+			}
 		}
 	}
 }
