@@ -150,7 +150,7 @@ func (c *collector) judge() error {
 	case len(s.Pairs) > 0:
 		return nil
 	case s.Read == 0:
-		return fmt.Errorf("%s has no rows: %w", s.Name, ErrNoPairs)
+		return fmt.Errorf("%s has no rows: %w; look at it with `coordinator data inspect`", s.Name, ErrNoPairs)
 	case s.Ties == s.Read:
 		return fmt.Errorf("all %d rows of %s are ties: %w; set remove_ties to false to keep them", s.Read, s.Name, ErrNoPairs)
 	}
