@@ -2,10 +2,8 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"runtime"
 	"strings"
@@ -151,99 +149,6 @@ func (w *Worker) threads() int {
 	return runtime.NumCPU()
 }
 
-// join trades the token for an identity, and starts the bus and the membership with it.
-func (w *Worker) join(ctx context.Context) error {
-	identity, err := trust.Join(ctx, trust.JoinConfig{Addr: w.o.Addr, Token: w.o.Token, NodeName: w.name, Version: w.o.Version})
-	if err != nil {
-		return err
-	}
-	w.identity = identity
-	w.subjects = wire.Subjects{RunID: identity.Welcome.RunID}
-	w.log = w.log.With().Str(logkey.RunID, identity.Welcome.RunID).Logger()
-	var extra wire.WelcomeExtra
-	if err := json.Unmarshal(identity.Welcome.Extra, &extra); err != nil {
-		return fmt.Errorf("read welcome: %w", err)
-	}
-	if err := w.startBus(extra.NATSURL); err != nil {
-		return err
-	}
-	return w.startMembership(ctx)
-}
-
-func (w *Worker) startBus(natsURL string) error {
-	mutual, err := w.identity.MutualTLS()
-	if err != nil {
-		return fmt.Errorf("prepare TLS: %w", err)
-	}
-	c := bus.Config{NodeName: w.name, RunID: w.identity.Welcome.RunID, TLS: mutual, ExternalURL: natsURL, Log: w.o.Log.With().Str(logkey.Node, w.name).Str(logkey.RunID, w.identity.Welcome.RunID).Logger()}
-	if natsURL == "" {
-		c.RouteListen = net.JoinHostPort(w.identity.LocalIP.String(), "0")
-		c.Routes = w.identity.Welcome.RouteAddrs
-	}
-	if w.bus, err = bus.Start(c); err != nil {
-		return fmt.Errorf("start bus: %w", err)
-	}
-	return nil
-}
-
-func (w *Worker) startMembership(ctx context.Context) error {
-	host := w.identity.LocalIP.String()
-	meta := wire.Encode(wire.Meta{Route: w.bus.RouteAddr(), PID: os.Getpid(), Device: w.o.Device, KernelSet: kernel.Set(), Role: "worker"})
-	var err error
-	w.members, err = membership.Start(membership.Config{
-		NodeName: w.name, BindAddr: host, AdvertiseAddr: host, Key: w.identity.Welcome.GossipKey, Meta: meta,
-	})
-	if err != nil {
-		return fmt.Errorf("start membership: %w", err)
-	}
-	if err := w.members.Join(ctx, []string{w.identity.Welcome.GossipAddr}); err != nil {
-		return fmt.Errorf("join the cluster's gossip at %s: %w; check that TCP and UDP to it are open", w.identity.Welcome.GossipAddr, err)
-	}
-	return nil
-}
-
-// listen takes orders. An order is answered once it is in the owner's queue.
-func (w *Worker) listen() error {
-	var err error
-	w.handler, err = bus.Handle(w.bus.Conn(), w.subjects.Node(w.name), 1, func(ctx context.Context, data []byte) ([]byte, error) {
-		var o wire.Order
-		if err := wire.Decode(data, &o); err != nil {
-			return nil, err
-		}
-		if o.Job != nil {
-			if err := o.Job.Validate(); err != nil {
-				return nil, err
-			}
-		}
-		select {
-		case w.orders <- o:
-			return nil, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("listen for orders: %w", err)
-	}
-	return nil
-}
-
-// hello tells the coordinator that this worker is ready.
-func (w *Worker) hello(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
-	defer cancel()
-	host, _ := os.Hostname() // Only shown.
-	h := wire.Hello{
-		Protocol: wire.Version, Node: w.name, Version: w.o.Version, PID: os.Getpid(), Host: host,
-		Device: w.o.Device, KernelSet: kernel.Set(), Threads: w.threads(),
-	}
-	if _, err := bus.CallReady(ctx, w.bus.Conn(), w.subjects.Hello(), wire.Encode(h)); err != nil {
-		return fmt.Errorf("say hello to the coordinator: %w", err)
-	}
-	w.log.Info().Str(logkey.KernelSet, h.KernelSet).Int("threads", h.Threads).Msg("joined")
-	return nil
-}
-
 // serve does what the coordinator orders until it lets the worker go. When ctx ends, the worker
 // first hands over what it has in hand.
 func (w *Worker) serve(ctx context.Context) error {
@@ -306,116 +211,6 @@ func (w *Worker) memberEvent(ev membership.Event, absent <-chan time.Time) <-cha
 		return time.After(absenceLimit)
 	}
 	return absent
-}
-
-// take carries an order out.
-func (w *Worker) take(ctx context.Context, o wire.Order) error {
-	switch {
-	case o.Hello:
-		return w.rejoin(ctx)
-	case o.Job != nil:
-		w.endJob(errCalledBack) // A new job replaces one that the coordinator gave up.
-		w.startJob(ctx, *o.Job)
-	case o.Cancel != "":
-		w.callBack(o)
-	case w.job == nil:
-	case o.Pause == w.job.id:
-		w.job.wish.save.Store(o.Save)
-		w.job.wish.pause.Store(true)
-	}
-	return nil
-}
-
-// callBack cancels a job. One that is not in hand, or has ended without the coordinator hearing
-// of it, is answered here.
-func (w *Worker) callBack(o wire.Order) {
-	if w.job != nil && w.job.id == o.Cancel {
-		select {
-		case <-w.job.done:
-		default:
-			w.job.cancel(errCalledBack)
-			return
-		}
-	}
-	if o.Generation < w.generation.Load() {
-		return // What is in hand is newer.
-	}
-	w.endJob(errCalledBack)
-	w.generation.Store(o.Generation)
-	done := w.whatIsHeld()
-	if err := w.reportWithin(attemptTimeout, wire.Report{JobID: o.Cancel, Done: &done}); err != nil {
-		w.log.Warn().Err(err).Msg("result not delivered")
-	}
-}
-
-func (w *Worker) startJob(ctx context.Context, j wire.Job) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	r := &running{id: j.ID, cancel: cancel, done: make(chan struct{})}
-	w.job = r
-	go func() {
-		defer close(r.done)
-		done := w.do(ctx, j, &r.wish)
-		if err := w.report(wire.Report{JobID: j.ID, Done: &done}); err != nil {
-			event := w.log.Warn() // The coordinator is gone, or has given the job up.
-			if w.life.Err() != nil {
-				event = w.log.Debug() // It let this worker go.
-			}
-			event.Err(err).Msg("result not delivered")
-		}
-	}()
-}
-
-// endJob cancels the job in hand, if any, and waits for its end.
-func (w *Worker) endJob(cause error) {
-	if w.job == nil {
-		return
-	}
-	w.job.cancel(cause)
-	<-w.job.done
-	w.job = nil
-}
-
-// report sends r to the coordinator and waits until it is kept.
-func (w *Worker) report(r wire.Report) error { return w.reportWithin(reportTimeout, r) }
-
-func (w *Worker) reportWithin(limit time.Duration, r wire.Report) error {
-	if w.listener != nil {
-		return w.listener(r)
-	}
-	ctx, cancel := context.WithTimeout(w.life, limit)
-	defer cancel()
-	r.Node = w.name
-	err := w.deliver(ctx, wire.Encode(r))
-	var said *bus.RemoteError
-	if errors.As(err, &said) && said.Code == wire.CodeUnknownNode {
-		select {
-		case w.again <- struct{}{}:
-		default: // It is about to.
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("report to the coordinator: %w", err)
-	}
-	return nil
-}
-
-// deliver sends a report until it is answered: a question or an answer is lost with its route.
-// So the coordinator may get it twice.
-func (w *Worker) deliver(ctx context.Context, report []byte) error {
-	for {
-		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
-		_, err := bus.CallReady(attempt, w.bus.Conn(), w.subjects.Report(), report)
-		cancel()
-		var said *bus.RemoteError
-		if err == nil || errors.As(err, &said) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(attemptPause):
-		}
-	}
 }
 
 // close ends everything that was started, in reverse order.

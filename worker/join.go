@@ -1,0 +1,109 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+
+	"yohaku/internal/bus"
+	"yohaku/internal/logkey"
+	"yohaku/internal/membership"
+	"yohaku/internal/trust"
+	"yohaku/internal/wire"
+	"yohaku/model/kernel"
+)
+
+// join trades the token for an identity, and starts the bus and the membership with it.
+func (w *Worker) join(ctx context.Context) error {
+	identity, err := trust.Join(ctx, trust.JoinConfig{Addr: w.o.Addr, Token: w.o.Token, NodeName: w.name, Version: w.o.Version})
+	if err != nil {
+		return err
+	}
+	w.identity = identity
+	w.subjects = wire.Subjects{RunID: identity.Welcome.RunID}
+	w.log = w.log.With().Str(logkey.RunID, identity.Welcome.RunID).Logger()
+	var extra wire.WelcomeExtra
+	if err := json.Unmarshal(identity.Welcome.Extra, &extra); err != nil {
+		return fmt.Errorf("read welcome: %w", err)
+	}
+	if err := w.startBus(extra.NATSURL); err != nil {
+		return err
+	}
+	return w.startMembership(ctx)
+}
+
+func (w *Worker) startBus(natsURL string) error {
+	mutual, err := w.identity.MutualTLS()
+	if err != nil {
+		return fmt.Errorf("prepare TLS: %w", err)
+	}
+	c := bus.Config{NodeName: w.name, RunID: w.identity.Welcome.RunID, TLS: mutual, ExternalURL: natsURL, Log: w.o.Log.With().Str(logkey.Node, w.name).Str(logkey.RunID, w.identity.Welcome.RunID).Logger()}
+	if natsURL == "" {
+		c.RouteListen = net.JoinHostPort(w.identity.LocalIP.String(), "0")
+		c.Routes = w.identity.Welcome.RouteAddrs
+	}
+	if w.bus, err = bus.Start(c); err != nil {
+		return fmt.Errorf("start bus: %w", err)
+	}
+	return nil
+}
+
+func (w *Worker) startMembership(ctx context.Context) error {
+	host := w.identity.LocalIP.String()
+	meta := wire.Encode(wire.Meta{Route: w.bus.RouteAddr(), PID: os.Getpid(), Device: w.o.Device, KernelSet: kernel.Set(), Role: "worker"})
+	var err error
+	w.members, err = membership.Start(membership.Config{
+		NodeName: w.name, BindAddr: host, AdvertiseAddr: host, Key: w.identity.Welcome.GossipKey, Meta: meta,
+	})
+	if err != nil {
+		return fmt.Errorf("start membership: %w", err)
+	}
+	if err := w.members.Join(ctx, []string{w.identity.Welcome.GossipAddr}); err != nil {
+		return fmt.Errorf("join the cluster's gossip at %s: %w; check that TCP and UDP to it are open", w.identity.Welcome.GossipAddr, err)
+	}
+	return nil
+}
+
+// listen takes orders. An order is answered once it is in the owner's queue.
+func (w *Worker) listen() error {
+	var err error
+	w.handler, err = bus.Handle(w.bus.Conn(), w.subjects.Node(w.name), 1, func(ctx context.Context, data []byte) ([]byte, error) {
+		var o wire.Order
+		if err := wire.Decode(data, &o); err != nil {
+			return nil, err
+		}
+		if o.Job != nil {
+			if err := o.Job.Validate(); err != nil {
+				return nil, err
+			}
+		}
+		select {
+		case w.orders <- o:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("listen for orders: %w", err)
+	}
+	return nil
+}
+
+// hello tells the coordinator that this worker is ready.
+func (w *Worker) hello(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	host, _ := os.Hostname() // Only shown.
+	h := wire.Hello{
+		Protocol: wire.Version, Node: w.name, Version: w.o.Version, PID: os.Getpid(), Host: host,
+		Device: w.o.Device, KernelSet: kernel.Set(), Threads: w.threads(),
+	}
+	if _, err := bus.CallReady(ctx, w.bus.Conn(), w.subjects.Hello(), wire.Encode(h)); err != nil {
+		return fmt.Errorf("say hello to the coordinator: %w", err)
+	}
+	w.log.Info().Str(logkey.KernelSet, h.KernelSet).Int("threads", h.Threads).Msg("joined")
+	return nil
+}
