@@ -43,7 +43,7 @@ bench-deps: ## Python with the peer's packages, for the benchmarks that compare.
 	python3 -m venv $(YOHAKU_VENV) && $(YOHAKU_VENV)/bin/pip install -q torch diffusers transformers
 
 bench: ## Time the engine beside PyTorch: kernels and training steps. BENCH=step-L is the large one, of minutes and 17 GB.
-	$(GO) build -o bin/bench ./cmd/bench
+	$(GO) build -buildvcs=auto -o bin/bench ./cmd/bench
 	bin/bench -bench '$(BENCH)' $(BENCHFLAGS)
 
 bench-kernels: ## Go's own benchmarks.
