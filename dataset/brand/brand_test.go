@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	hexadecimal "encoding/hex"
 	"encoding/json"
+	"errors"
 	"image/png"
 	"math/rand/v2"
 	"os"
@@ -140,7 +141,7 @@ func TestPairsUseEveryTrainPrompt(t *testing.T) {
 func TestPairsStop(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := Pairs(3, 1, 0).Each(ctx, func(dataset.Record) error { t.Error("yielded"); return nil }); err != context.Canceled {
+	if err := Pairs(3, 1, 0).Each(ctx, func(dataset.Record) error { t.Error("yielded"); return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 }
