@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
-	"path"
 
 	"yohaku/model/config"
 )
@@ -86,15 +84,7 @@ func ParseConfig(data []byte) (Config, error) {
 
 // ReadConfig reads config.json in the folder dir of fsys.
 func ReadConfig(fsys fs.FS, dir string) (Config, error) {
-	data, err := config.ReadFile(fsys, dir)
-	if err != nil {
-		return Config{}, err
-	}
-	c, err := ParseConfig(data)
-	if err != nil {
-		return Config{}, fmt.Errorf("read %s: %w", path.Join(dir, config.FileName), err)
-	}
-	return c, nil
+	return config.Read(fsys, dir, ParseConfig)
 }
 
 // HasProjection reports whether the model projects its pooled output (CLIPTextModelWithProjection).

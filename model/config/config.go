@@ -40,8 +40,22 @@ func (e *KeyError) Error() string {
 	return fmt.Sprintf("%s config: key %q: value %s: %s", e.Class, e.Key, e.Value, e.Rule)
 }
 
-// ReadFile returns the bytes of config.json in the folder dir of fsys, at most 1 MiB.
-func ReadFile(fsys fs.FS, dir string) ([]byte, error) {
+// Read reads config.json in the folder dir of fsys and parses it. Errors name the file.
+func Read[C any](fsys fs.FS, dir string, parse func(data []byte) (C, error)) (C, error) {
+	var none C
+	data, err := readFile(fsys, dir)
+	if err != nil {
+		return none, err
+	}
+	c, err := parse(data)
+	if err != nil {
+		return none, fmt.Errorf("read %s: %w", path.Join(dir, FileName), err)
+	}
+	return c, nil
+}
+
+// readFile returns the bytes of config.json in the folder dir of fsys, at most 1 MiB.
+func readFile(fsys fs.FS, dir string) ([]byte, error) {
 	name := path.Join(dir, FileName)
 	f, err := fsys.Open(name)
 	if err != nil {

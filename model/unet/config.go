@@ -1,9 +1,7 @@
 package unet
 
 import (
-	"fmt"
 	"io/fs"
-	"path"
 
 	"yohaku/model/config"
 )
@@ -105,15 +103,7 @@ func ParseConfig(data []byte) (Config, error) {
 
 // ReadConfig reads config.json in the folder dir of fsys.
 func ReadConfig(fsys fs.FS, dir string) (Config, error) {
-	data, err := config.ReadFile(fsys, dir)
-	if err != nil {
-		return Config{}, err
-	}
-	c, err := ParseConfig(data)
-	if err != nil {
-		return Config{}, fmt.Errorf("read %s: %w", path.Join(dir, config.FileName), err)
-	}
-	return c, nil
+	return config.Read(fsys, dir, ParseConfig)
 }
 
 // Blocks is the number of down blocks, which is that of up blocks.

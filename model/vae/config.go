@@ -1,9 +1,7 @@
 package vae
 
 import (
-	"fmt"
 	"io/fs"
-	"path"
 	"strings"
 
 	"yohaku/model/config"
@@ -60,15 +58,7 @@ func ParseConfig(data []byte) (Config, error) {
 
 // ReadConfig reads config.json in the folder dir of fsys.
 func ReadConfig(fsys fs.FS, dir string) (Config, error) {
-	data, err := config.ReadFile(fsys, dir)
-	if err != nil {
-		return Config{}, err
-	}
-	c, err := ParseConfig(data)
-	if err != nil {
-		return Config{}, fmt.Errorf("read %s: %w", path.Join(dir, config.FileName), err)
-	}
-	return c, nil
+	return config.Read(fsys, dir, ParseConfig)
 }
 
 // Factor is how many times a picture's side is that of its latents.
