@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -35,10 +34,10 @@ type Options struct {
 	Config        config.Config
 	Version       string
 	ModelName     string
-	Model         fs.FS       // A diffusers pipeline folder.
-	ModelDir      string      // Where Model lies on disk; empty when it is built in.
-	Resolution    int         // Side of the training pictures, pixels.
-	Data          dataset.Set // Checked and filtered.
+	ModelDir      string                 // A diffusers pipeline folder; empty when the model is built in.
+	UnpackModel   func(dir string) error // Makes dir the folder of the built-in model, whole or not at all.
+	Resolution    int                    // Side of the training pictures, pixels.
+	Data          dataset.Set            // Checked and filtered.
 	DataName      string
 	EvalPrompts   []string // None: no evaluation, for the reason in EvalNote.
 	EvalNote      string

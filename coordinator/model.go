@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -37,7 +35,7 @@ func (c *Coordinator) prepareModel(ctx context.Context) error {
 	dir := c.o.ModelDir
 	if dir == "" {
 		dir = c.run.Path("model")
-		if err := os.CopyFS(dir, c.o.Model); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := c.o.UnpackModel(dir); err != nil {
 			return fmt.Errorf("unpack the built-in model: %w", err)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"yohaku/coordinator/runstore"
 	"yohaku/dataset"
 	"yohaku/internal/logkey"
+	"yohaku/model/demo"
 )
 
 func upCommand() *cobra.Command {
@@ -140,7 +141,7 @@ func (u *up) openModel(context.Context) error {
 	if err != nil {
 		return err
 	}
-	u.o.Model, u.o.ModelDir, u.o.ModelName = m.folder.FS(), m.dir, m.name
+	u.o.UnpackModel, u.o.ModelDir, u.o.ModelName = demo.Extract, m.dir, m.name
 	u.o.EvalScheduler = m.sampler()
 	u.o.Resolution = u.o.Config.Resolution
 	if u.o.Resolution == 0 {
