@@ -60,7 +60,7 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wi
 		finish.Err = nil // As asked: no failure.
 	}
 	done := w.whatIsHeld()
-	done.Step, done.Paused = finish.Step, finish.Paused
+	done.Step = finish.Step
 	return done, errors.Join(finish.Err, ring.Close())
 }
 

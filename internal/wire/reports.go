@@ -55,7 +55,6 @@ type Done struct {
 	Shard  *Ref          `json:"shard,omitempty"`  // Of an encode job.
 	Images []SampleImage `json:"images,omitempty"` // Of a sample job, in the order of its requests.
 	Step   int           `json:"step,omitempty"`   // Of a train job: the last committed step.
-	Paused bool          `json:"paused,omitempty"` // Of a train job: ended before its last step, as asked.
 	State  *TrainState   `json:"state,omitempty"`  // Of a donate job.
 	Sums   *Ref          `json:"sums,omitempty"`   // Of a donate job.
 
