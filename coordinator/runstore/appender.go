@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"yohaku/internal/atomicfile"
 	"yohaku/internal/wire"
@@ -88,12 +89,22 @@ func (r *Run) AppendStep(s wire.StepReport, shares []Share) error {
 	if err := r.ledger.append(s, shares); err != nil {
 		return err
 	}
+	if r.events == nil {
+		var err error
+		if r.events, err = createEventFile(r.Dir, time.Now()); err != nil {
+			return err
+		}
+	}
 	return r.events.appendStep(s)
 }
 
 // SyncLogs makes all recorded steps durable; the caller does so before it names a checkpoint.
 func (r *Run) SyncLogs() error {
-	return errors.Join(r.metrics.Sync(), r.ledger.file.Sync(), r.events.file.Sync())
+	err := errors.Join(r.metrics.Sync(), r.ledger.file.Sync())
+	if r.events != nil {
+		err = errors.Join(err, r.events.file.Sync())
+	}
+	return err
 }
 
 // LastStep is the last recorded step; ok is false when there is none.
@@ -115,10 +126,9 @@ func (r *Run) LastStep() (s wire.StepReport, ok bool, err error) {
 
 // RewindTo forgets the steps after the checkpoint of step, which will be computed again.
 func (r *Run) RewindTo(step int) error {
-	if err := errors.Join(r.metrics.Close(), r.ledger.Close(), r.events.Close()); err != nil {
+	if err := r.closeLogs(); err != nil {
 		return fmt.Errorf("close logs: %w", err)
 	}
-	r.metrics, r.ledger, r.events = nil, nil, nil
 	if err := errors.Join(keepSteps(r.Path("metrics.jsonl"), step), keepSteps(r.Path("ledger.jsonl"), step)); err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ type Run struct {
 	lock     *lock
 	metrics  *appender
 	ledger   *ledger
-	events   *eventFile
+	events   *eventFile // Made with the first step, so that none is empty.
 }
 
 // Create makes the folder of a new run under out. It returns ErrExists when the id is taken.
@@ -130,10 +130,7 @@ func (r *Run) openLogs() error {
 	if r.metrics, err = openAppender(r.Path("metrics.jsonl")); err != nil {
 		return err
 	}
-	if r.ledger, err = openLedger(r.Path("ledger.jsonl")); err != nil {
-		return err
-	}
-	r.events, err = createEventFile(r.Dir, time.Now())
+	r.ledger, err = openLedger(r.Path("ledger.jsonl"))
 	return err
 }
 
@@ -169,6 +166,16 @@ func WriteLines[T any](r *Run, name string, rows []T) error {
 
 // Close closes the files and gives the lock back. It may be called on a half-open run.
 func (r *Run) Close() error {
+	err := r.closeLogs()
+	if r.lock != nil {
+		err = errors.Join(err, r.lock.release())
+	}
+	r.lock = nil
+	return err
+}
+
+// closeLogs closes those of the appended files that are open.
+func (r *Run) closeLogs() error {
 	var errs []error
 	if r.metrics != nil {
 		errs = append(errs, r.metrics.Close())
@@ -179,9 +186,6 @@ func (r *Run) Close() error {
 	if r.events != nil {
 		errs = append(errs, r.events.Close())
 	}
-	if r.lock != nil {
-		errs = append(errs, r.lock.release())
-	}
-	r.metrics, r.ledger, r.events, r.lock = nil, nil, nil, nil
+	r.metrics, r.ledger, r.events = nil, nil, nil
 	return errors.Join(errs...)
 }
