@@ -16,6 +16,7 @@ import (
 	"yohaku/internal/wire"
 	"yohaku/model/checkpoint"
 	"yohaku/model/diffusion"
+	"yohaku/model/kernel"
 	"yohaku/model/objective"
 	"yohaku/model/optim"
 	"yohaku/model/train"
@@ -90,7 +91,7 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 		return fmt.Errorf("plan: %w", err)
 	}
 	r.model = newMicroBatches(h, autoencoder, step, items, r.pairs)
-	if err := r.newTrainer(j, items.ItemsPerStep()); err != nil {
+	if err := r.newTrainer(j, items.ItemsPerStep(), w.backend.Pool()); err != nil {
 		return err
 	}
 	r.allocate()
@@ -123,7 +124,7 @@ func loadUNet(folder *checkpoint.Folder, step *train.Step) error {
 	return w.Load(weights.Params(step.Params(), step.ParamSlab()), checkpoint.LoadOptions{})
 }
 
-func (r *resident) newTrainer(j wire.TrainJob, itemsPerStep int) error {
+func (r *resident) newTrainer(j wire.TrainJob, itemsPerStep int, pool *kernel.Pool) error {
 	h := j.Hyper
 	rate, err := optim.LearningRate(h.LRScheduler, optim.Config{
 		LearningRate: h.LearningRate, WarmupSteps: h.LRWarmupSteps, TotalSteps: j.LastStep, NumCycles: h.LRNumCycles, Power: h.LRPower,
@@ -134,7 +135,7 @@ func (r *resident) newTrainer(j wire.TrainJob, itemsPerStep int) error {
 	r.trainer, err = trainstep.New(r.model, trainstep.Hyper{
 		Optimizer:    optim.AdamW{Beta1: h.AdamBeta1, Beta2: h.AdamBeta2, Eps: h.AdamEpsilon, WeightDecay: h.AdamWeightDecay},
 		LearningRate: rate, MaxGradNorm: h.MaxGradNorm, MicroBatches: h.GradientAccumulationSteps, ItemsPerStep: itemsPerStep,
-	})
+	}, pool)
 	return err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"testing"
@@ -68,5 +69,31 @@ func TestFindPython(t *testing.T) {
 	}
 	if p, err := findPython(dir); err != nil || !filepath.IsAbs(p) {
 		t.Errorf("got %s, %v", p, err)
+	}
+}
+
+// BenchmarkStep takes whole training steps of the size S, M or L in BENCH_STEP, S by default: it shows what a step
+// allocates, and -cpuprofile where its time goes.
+func BenchmarkStep(b *testing.B) {
+	letter := cmp.Or(os.Getenv("BENCH_STEP"), "S")
+	for _, w := range bench.Works() {
+		if w.Work != "step-"+letter {
+			continue
+		}
+		be := cpu.New(2)
+		defer be.Close()
+		job, err := makeStep(be, w.Request)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := job.Run(); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := job.Run(); err != nil {
+				b.Fatal(err)
+			}
+		}
 	}
 }

@@ -30,7 +30,7 @@ func newStep(be *cpu.Backend, r bench.Request) (*stepRun, *bench.Job, error) {
 	bench.Initialize(step.Params(), step.ParamSlab())
 	trainer, err := trainstep.New(newModel(c, step), trainstep.Hyper{
 		Optimizer: optim.DefaultAdamW(), LearningRate: func(int) float64 { return 1e-5 }, MaxGradNorm: 1, MicroBatches: 1, ItemsPerStep: c.Items,
-	})
+	}, be.Pool())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,11 +9,11 @@ package trainstep
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/internal/assert"
+	"yohaku/model/kernel"
 	"yohaku/model/optim"
 )
 
@@ -45,17 +45,17 @@ type Hyper struct {
 
 // Trainer holds what a rank carries from step to step.
 type Trainer struct {
-	model   Model
-	hyper   Hyper
-	params  []Param
-	layout  *fixedpoint.Layout
-	grid    *fixedpoint.Grid
-	state   State
-	sums    []int32 // This rank's, of the current attempt.
-	needed  fixedpoint.Exponents
-	scratch []float32
-	bad     []NonFinite
-	base    fixedpoint.Exponents // Those at the beginning of the step, once it was recalibrated; else nil.
+	model  Model
+	hyper  Hyper
+	params []Param
+	layout *fixedpoint.Layout
+	grid   *fixedpoint.Grid
+	state  State
+	sums   []int32 // This rank's, of the current attempt.
+	needed fixedpoint.Exponents
+	pieces *pieces
+	bad    []NonFinite
+	base   fixedpoint.Exponents // Those at the beginning of the step, once it was recalibrated; else nil.
 }
 
 // State is the optimizer's part of a checkpoint; its slabs are in gradient order.
@@ -71,14 +71,13 @@ type NonFinite struct {
 	Param      string
 }
 
-// New returns a trainer with an optimizer at rest and exponents that the first step calibrates.
-func New(model Model, h Hyper) (*Trainer, error) {
+// New returns a trainer with an optimizer at rest and exponents that the first step calibrates. It works on the threads
+// of pool, between which it may be called only as the pool itself.
+func New(model Model, h Hyper, pool *kernel.Pool) (*Trainer, error) {
 	params := model.Params()
 	lens := make([]int, len(params))
-	largest := 0
 	for i, p := range params {
 		lens[i] = len(p.Data)
-		largest = max(largest, len(p.Data))
 	}
 	layout := fixedpoint.NewLayout(lens)
 	grid, err := fixedpoint.NewGrid(layout, fixedpoint.Int32, h.MicroBatches)
@@ -86,13 +85,15 @@ func New(model Model, h Hyper) (*Trainer, error) {
 		return nil, fmt.Errorf("plan exact sums: %w", err)
 	}
 	n := layout.Elements()
-	return &Trainer{
+	t := &Trainer{
 		model: model, hyper: h, params: params, layout: layout, grid: grid,
-		state:   State{M: make([]float32, n), V: make([]float32, n), Exponents: fixedpoint.NewNeeded(layout.Blocks())},
-		sums:    make([]int32, n),
-		needed:  fixedpoint.NewNeeded(layout.Blocks()),
-		scratch: make([]float32, largest),
-	}, nil
+		state:  State{M: make([]float32, n), V: make([]float32, n), Exponents: fixedpoint.NewNeeded(layout.Blocks())},
+		sums:   make([]int32, n),
+		needed: fixedpoint.NewNeeded(layout.Blocks()),
+		pieces: newPieces(pool, layout),
+	}
+	t.pieces.addTask, t.pieces.normTask, t.pieces.applyTask = t.accumulate, t.square, t.apply
+	return t, nil
 }
 
 // Layout is the block table of the sums.
@@ -144,18 +145,6 @@ func (t *Trainer) Compute(step int, microBatches []int) ([]Stats, error) {
 	}
 	return stats, nil
 }
-
-// add rounds one gradient tensor of one micro-batch onto the grid.
-func (t *Trainer) add(mb, i int, grad []float32) {
-	at := t.layout.Tensor(i)
-	blocks := span{at.Block, at.Block + at.Blocks}
-	bad := t.grid.Accumulate(t.sums[at.Offset:at.Offset+at.Len], grad, t.state.Exponents[blocks.lo:blocks.hi], t.needed[blocks.lo:blocks.hi])
-	if bad >= 0 {
-		t.bad = append(t.bad, NonFinite{MicroBatch: mb, Param: t.params[i].Name})
-	}
-}
-
-type span struct{ lo, hi int }
 
 // Sums are this rank's integers and the exponents its blocks need, for the ring; they stay
 // untouched until the next Compute.
@@ -212,34 +201,4 @@ func (t *Trainer) Apply(step int, total []int32, needed fixedpoint.Exponents, sk
 	t.grid.Next(t.state.Exponents, t.state.Exponents, needed)
 	t.base = nil
 	return u
-}
-
-// decode gives the mean gradient of tensor i over the items of the step.
-func (t *Trainer) decode(i int, total []int32) []float32 {
-	at := t.layout.Tensor(i)
-	grad := t.scratch[:at.Len]
-	fixedpoint.Decode(grad, total[at.Offset:at.Offset+at.Len], t.state.Exponents[at.Block:at.Block+at.Blocks], 1/float32(t.hyper.ItemsPerStep))
-	return grad
-}
-
-// norm is the global gradient norm, summed in float64 in a fixed order.
-func (t *Trainer) norm(total []int32) float64 {
-	var sum float64
-	for i := range t.params {
-		var part float64
-		for _, g := range t.decode(i, total) {
-			part += float64(g) * float64(g)
-		}
-		sum += part
-	}
-	return math.Sqrt(sum)
-}
-
-func (t *Trainer) update(total []int32, rate, clip float64) {
-	t.state.Updates++
-	for i, p := range t.params {
-		at := t.layout.Tensor(i)
-		m, v := t.state.M[at.Offset:at.Offset+at.Len], t.state.V[at.Offset:at.Offset+at.Len]
-		t.hyper.Optimizer.Step(p.Data, t.decode(i, total), m, v, t.state.Updates, rate, clip)
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/internal/rng"
+	"yohaku/model/kernel"
 	"yohaku/model/optim"
 )
 
@@ -57,6 +58,14 @@ func hyper() Hyper {
 	}
 }
 
+// newPool is a pool of two threads for one trainer of a test.
+func newPool(t *testing.T) *kernel.Pool {
+	t.Helper()
+	p := kernel.NewPool(2)
+	t.Cleanup(p.Close)
+	return p
+}
+
 // train runs steps over ranks with the given shares, the ring replaced by plain addition, and
 // returns the parameters and states of all ranks.
 func train(t *testing.T, steps int, shares [][]int) []*Trainer {
@@ -64,7 +73,7 @@ func train(t *testing.T, steps int, shares [][]int) []*Trainer {
 	ranks := make([]*Trainer, len(shares))
 	for r := range ranks {
 		var err error
-		if ranks[r], err = New(newToy(), hyper()); err != nil {
+		if ranks[r], err = New(newToy(), hyper(), newPool(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,6 +113,42 @@ func trainOnce(t *testing.T, ranks []*Trainer, step int, shares [][]int) (commit
 	return true
 }
 
+func TestTheResultDoesNotDependOnThreads(t *testing.T) {
+	run := func(threads int) (*Trainer, Update) {
+		pool := kernel.NewPool(threads)
+		defer pool.Close()
+		model := newToy()
+		model.params[1].Data = make([]float32, 3*pieceBlocks*fixedpoint.BlockElements+77)
+		tr, err := New(model, hyper(), pool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var u Update
+		for step := range 3 {
+			for range 2 {
+				if _, err := tr.Compute(step, []int{0, 1, 2}); err != nil {
+					t.Fatal(err)
+				}
+				_, needed := tr.Sums()
+				tr.Recalibrate(needed)
+			}
+			sums, needed := tr.Sums()
+			u = tr.Apply(step, sums, needed, false)
+		}
+		return tr, u
+	}
+	want, wantUpdate := run(1)
+	for _, threads := range []int{2, 3} {
+		got, update := run(threads)
+		if diff := cmp.Diff(wantUpdate, update); diff != "" {
+			t.Errorf("%d threads: another update (-1 thread +%d):\n%s", threads, threads, diff)
+		}
+		if cmp.Diff(want.Params(), got.Params()) != "" || cmp.Diff(want.State(), got.State()) != "" {
+			t.Errorf("%d threads: other parameters or state", threads)
+		}
+	}
+}
+
 func TestTheResultDoesNotDependOnTheWorld(t *testing.T) {
 	want := train(t, 5, [][]int{{0, 1, 2, 3, 4, 5}})[0]
 	for _, shares := range [][][]int{{{0, 1, 2}, {3, 4, 5}}, {{5}, {3, 1, 0}, {2, 4}}, {{0, 1, 2, 3, 4, 5}, {}}} {
@@ -122,7 +167,7 @@ func TestTheResultDoesNotDependOnTheWorld(t *testing.T) {
 // between, and an attempt that was taken back leaves nothing.
 func TestPartialSumsAreContinued(t *testing.T) {
 	want := train(t, 2, [][]int{{0, 1, 2, 3, 4, 5}})[0]
-	tr, err := New(newToy(), hyper())
+	tr, err := New(newToy(), hyper(), newPool(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,11 +205,11 @@ func TestPartialSumsAreContinued(t *testing.T) {
 // TestSumsFromElsewhere: a rank that missed a step takes the sums, with the exponents that they
 // were rounded by, and is where the others are; a reset one is where it began.
 func TestSumsFromElsewhere(t *testing.T) {
-	ahead, err := New(newToy(), hyper())
+	ahead, err := New(newToy(), hyper(), newPool(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	behind, err := New(newToy(), hyper())
+	behind, err := New(newToy(), hyper(), newPool(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +233,7 @@ func TestSumsFromElsewhere(t *testing.T) {
 	if diff := cmp.Diff(ahead.State(), behind.State()); diff != "" {
 		t.Error("another optimizer state")
 	}
-	fresh, err := New(newToy(), hyper())
+	fresh, err := New(newToy(), hyper(), newPool(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +284,7 @@ func TestApplyIsTheMeanGradient(t *testing.T) {
 func TestANonFiniteGradientIsNamedAndSkipped(t *testing.T) {
 	model := newToy()
 	model.poison = 4
-	tr, err := New(model, hyper())
+	tr, err := New(model, hyper(), newPool(t))
 	if err != nil {
 		t.Fatal(err)
 	}
