@@ -40,21 +40,21 @@ type rank struct {
 	in, out         []int32
 	expIn, expOut   []int8
 	sends, receives []Chunk
-	free            int
 	sent, received  int
 }
 
 func newRanks(rng *rand.Rand, s Shape) []*rank {
 	ranks := make([]*rank, s.World)
 	for r := range ranks {
-		k := &rank{in: make([]int32, s.Elements), out: make([]int32, s.Elements), expIn: make([]int8, s.Exponents), expOut: make([]int8, s.Exponents)}
+		elements, exponents := s.Buckets[len(s.Buckets)-1].Hi, s.Buckets[len(s.Buckets)-1].ExpHi
+		k := &rank{in: make([]int32, elements), out: make([]int32, elements), expIn: make([]int8, exponents), expOut: make([]int8, exponents)}
 		for i := range k.in {
 			k.in[i], k.out[i] = rng.Int32N(2000)-1000, -12345
 		}
 		for i := range k.expIn {
 			k.expIn[i] = int8(rng.IntN(256) - 128)
 		}
-		k.sends, k.receives, k.free = Chunks(nil, nil, r, s)
+		k.sends, k.receives = Chunks(nil, nil, r, s)
 		ranks[r] = k
 	}
 	return ranks
@@ -64,10 +64,12 @@ func newRanks(rng *rand.Rand, s Shape) []*rank {
 func deliver(from, to *rank) error {
 	c := from.sends[from.sent]
 	sums, exps := from.out, from.expOut
-	if from.sent < from.free {
+	if c.Needs == 0 {
 		sums, exps = from.in, from.expIn
 	}
-	if r := to.receives[to.received]; r != c {
+	sent := c
+	sent.Needs = 0
+	if r := to.receives[to.received]; r != sent {
 		return fmt.Errorf("sent %+v, awaited %+v", c, r)
 	}
 	for i := c.Lo; i < c.Hi; i++ {
@@ -92,7 +94,7 @@ func runRing(rng *rand.Rand, ranks []*rank) error {
 	for {
 		var able []int
 		for r, k := range ranks {
-			if k.sent < len(k.sends) && k.sent < k.free+k.received {
+			if k.sent < len(k.sends) && k.sends[k.sent].Needs <= k.received {
 				able = append(able, r)
 			}
 		}
@@ -114,7 +116,7 @@ func TestRing(t *testing.T) {
 			for _, exponents := range []int{0, 1, elements / 8, 50} {
 				seed := uint64(world*10000 + elements*10 + exponents)
 				rng := rand.New(rand.NewPCG(seed, 3))
-				s := Shape{World: world, Elements: elements, Exponents: exponents, ElementBytes: 2 << rng.IntN(2), ChunkBytes: 5 + rng.IntN(60)}
+				s := Shape{World: world, Buckets: Whole(elements, exponents, 1+rng.IntN(1+elements)), ElementBytes: 2 << rng.IntN(2), ChunkBytes: 5 + rng.IntN(60)}
 				checkRing(t, rng, s, seed)
 			}
 		}
@@ -127,7 +129,7 @@ func checkRing(t *testing.T, rng *rand.Rand, s Shape, seed uint64) {
 	if err := runRing(rng, ranks); err != nil {
 		t.Fatalf("seed %d, %+v: %v", seed, s, err)
 	}
-	sums, exps := make([]int32, s.Elements), make([]int8, s.Exponents)
+	sums, exps := make([]int32, len(ranks[0].in)), make([]int8, len(ranks[0].expIn))
 	for i := range exps {
 		exps[i] = -128
 	}
@@ -152,9 +154,10 @@ func checkRing(t *testing.T, rng *rand.Rand, s Shape, seed uint64) {
 // TestChunksAreBounded: no chunk is above ChunkBytes, and a rank sends about 2(W−1)/W of the vector.
 func TestChunksAreBounded(t *testing.T) {
 	for world := 2; world <= 5; world++ {
-		s := Shape{World: world, Elements: 1_000_003, Exponents: 977, ElementBytes: 4, ChunkBytes: 61_440}
+		const elements, exponents = 1_000_003, 977
+		s := Shape{World: world, Buckets: Whole(elements, exponents, elements), ElementBytes: 4, ChunkBytes: 61_440}
 		for r := range world {
-			sends, receives, free := Chunks(nil, nil, r, s)
+			sends, receives := Chunks(nil, nil, r, s)
 			total := 0
 			for _, c := range append(sends, receives...) {
 				bytes := (c.Hi-c.Lo)*4 + c.ExpHi - c.ExpLo
@@ -163,19 +166,40 @@ func TestChunksAreBounded(t *testing.T) {
 				}
 				total += bytes
 			}
-			whole := s.Elements*4 + s.Exponents
-			if most := 4 * (world - 1) * (whole/world + 8); total > most || free == 0 || free > len(sends) {
-				t.Errorf("world %d rank %d: %d bytes in all, want at most %d; free %d", world, r, total, most, free)
+			whole := elements*4 + exponents
+			if most := 4 * (world - 1) * (whole/world + 8); total > most || sends[0].Needs != 0 {
+				t.Errorf("world %d rank %d: %d bytes in all, want at most %d; the first send needs %d", world, r, total, most, sends[0].Needs)
 			}
 		}
 	}
 }
 
 func TestChunksReuseMemory(t *testing.T) {
-	s := Shape{World: 3, Elements: 100_000, Exponents: 98, ElementBytes: 4, ChunkBytes: 61_440}
-	a, b, _ := Chunks(nil, nil, 0, s)
-	a2, b2, _ := Chunks(a, b, 0, s)
+	s := Shape{World: 3, Buckets: Whole(100_000, 98, 30_000), ElementBytes: 4, ChunkBytes: 61_440}
+	a, b := Chunks(nil, nil, 0, s)
+	a2, b2 := Chunks(a, b, 0, s)
 	if &a[0] != &a2[0] || &b[0] != &b2[0] {
 		t.Error("Chunks took new memory")
 	}
+}
+
+func TestTally(t *testing.T) {
+	a, b := TallyOf(0, 63, 64, 255), TallyOf(1, 255)
+	both, twice := a.Union(b)
+	if want := TallyOf(0, 1, 63, 64, 255); both != want || twice != 1 || both.Count() != 5 {
+		t.Errorf("union %v with %d twice, want %v with 1", both, twice, want)
+	}
+	if got := DecodeTally(both.Append(nil)); got != both || len(both.Append(nil)) != TallyBytes {
+		t.Errorf("decoded %v, want %v", got, both)
+	}
+	if all := TallyAll(130); all.Count() != 130 || all != TallyAll(100).with(100, 130) {
+		t.Errorf("the first 130 are %v", all)
+	}
+}
+
+func (t Tally) with(from, to int) Tally {
+	for m := from; m < to; m++ {
+		t, _ = t.Union(TallyOf(m))
+	}
+	return t
 }

@@ -2,9 +2,19 @@ package allreduce
 
 import "yohaku/internal/assert"
 
-// Chunk is what one message carries: some elements and some exponents of one segment.
+// Chunk is what one message carries: some elements and some exponents of one segment of one bucket.
 type Chunk struct {
 	Phase        Phase
+	Bucket       int
+	Step         int // Of the phase, 0 … W−2.
+	Lo, Hi       int // Elements.
+	ExpLo, ExpHi int // Exponents.
+	// Needs is, for a chunk to send, how many chunks must have been taken before; 0: its bucket alone is needed.
+	Needs int
+}
+
+// Span is the part of the vectors that one bucket covers.
+type Span struct {
 	Lo, Hi       int // Elements.
 	ExpLo, ExpHi int // Exponents.
 }
@@ -12,38 +22,48 @@ type Chunk struct {
 // Shape is what all ranks of one operation agree on.
 type Shape struct {
 	World        int
-	Elements     int // Length of the vector of sums.
-	Exponents    int // Length of the vector of exponents, 1 byte each.
+	Buckets      []Span // Reduced in this order.
 	ElementBytes int
-	ChunkBytes   int // Most bytes of elements and exponents in one chunk.
+	ChunkBytes   int // Most bytes of elements and exponents in one chunk; an exponent has 1.
 }
 
-// Chunks writes to sends and receives, which it truncates first, what the rank sends to the next rank
-// and receives from the previous rank, each in order. The first free sends need nothing; after
-// those, send free+i passes on what receive i brought. An empty segment still takes one empty chunk,
-// so every rank hears from every other one. A world of one has none.
-func Chunks(sends, receives []Chunk, rank int, s Shape) (outSends, outReceives []Chunk, free int) {
+// Chunks writes to sends and receives, which it truncates first, what the rank sends to the next rank and receives from
+// the previous one, each in order: bucket after bucket, so that a rank may have the first ones before the last. A bucket's
+// first segment needs no receipt; what follows passes on what came, chunk by chunk. An empty segment still takes one
+// empty chunk, so every rank hears from every other one in each bucket. A world of one has none.
+func Chunks(sends, receives []Chunk, rank int, s Shape) (outSends, outReceives []Chunk) {
 	assert.That(s.ElementBytes > 0 && s.ChunkBytes > s.ElementBytes, "chunk of %d bytes for elements of %d", s.ChunkBytes, s.ElementBytes)
 	sends, receives = sends[:0], receives[:0]
-	for i, step := range Schedule(rank, s.World) {
-		sends = s.appendSegment(sends, step.Phase, step.Send)
-		receives = s.appendSegment(receives, step.Phase, step.Recv)
-		if i == 0 {
-			free = len(sends)
+	schedule := Schedule(rank, s.World)
+	for bucket, span := range s.Buckets {
+		first, taken := len(sends), len(receives)
+		free := 0
+		for i, step := range schedule {
+			model := Chunk{Phase: step.Phase, Bucket: bucket, Step: i % max(1, s.World-1)}
+			sends = s.appendSegment(sends, model, span, step.Send)
+			receives = s.appendSegment(receives, model, span, step.Recv)
+			if i == 0 {
+				free = len(sends) - first
+			}
+		}
+		for i := first + free; i < len(sends); i++ {
+			sends[i].Needs = taken + i - first - free + 1
 		}
 	}
-	return sends, receives, free
+	return sends, receives
 }
 
-// appendSegment cuts segment i into as few chunks as hold it, elements and exponents in proportion.
-func (s Shape) appendSegment(chunks []Chunk, phase Phase, i int) []Chunk {
-	lo, hi := Segment(i, s.World, s.Elements)
-	expLo, expHi := Segment(i, s.World, s.Exponents)
+// appendSegment cuts segment i of a bucket into as few chunks as hold it, elements and exponents in proportion.
+func (s Shape) appendSegment(chunks []Chunk, model Chunk, b Span, i int) []Chunk {
+	lo, hi := Segment(i, s.World, b.Hi-b.Lo)
+	expLo, expHi := Segment(i, s.World, b.ExpHi-b.ExpLo)
 	count := s.pieces(hi-lo, expHi-expLo)
 	for k := range count {
-		a, b := Segment(k, count, hi-lo)
-		c, d := Segment(k, count, expHi-expLo)
-		chunks = append(chunks, Chunk{Phase: phase, Lo: lo + a, Hi: lo + b, ExpLo: expLo + c, ExpHi: expLo + d})
+		from, to := Segment(k, count, hi-lo)
+		expFrom, expTo := Segment(k, count, expHi-expLo)
+		c := model
+		c.Lo, c.Hi, c.ExpLo, c.ExpHi = b.Lo+lo+from, b.Lo+lo+to, b.ExpLo+expLo+expFrom, b.ExpLo+expLo+expTo
+		chunks = append(chunks, c)
 	}
 	return chunks
 }
@@ -59,4 +79,16 @@ func (s Shape) pieces(elements, exponents int) int {
 		}
 		count++
 	}
+}
+
+// Whole cuts vectors into buckets of at most elements each, exponents in proportion; a bucket for nothing is one too.
+func Whole(elements, exponents, most int) []Span {
+	count := max(1, (elements+most-1)/most)
+	spans := make([]Span, count)
+	for i := range spans {
+		s := &spans[i]
+		s.Lo, s.Hi = Segment(i, count, elements)
+		s.ExpLo, s.ExpHi = Segment(i, count, exponents)
+	}
+	return spans
 }

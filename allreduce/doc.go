@@ -6,8 +6,11 @@
 // one rank; in W−1 all-gather steps the complete segments go round. Every rank sends and receives
 // 2(W−1)/W of the vector, whatever W is.
 //
+// A vector may be reduced as several buckets, one after the other, so that the first go round before the last are there
+// (Chunks). A Tally says which micro-batches a partial sum contains.
+//
 // Invariant: a step's received segment is the next step's sent segment. So a segment's chunks can
-// be passed on one by one as they arrive (Chunks), and a vector that is not overwritten by the
+// be passed on one by one as they arrive, and a vector that is not overwritten by the
 // caller is read only in the first send and once in each reduction.
 //
 // Source: Patarasuk and Yuan, Bandwidth optimal all-reduce algorithms for clusters of workstations, 2009.

@@ -3,6 +3,7 @@ package bucket
 import (
 	"fmt"
 
+	"yohaku/allreduce"
 	"yohaku/allreduce/fixedpoint"
 )
 
@@ -12,6 +13,15 @@ type Bucket struct {
 	Lo, Hi           int // Elements of the slab.
 	BlockLo, BlockHi int
 	LastTensor       int // The bucket is complete when the gradient of this tensor is.
+}
+
+// Spans returns the buckets' places in the vectors of a reduction.
+func Spans(buckets []Bucket) []allreduce.Span {
+	spans := make([]allreduce.Span, len(buckets))
+	for i, b := range buckets {
+		spans[i] = allreduce.Span{Lo: b.Lo, Hi: b.Hi, ExpLo: b.BlockLo, ExpHi: b.BlockHi}
+	}
+	return spans
 }
 
 // Ready returns how many of the buckets, which are in order, are complete when the gradients of the

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"yohaku/allreduce"
 	"yohaku/allreduce/fixedpoint"
 )
 
@@ -21,6 +22,9 @@ func TestPlan(t *testing.T) {
 		{Index: 2, Lo: 3082, Hi: 3559, BlockLo: 4, BlockHi: 6, LastTensor: 4},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(allreduce.Span{Lo: 1034, Hi: 3082, ExpLo: 2, ExpHi: 4}, Spans(got)[1]); diff != "" {
 		t.Error(diff)
 	}
 	var ready []int

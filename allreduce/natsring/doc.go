@@ -1,5 +1,5 @@
 // Package natsring runs collective operations of one generation over NATS: AllReduce sums vectors of
-// int32, AllGather hands everyone's small byte string to everyone.
+// int32, at once or bucket by bucket while the last ones are still computed (Begin), AllGather hands everyone's small byte string to everyone.
 //
 // Rank r publishes chunks to its next rank and takes chunks from its previous one:
 //
@@ -19,6 +19,8 @@
 // Beats and acks repeat a few times per silence limit, whether or not an operation runs, so a neighbour
 // that computes is told from one that is dead. A rank that fails tells both neighbours, they tell
 // theirs, and the operation fails everywhere within the silence limit.
+//
+// A reduction's chunks also carry their bucket and the micro-batches in them: overlapping or missing ones void the attempt.
 //
 // All ranks call the same operations in the same order. After an error the step's operations are void
 // at all ranks: call them again, from the first, with a higher Operation.Attempt. The inputs are

@@ -79,6 +79,7 @@ const (
 	reasonSuperseded
 	reasonInvalid
 	reasonTransport
+	reasonTally
 )
 
 var reasonTexts = map[reason]string{
@@ -87,6 +88,7 @@ var reasonTexts = map[reason]string{
 	reasonSuperseded: "another rank started over",
 	reasonInvalid:    "the ranks disagree about the operation",
 	reasonTransport:  "it could not publish",
+	reasonTally:      "micro-batches were in the sums twice or not at all",
 }
 
 func (r reason) String() string {
@@ -94,4 +96,17 @@ func (r reason) String() string {
 		return s
 	}
 	return fmt.Sprintf("reason %d", uint32(r))
+}
+
+// TallyError reports that some micro-batches were in the ranks' sums twice, or in none. The attempt is void at every
+// rank, for all buckets: the others get an AbortedError. Agree again on who has which micro-batches, and call the step's
+// operations with a higher Attempt.
+type TallyError struct {
+	Generation     uint64
+	Operation      Operation
+	Twice, Missing int // Micro-batches. Missing is below 0 when there are more than the step has.
+}
+
+func (e *TallyError) Error() string {
+	return fmt.Sprintf("of step %d attempt %d, %d micro-batches were in the sums twice and %d in none", e.Operation.Step, e.Operation.Attempt, e.Twice, e.Missing)
 }

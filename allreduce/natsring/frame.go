@@ -8,7 +8,7 @@ import (
 
 // A frame is a header of headerBytes, little endian, and length bytes:
 //
-//	 0 magic "YR"    2 version 1   3 kind
+//	 0 magic "YR"    2 version 2   3 kind
 //	 4 from          the sender's rank
 //	 8 generation   16 step   24 attempt   28 bucket
 //	32 job           what the operation is, 0 = none was started yet
@@ -17,10 +17,12 @@ import (
 //	44 length        of the bytes that follow
 const (
 	headerBytes  = 48
-	frameVersion = 1
+	frameVersion = 2
 
-	// maxChunkBytes keeps a publish with its PUB line within one 64 KiB read of the server.
-	maxChunkBytes = 61_440
+	// maxChunkBytes, with its prefix, header and PUB line, keeps a publish within one 64 KiB read of the server.
+	maxChunkBytes   = 61_440
+	maxPayloadBytes = maxChunkBytes + reducePrefix
+	maxFrameBytes   = headerBytes + maxPayloadBytes
 
 	allChunks = math.MaxUint32
 )
@@ -83,8 +85,8 @@ func withLength(b []byte) []byte {
 
 // decodeFrame splits a frame. The payload is a part of b. It allocates nothing, whatever b holds.
 func decodeFrame(b []byte) (header, []byte, error) {
-	if len(b) < headerBytes || len(b) > headerBytes+maxChunkBytes {
-		return header{}, nil, fmt.Errorf("frame of %d bytes, must be from %d to %d", len(b), headerBytes, headerBytes+maxChunkBytes)
+	if len(b) < headerBytes || len(b) > maxFrameBytes {
+		return header{}, nil, fmt.Errorf("frame of %d bytes, must be from %d to %d", len(b), headerBytes, maxFrameBytes)
 	}
 	if b[0] != 'Y' || b[1] != 'R' || b[2] != frameVersion {
 		return header{}, nil, fmt.Errorf("frame starts with % x, must be 59 52 %02x", b[:3], frameVersion)

@@ -3,9 +3,6 @@ package natsring
 import (
 	"encoding/binary"
 	"fmt"
-
-	"yohaku/allreduce"
-	"yohaku/allreduce/fixedpoint"
 )
 
 // job is what an operation does with chunks. The machine calls encode with 0, 1, 2, … and accept with
@@ -14,76 +11,12 @@ type job interface {
 	// progress returns how many chunks could have been sent by now, and whether all that is to come
 	// has come; from then on the first figure no longer grows.
 	progress() (sendable int, complete bool)
-	// encode appends the payload of chunk i < sendable to b, which has room for maxChunkBytes.
+	// ready reports whether the next chunk to come can be accepted already.
+	ready() bool
+	// encode appends the payload of chunk i < sendable to b, which has room for maxPayloadBytes.
 	encode(i int, b []byte) ([]byte, error)
 	// accept takes the next chunk. An error means that the ranks disagree.
 	accept(payload []byte) error
-}
-
-// reduceJob sums vectors and combines exponents by max. A chunk is its exponents, then its elements.
-type reduceJob struct {
-	format          fixedpoint.Format
-	sums, outSums   []int32
-	exps, outExps   []int8
-	sends, receives []allreduce.Chunk
-	free            int
-	received        int
-}
-
-const jobReduce = 1
-
-// start prepares the job for one call. It keeps its memory from call to call.
-func (j *reduceJob) start(rank, world int, f fixedpoint.Format, sums []int32, exps []int8, outSums []int32, outExps []int8) {
-	j.format, j.received = f, 0
-	j.sums, j.exps, j.outSums, j.outExps = sums, exps, outSums, outExps
-	shape := allreduce.Shape{World: world, Elements: len(sums), Exponents: len(exps), ElementBytes: f.Bytes(), ChunkBytes: maxChunkBytes}
-	j.sends, j.receives, j.free = allreduce.Chunks(j.sends, j.receives, rank, shape)
-	if world == 1 {
-		copy(outSums, sums)
-		copy(outExps, exps)
-	}
-}
-
-func (j *reduceJob) progress() (sendable int, complete bool) {
-	return min(len(j.sends), j.free+j.received), j.received == len(j.receives)
-}
-
-func (j *reduceJob) encode(i int, b []byte) ([]byte, error) {
-	c, sums, exps := j.sends[i], j.outSums, j.outExps
-	if i < j.free {
-		sums, exps = j.sums, j.exps
-	}
-	for _, e := range exps[c.ExpLo:c.ExpHi] {
-		b = append(b, byte(e))
-	}
-	b, ok := appendSums(b, sums[c.Lo:c.Hi], j.format)
-	if !ok {
-		return nil, fmt.Errorf("a sum in elements %d to %d is beyond int16: the wire format must be the one that the sums were rounded for", c.Lo, c.Hi)
-	}
-	return b, nil
-}
-
-func (j *reduceJob) accept(payload []byte) error {
-	if j.received == len(j.receives) {
-		return fmt.Errorf("a chunk beyond the last of %d", len(j.receives))
-	}
-	c := j.receives[j.received]
-	exps := c.ExpHi - c.ExpLo
-	if want := exps + (c.Hi-c.Lo)*j.format.Bytes(); len(payload) != want {
-		return fmt.Errorf("chunk %d has %d bytes, want %d: all ranks must reduce vectors of the same lengths in the same format", j.received, len(payload), want)
-	}
-	out, body := j.outExps[c.ExpLo:c.ExpHi], payload[exps:]
-	for i := range out {
-		out[i] = int8(payload[i])
-	}
-	if c.Phase == allreduce.AllGather {
-		takeSums(j.outSums[c.Lo:c.Hi], body, j.format)
-	} else {
-		fixedpoint.Combine(out, j.exps[c.ExpLo:c.ExpHi])
-		addSums(j.outSums[c.Lo:c.Hi], j.sums[c.Lo:c.Hi], body, j.format)
-	}
-	j.received++
-	return nil
 }
 
 // gatherJob hands every rank's item to all. A chunk is origin rank, item length (4 bytes each), then
@@ -123,6 +56,8 @@ func newGatherJob(rank, world int, mine []byte) *gatherJob {
 func (j *gatherJob) progress() (sendable int, complete bool) {
 	return len(j.queue), j.whole == j.world
 }
+
+func (j *gatherJob) ready() bool { return true }
 
 func (j *gatherJob) encode(i int, b []byte) ([]byte, error) {
 	p := j.queue[i]

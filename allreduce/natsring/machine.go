@@ -40,6 +40,7 @@ type machine struct {
 	news    *abort // Of a rank lost, while this one had nothing running.
 
 	stash   []stashed
+	freed   [][]byte // Frames that were kept and are no longer needed, for the shell to take.
 	control control
 	drops   drops
 }
@@ -57,7 +58,8 @@ type operation struct {
 	sent     int
 	acked    int // Taken by the next rank, as far as known.
 	received int
-	told     int // The received count that the previous rank was told.
+	told     int       // The received count that the previous rank was told.
+	waiting  []stashed // Chunks after those received, of a bucket that was not handed over here.
 }
 
 type outcome struct {
@@ -65,10 +67,10 @@ type outcome struct {
 	err error
 }
 
-// stashed is a chunk for an operation that has not begun here.
+// stashed is a chunk that came before it can be taken.
 type stashed struct {
-	header  header
-	payload []byte
+	header         header
+	payload, frame []byte // The payload is a part of the frame.
 }
 
 // voided is why a position is void, for the caller and for the neighbours.
@@ -130,15 +132,17 @@ func (m *machine) replay() {
 	held := m.stash
 	m.stash = nil
 	for _, s := range held {
-		m.data(s.header, s.payload)
+		if !m.data(s) {
+			m.freed = append(m.freed, s.frame)
+		}
 	}
 }
 
-// fromPrevious handles a frame that arrived on this rank's data subject.
-func (m *machine) fromPrevious(now time.Time, frame []byte) {
+// fromPrevious handles a frame that arrived on this rank's data subject. A frame that it keeps is in freed later.
+func (m *machine) fromPrevious(now time.Time, frame []byte) (kept bool) {
 	h, payload, ok := m.open(frame, m.prev())
 	if !ok {
-		return
+		return false
 	}
 	if !m.prevPeer.heard {
 		m.control.ack = true
@@ -146,7 +150,7 @@ func (m *machine) fromPrevious(now time.Time, frame []byte) {
 	m.prevPeer = peer{true, now}
 	switch h.kind {
 	case kindData:
-		m.data(h, payload)
+		return m.data(stashed{h, payload, frame})
 	case kindBeat:
 		m.beat(h)
 	case kindAbort:
@@ -154,6 +158,7 @@ func (m *machine) fromPrevious(now time.Time, frame []byte) {
 	default:
 		m.drops.foreign++
 	}
+	return false
 }
 
 // fromNext handles a frame that arrived on this rank's ack subject.
@@ -187,36 +192,76 @@ func (m *machine) open(frame []byte, from int) (header, []byte, bool) {
 }
 
 // data takes a chunk if it is the running operation's next, and keeps it if it may be wanted later.
-func (m *machine) data(h header, payload []byte) {
-	op := m.running
+func (m *machine) data(s stashed) (kept bool) {
+	op, k := m.running, s.header.key
 	switch {
-	case op != nil && h.key == op.key:
-		m.take(op, h, payload)
-	case m.stale(h.key):
+	case op != nil && k == op.key:
+		return m.take(op, s)
+	case m.stale(k):
 		m.drops.stale++
 	case len(m.stash) >= stashWindows*m.window:
 		m.drops.full++
 	default:
-		m.stash = append(m.stash, stashed{h, payload})
-		m.leftBehind(h.key)
+		m.stash = append(m.stash, s)
+		m.leftBehind(k)
+		return true
 	}
+	return false
 }
 
-func (m *machine) take(op *operation, h header, payload []byte) {
-	switch {
-	case h.chunk < uint32(op.received):
+func (m *machine) take(op *operation, s stashed) (kept bool) {
+	switch have := uint32(op.received + len(op.waiting)); {
+	case s.header.chunk < have:
 		m.drops.repeated++
-	case h.chunk > uint32(op.received):
+	case s.header.chunk > have:
 		m.lost(op)
+	case len(op.waiting) >= m.window:
+		m.drops.full++ // Beyond its credit: it is missed by the next one.
+	case len(op.waiting) > 0 || !op.job.ready():
+		op.waiting = append(op.waiting, s)
+		return true
 	default:
-		if err := op.job.accept(payload); err != nil {
-			m.fail(err, abort{reason: reasonInvalid, rank: m.rank})
-			return
-		}
-		op.received++
-		if op.received-op.told >= max(1, m.window/2) {
-			m.control.ack = true
-		}
+		m.accept(op, s.payload)
+	}
+	return false
+}
+
+func (m *machine) accept(op *operation, payload []byte) {
+	if err := op.job.accept(payload); err != nil {
+		m.disagree(op, err)
+		return
+	}
+	op.received++
+	if op.received-op.told >= max(1, m.window/2) {
+		m.control.ack = true
+	}
+	m.finishIfDone()
+}
+
+// disagree ends an operation that the ranks do not have the same idea of.
+func (m *machine) disagree(op *operation, err error) {
+	why := abort{reason: reasonInvalid, rank: m.rank}
+	var wrong *TallyError
+	if errors.As(err, &wrong) {
+		wrong.Generation, wrong.Operation, why.reason = m.generation, op.key.operation(), reasonTally
+	}
+	m.fail(err, why)
+}
+
+// handOver has the running reduction, if it is k, take its first buckets as complete, and the chunks that waited for them.
+func (m *machine) handOver(k key, buckets int) {
+	op := m.running
+	if op == nil || op.key != k {
+		return // It has failed.
+	}
+	op.job.(*reduceJob).handOver(buckets)
+	for len(op.waiting) > 0 && op.job.ready() && m.running == op {
+		s := op.waiting[0]
+		op.waiting = op.waiting[1:]
+		m.accept(op, s.payload)
+		m.freed = append(m.freed, s.frame)
+	}
+	if m.running == op {
 		m.finishIfDone()
 	}
 }
@@ -242,7 +287,7 @@ func (m *machine) beat(h header) {
 		}
 		return
 	}
-	if _, complete := op.job.progress(); !complete && h.chunk > uint32(op.received) {
+	if _, complete := op.job.progress(); !complete && h.chunk > uint32(op.received+len(op.waiting)) {
 		m.lost(op)
 	}
 }
@@ -309,6 +354,10 @@ func (m *machine) fail(err error, why abort) {
 }
 
 func (m *machine) end(op *operation, err error) {
+	for _, s := range op.waiting {
+		m.freed = append(m.freed, s.frame)
+	}
+	op.waiting = nil
 	m.running = nil
 	m.outcome = &outcome{op.key, err}
 }

@@ -40,7 +40,13 @@ func (m *machine) voidPosition(p position, err error, why abort) {
 	if len(m.void) < maxVoid || p == m.floor {
 		m.void[p] = voided{err, why}
 	}
-	m.stash = slices.DeleteFunc(m.stash, func(s stashed) bool { return s.header.key.position == p })
+	m.stash = slices.DeleteFunc(m.stash, func(s stashed) bool {
+		if s.header.key.position != p {
+			return false
+		}
+		m.freed = append(m.freed, s.frame)
+		return true
+	})
 	m.tell(why, true)
 	m.tell(why, false)
 }

@@ -31,7 +31,7 @@ func (m *machine) nextChunk(b []byte) (frame []byte, toNext, ok bool) {
 	}
 	b, err := op.job.encode(op.sent, m.appendHeader(b, kindData, op.key, uint32(op.sent), 0))
 	if err != nil {
-		m.fail(err, abort{reason: reasonInvalid, rank: m.rank})
+		m.disagree(op, err)
 		return m.nextFrame(b[:0])
 	}
 	op.sent++

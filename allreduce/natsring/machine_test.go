@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"yohaku/allreduce"
 	"yohaku/allreduce/fixedpoint"
 )
 
@@ -39,6 +40,8 @@ type simRank struct {
 	gather        *gatherJob
 	outSums       []int32
 	outExps       []int8
+	handed        int // Buckets of the running reduction.
+	kept, freed   int // Frames.
 	startAt       time.Time
 	dead          bool
 	deadErr       error
@@ -52,7 +55,7 @@ const (
 
 func newSim(t *testing.T, seed uint64, world, loss int) *sim {
 	s := &sim{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 9)), now: time.Unix(1000, 0), loss: loss, lossRate: 0.02,
-		scratch: make([]byte, 0, headerBytes+maxChunkBytes), want: map[int]vectors{}}
+		scratch: make([]byte, 0, maxFrameBytes), want: map[int]vectors{}}
 	window := 1 + s.rng.IntN(6)
 	for rank := range world {
 		m := newMachine(settings{generation: 3, rank: rank, world: world, window: window, silence: simSilence, join: 10 * time.Second})
@@ -127,7 +130,12 @@ func (s *sim) work(rank int, k *simRank) bool {
 		s.ended(rank, k, o.err)
 	} else if k.m.running == nil && !s.now.Before(k.startAt) {
 		s.begin(rank, k)
+	} else if op := k.m.running; op != nil && op.key.job == jobReduce && s.rng.IntN(8) == 0 {
+		k.handed = min(k.handed+1+s.rng.IntN(2), len(k.reduce.buckets))
+		k.m.handOver(op.key, k.handed)
 	}
+	k.freed += len(k.m.freed)
+	k.m.freed = k.m.freed[:0]
 	return true
 }
 
@@ -151,7 +159,9 @@ func (s *sim) begin(rank int, k *simRank) {
 	} else {
 		v := s.inputs(k.step, k.call)
 		k.outSums, k.outExps = make([]int32, len(v.wantSums)), make([]int8, len(v.wantExps))
-		k.reduce.start(rank, len(s.ranks), fixedpoint.Int32, v.sums[rank], v.exps[rank], k.outSums, k.outExps)
+		k.handed = 0
+		k.reduce.start(rank, len(s.ranks), fixedpoint.Int32, Vectors{Sums: v.sums[rank], Needed: v.exps[rank], OutSums: k.outSums, OutNeeded: k.outExps,
+			Mine: allreduce.TallyOf(rank, rank+len(s.ranks)), All: allreduce.TallyAll(2 * len(s.ranks))}, allreduce.Whole(len(v.wantSums), len(v.wantExps), 30_000))
 		err = k.m.begin(s.now, key{at, uint32(k.call), jobReduce}, &k.reduce)
 	}
 	if err != nil {
@@ -247,7 +257,9 @@ func (s *sim) deliver(rank int) {
 	for range 1 + s.rng.IntN(6) {
 		if len(k.toNext) > 0 {
 			if s.exists(next) {
-				next.m.fromPrevious(s.now, k.toNext[0])
+				if next.m.fromPrevious(s.now, k.toNext[0]) {
+					next.kept++
+				}
 			}
 			k.toNext = k.toNext[1:]
 		}
@@ -257,6 +269,9 @@ func (s *sim) deliver(rank int) {
 			}
 			k.toPre = k.toPre[1:]
 		}
+	}
+	if op := next.m.running; op != nil && len(op.waiting) > next.m.window {
+		s.t.Fatalf("seed %d: %d chunks wait for a bucket, want at most %d", s.seed, len(op.waiting), next.m.window)
 	}
 	if limit := stashWindows * next.m.window; len(next.m.stash) > limit {
 		s.t.Fatalf("seed %d: %d chunks kept, want at most %d", s.seed, len(next.m.stash), limit)
@@ -280,8 +295,8 @@ func TestSimOrder(t *testing.T) {
 		s := newSim(t, seed, 1+int(seed%5), 0)
 		s.run()
 		for rank, k := range s.ranks {
-			if k.deadErr != nil || k.attempt != 0 || k.skipped != 0 || k.m.drops.full != 0 || len(k.m.void) != 0 {
-				t.Errorf("seed %d: rank %d ended with %v, attempt %d, drops %+v", seed, rank, k.deadErr, k.attempt, k.m.drops)
+			if k.deadErr != nil || k.attempt != 0 || k.skipped != 0 || k.m.drops.full != 0 || len(k.m.void) != 0 || k.kept != k.freed+len(k.m.stash) {
+				t.Errorf("seed %d: rank %d ended with %v, attempt %d, drops %+v, %d frames kept, %d freed", seed, rank, k.deadErr, k.attempt, k.m.drops, k.kept, k.freed)
 			}
 		}
 	}
@@ -408,11 +423,11 @@ func FuzzMachine(f *testing.F) {
 		for i, payload := range [][]byte{a, b, a} {
 			h := header{kind: kind(kinds>>(2*i)&3 + 1), generation: 1, key: key{position{0, chunk & 1}, 0, jobReduce}, chunk: chunk, aux: aux}
 			h.from = 2
-			m.fromPrevious(now, withLength(append(appendHeader(nil, h), payload[:min(len(payload), maxChunkBytes)]...)))
+			m.fromPrevious(now, withLength(append(appendHeader(nil, h), payload[:min(len(payload), maxPayloadBytes)]...)))
 			h.from = 1
-			m.fromNext(now, withLength(append(appendHeader(nil, h), payload[:min(len(payload), maxChunkBytes)]...)))
+			m.fromNext(now, withLength(append(appendHeader(nil, h), payload[:min(len(payload), maxPayloadBytes)]...)))
 			for range 20 {
-				if _, _, ok := m.nextFrame(make([]byte, 0, headerBytes+maxChunkBytes)); !ok {
+				if _, _, ok := m.nextFrame(make([]byte, 0, maxFrameBytes)); !ok {
 					break
 				}
 			}

@@ -41,6 +41,8 @@ func (r *Ring) await(running *call, tick <-chan time.Time, more bool) (now *call
 		r.machine.fromPrevious(time.Now(), m.Data)
 	case m := <-r.acks:
 		r.machine.fromNext(time.Now(), m.Data)
+	case h := <-r.handovers:
+		r.machine.handOver(h.key, h.buckets)
 	case c := <-calls:
 		running = r.begin(c)
 	case <-cancelled:

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
+	"yohaku/allreduce"
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/internal/logkey"
 )
@@ -50,6 +51,7 @@ type Ring struct {
 	data, acks chan *nats.Msg
 	subs       []*nats.Subscription
 	calls      chan *call
+	handovers  chan handover
 	inspect    chan func(*machine) // For tests: the owner calls it.
 	reduce     reduceJob           // Used by the owner's running call only.
 	scratch    []byte
@@ -86,7 +88,7 @@ func New(c Config) (*Ring, error) {
 	r := &Ring{config: c, prefix: fmt.Sprintf("yohaku.%s.ring.%d.", c.RunID, c.Generation),
 		machine: newMachine(settings{generation: c.Generation, rank: c.Rank, world: len(c.Names), window: c.Window, silence: c.SilenceTimeout, join: c.JoinTimeout}),
 		data:    make(chan *nats.Msg, stashWindows*c.Window+queueSlack), acks: make(chan *nats.Msg, queueSlack),
-		calls: make(chan *call), inspect: make(chan func(*machine)), scratch: make([]byte, 0, headerBytes+maxChunkBytes),
+		calls: make(chan *call), handovers: make(chan handover), inspect: make(chan func(*machine)), scratch: make([]byte, 0, maxFrameBytes),
 		closing: make(chan struct{}), closed: make(chan struct{})}
 	r.log = c.Log.With().Str(logkey.Component, "ring").Str(logkey.RunID, c.RunID).Str(logkey.Node, c.Names[c.Rank]).
 		Int(logkey.Rank, c.Rank).Int(logkey.WorldSize, len(c.Names)).Uint64(logkey.Generation, c.Generation).Logger()
@@ -169,28 +171,15 @@ func (r *Ring) unsubscribe() {
 	}
 }
 
-// AllReduce writes to outSums the sums over all ranks of their sums, and to outExps the maxima of
-// their exps, element by element; exps are the needed exponents, one for each block. All ranks give
-// vectors of the same lengths, and the sums must not wrap (package fixedpoint). The inputs are not written, and
-// must not overlap the outputs.
-//
-// It returns ctx's cause when ctx ends first, then aborting the other ranks too, or a PeerLostError,
-// AbortedError, SupersededError, ChunkLostError or ErrClosed; the outputs are then undefined.
+// AllReduce is Begin, with all handed over at once, and Wait. Nothing is counted.
 func (r *Ring) AllReduce(ctx context.Context, op Operation, sums []int32, exps []int8, outSums []int32, outExps []int8) error {
-	if len(sums) != len(outSums) || len(exps) != len(outExps) {
-		return fmt.Errorf("all-reduce step %d: outputs of %d sums and %d exponents for inputs of %d and %d", op.Step, len(outSums), len(outExps), len(sums), len(exps))
+	v := Vectors{Sums: sums, Needed: exps, OutSums: outSums, OutNeeded: outExps}
+	reduction, err := r.Begin(ctx, op, v, allreduce.Whole(len(sums), len(exps), wholeElements))
+	if err != nil {
+		return err
 	}
-	start := func() job {
-		r.reduce.start(r.config.Rank, len(r.config.Names), r.config.Format, sums, exps, outSums, outExps)
-		return &r.reduce
-	}
-	began := time.Now()
-	if err := r.do(ctx, op, jobReduce, start); err != nil {
-		return fmt.Errorf("all-reduce step %d bucket %d: %w", op.Step, op.Bucket, err)
-	}
-	r.log.Debug().Int(logkey.Step, op.Step).Int(logkey.Bucket, op.Bucket).Int(logkey.Bytes, len(sums)*r.config.Format.Bytes()).
-		Dur(logkey.DurationMS, time.Since(began)).Msg("bucket reduced")
-	return nil
+	reduction.HandOver(len(reduction.buckets))
+	return reduction.Wait()
 }
 
 // AllGather returns every rank's byte string, at most 1 MiB each, in rank order. All ranks give the
@@ -216,17 +205,24 @@ func gatherID(name string) uint32 {
 // do has the owner run one operation after the one that may be running, and waits until it has ended
 // and no longer touches the caller's memory.
 func (r *Ring) do(ctx context.Context, op Operation, id uint32, start func() job) error {
-	if op.Step < 0 || op.Attempt < 0 || op.Bucket < 0 || int64(op.Attempt) > math.MaxUint32 || int64(op.Bucket) > math.MaxUint32 {
-		return fmt.Errorf("step, attempt and bucket must be from 0, the last two below 2^32, got %+v", op)
+	c, err := newCall(ctx, op, id, start)
+	if err != nil {
+		return err
 	}
-	c := &call{ctx: ctx, start: start, reply: make(chan error, 1),
-		key: key{position: position{uint64(op.Step), uint32(op.Attempt)}, bucket: uint32(op.Bucket), job: id}}
 	select {
 	case r.calls <- c: // Even when ctx has ended: the other ranks are to be told.
 	case <-r.closed:
 		return ErrClosed
 	}
 	return <-c.reply
+}
+
+func newCall(ctx context.Context, op Operation, id uint32, start func() job) (*call, error) {
+	if op.Step < 0 || op.Attempt < 0 || op.Bucket < 0 || int64(op.Attempt) > math.MaxUint32 || int64(op.Bucket) > math.MaxUint32 {
+		return nil, fmt.Errorf("step, attempt and bucket must be from 0, the last two below 2^32, got %+v", op)
+	}
+	return &call{ctx: ctx, start: start, reply: make(chan error, 1),
+		key: key{position: position{uint64(op.Step), uint32(op.Attempt)}, bucket: uint32(op.Bucket), job: id}}, nil
 }
 
 // Close ends the ring and waits for its goroutine. A running operation returns ErrClosed, and the

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"yohaku/allreduce"
 	"yohaku/allreduce/fixedpoint"
 )
 
@@ -309,7 +310,7 @@ func TestClose(t *testing.T) {
 		_, err := rings[0].AllGather(t.Context(), Operation{}, "control", nil)
 		result <- err
 	}()
-	waitFor(t, rings[0], func(m *machine) bool { return m.running != nil })
+	waitFor(t, rings[0], func(m *machine) bool { return m.running != nil && m.linkUp })
 	for range 2 {
 		if err := rings[0].Close(); err != nil {
 			t.Error(err)
@@ -325,6 +326,80 @@ func TestClose(t *testing.T) {
 	waitFor(t, rings[1], func(m *machine) bool { return len(m.void) > 0 })
 	if _, err := rings[1].AllGather(within(t, time.Minute), Operation{}, "control", nil); !errors.As(err, &aborted) {
 		t.Errorf("the other rank: %v, want aborted", err)
+	}
+}
+
+// TestBuckets: buckets are handed over one by one while earlier ones travel, at each rank at its own pace, and the
+// micro-batches are counted.
+func TestBuckets(t *testing.T) {
+	for world := 1; world <= 4; world++ {
+		for _, format := range []fixedpoint.Format{fixedpoint.Int32, fixedpoint.Int16} {
+			rings := joinAll(t, world, func(c *Config) { c.Format, c.Window = format, 4 })
+			ctx := within(t, time.Minute)
+			const n, buckets = 400_000, 7
+			for step := range 3 {
+				v := draw(uint64(step), world, n, n/1000, 6000)
+				spans := allreduce.Whole(n, n/1000, n/buckets)
+				mustAll(t, everyone(rings, func(rank int, r *Ring) error {
+					out, exps := make([]int32, n), make([]int8, n/1000)
+					x, err := r.Begin(ctx, Operation{Step: step}, Vectors{Sums: v.sums[rank], Needed: v.exps[rank], OutSums: out, OutNeeded: exps,
+						Mine: allreduce.TallyOf(rank), All: allreduce.TallyAll(world)}, spans)
+					if err != nil {
+						return err
+					}
+					for b := range spans {
+						waitUntil(ctx, time.Now().Add(time.Duration(rank*step)*time.Millisecond))
+						x.HandOver(b + 1)
+					}
+					if err := x.Wait(); err != nil {
+						return err
+					}
+					if !slices.Equal(out, v.wantSums) || !slices.Equal(exps, v.wantExps) {
+						return fmt.Errorf("step %d: wrong result", step)
+					}
+					return nil
+				}))
+			}
+		}
+	}
+}
+
+// TestTally: a micro-batch that two ranks have, or none, voids the attempt at every rank.
+func TestTally(t *testing.T) {
+	for name, c := range map[string]struct {
+		mine []allreduce.Tally
+		all  int
+	}{
+		"twice":   {[]allreduce.Tally{allreduce.TallyOf(0, 1), allreduce.TallyOf(2), allreduce.TallyOf(1)}, 3},
+		"missing": {[]allreduce.Tally{allreduce.TallyOf(0), allreduce.TallyOf(2), {}}, 3},
+		"beyond":  {[]allreduce.Tally{allreduce.TallyOf(0), allreduce.TallyOf(1), allreduce.TallyOf(2)}, 2},
+		"alone":   {[]allreduce.Tally{allreduce.TallyOf(0)}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rings := joinAll(t, len(c.mine))
+			ctx := within(t, time.Minute)
+			saw := 0
+			for rank, err := range everyone(rings, func(rank int, r *Ring) error {
+				const n = 300_000
+				x, err := r.Begin(ctx, Operation{}, Vectors{Sums: make([]int32, n), OutSums: make([]int32, n), Mine: c.mine[rank], All: allreduce.TallyAll(c.all)}, allreduce.Whole(n, 0, n/3))
+				if err != nil {
+					return err
+				}
+				x.HandOver(3)
+				return x.Wait()
+			}) {
+				var wrong *TallyError
+				var aborted *AbortedError
+				if errors.As(err, &wrong) {
+					saw++
+				} else if !errors.As(err, &aborted) {
+					t.Errorf("rank %d: %v, want a tally error or an abort", rank, err)
+				}
+			}
+			if saw == 0 {
+				t.Error("no rank saw what was wrong")
+			}
+		})
 	}
 }
 
