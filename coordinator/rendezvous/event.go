@@ -21,8 +21,12 @@ const (
 // Event is what happened: one of the types below.
 type Event interface{ event() }
 
-// Joined reports a worker that is ready for jobs, with nothing in memory.
-type Joined struct{ Node string }
+// Joined reports a worker that is ready for jobs. It has nothing in memory, unless a coordinator
+// before this one had it train.
+type Joined struct {
+	Node    string
+	Holding Holding
+}
 
 // Prepared reports that a member is ready to be a rank without delay, or why it cannot be one.
 type Prepared struct {

@@ -105,7 +105,7 @@ func (m *Machine) Step(ev Event) []Effect {
 	}
 	switch ev := ev.(type) {
 	case Joined:
-		return m.joined(ev.Node)
+		return m.joined(ev)
 	case Prepared:
 		return m.prepared(ev)
 	case Left:
@@ -144,11 +144,11 @@ func (m *Machine) find(node string) *member {
 // idle: no generation is live, and no donation under way.
 func (m *Machine) idle() bool { return m.live == nil && m.donor == "" }
 
-func (m *Machine) joined(node string) []Effect {
-	if m.find(node) != nil {
+func (m *Machine) joined(ev Joined) []Effect {
+	if m.find(ev.Node) != nil {
 		return nil
 	}
-	m.members = append(m.members, &member{name: node})
+	m.members = append(m.members, &member{name: ev.Node, holding: ev.Holding})
 	if !m.ready {
 		return nil
 	}
@@ -281,7 +281,9 @@ func (m *Machine) progressed(ev Progressed) []Effect {
 	if ev.Step > m.farthest {
 		m.farthest, m.failures = ev.Step, 0
 	}
-	m.donated = donation{}
+	if ev.Step > m.donated.step {
+		m.donated = donation{} // Nobody needs it any more. Reports may come late, after the ring ended.
+	}
 	for rank, seconds := range ev.Seconds {
 		if n := m.find(m.nodes[rank]); n != nil {
 			n.seconds = seconds

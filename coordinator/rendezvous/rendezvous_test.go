@@ -29,7 +29,7 @@ func cluster(microBatches int, nodes ...string) *Machine {
 	m := New(Config{MinWorkers: len(nodes), MicroBatches: microBatches, Steps: 9}, 0)
 	play(m, TrainingReady{})
 	for _, n := range nodes {
-		play(m, Joined{n})
+		play(m, Joined{Node: n})
 	}
 	return m
 }
@@ -50,18 +50,18 @@ func ahead(step int, partial ...int) Holding {
 
 func TestFirstGenerationWaitsForMinWorkers(t *testing.T) {
 	m := New(Config{MinWorkers: 2, MicroBatches: 4, Steps: 9}, 0)
-	check(t, play(m, Joined{"a"}, TrainingReady{}), []Effect{Wait{Have: 1, Want: 2}})
-	check(t, play(m, Joined{"a"}, Joined{"b"}), []Effect{Form{
+	check(t, play(m, Joined{Node: "a"}, TrainingReady{}), []Effect{Wait{Have: 1, Want: 2}})
+	check(t, play(m, Joined{Node: "a"}, Joined{Node: "b"}), []Effect{Form{
 		Generation: 1, Nodes: []string{"a", "b"}, LastStep: 9, Sources: []Source{LoadState, LoadState}, Checkpoint: true, First: [][]int{{0, 2}, {1, 3}},
 	}})
 	check(t, play(m, Checkpointed{9}, ended(1, "b", ahead(9))), nil)
 	check(t, play(m, ended(1, "a", ahead(9))), []Effect{Finish{Complete: true}})
-	check(t, play(m, Joined{"c"}), nil)
+	check(t, play(m, Joined{Node: "c"}), nil)
 }
 
 func TestAJoinerIsPreparedAndGetsTheStateAtAStepBoundary(t *testing.T) {
 	m := cluster(4, "a")
-	check(t, play(m, Joined{"b"}), []Effect{Prepare{"b"}})
+	check(t, play(m, Joined{Node: "b"}), []Effect{Prepare{"b"}})
 	check(t, play(m, Prepared{Node: "b"}), []Effect{Pause{Generation: 1}})
 	check(t, play(m, ended(1, "a", ahead(3))), []Effect{Donate{Node: "a", Step: 3, State: true}})
 	check(t, play(m, Donated{Node: "a"}), []Effect{Form{
@@ -78,7 +78,7 @@ func TestSurvivorsKeepWhatTheyHave(t *testing.T) {
 	}})
 	check(t, play(m, Left{"a"}), []Effect{CallBack{Generation: 2, Nodes: []string{"c"}}})
 	check(t, play(m, Left{"c"}), []Effect{Wait{Have: 0, Want: 1}})
-	check(t, play(m, Joined{"d"}), []Effect{Form{
+	check(t, play(m, Joined{Node: "d"}), []Effect{Form{
 		Generation: 3, Nodes: []string{"d"}, LastStep: 9, Sources: []Source{LoadState}, Checkpoint: true, First: [][]int{{0, 1, 2, 3, 4, 5}},
 	}})
 }
@@ -99,7 +99,7 @@ func TestWhoIsAStepBehindGetsTheSums(t *testing.T) {
 
 func TestADonorThatDiesIsReplaced(t *testing.T) {
 	m := cluster(4, "a", "b")
-	play(m, Joined{"c"}, Prepared{Node: "c"}, ended(1, "a", ahead(2)), ended(1, "b", ahead(2)))
+	play(m, Joined{Node: "c"}, Prepared{Node: "c"}, ended(1, "a", ahead(2)), ended(1, "b", ahead(2)))
 	check(t, play(m, Left{"a"}), []Effect{Donate{Node: "b", Step: 2, State: true}})
 	check(t, play(m, Donated{Node: "a"}), nil)
 	check(t, play(m, Left{"b"}), []Effect{Form{
@@ -109,7 +109,7 @@ func TestADonorThatDiesIsReplaced(t *testing.T) {
 
 func TestALeaverHandsOverFirst(t *testing.T) {
 	m := cluster(2, "a")
-	check(t, play(m, Joined{"b"}), []Effect{Prepare{"b"}})
+	check(t, play(m, Joined{Node: "b"}), []Effect{Prepare{"b"}})
 	check(t, play(m, Leaving{"a"}), []Effect{Pause{Generation: 1}})
 	check(t, play(m, ended(1, "a", ahead(3))), []Effect{Donate{Node: "a", Step: 3, State: true}})
 	check(t, play(m, Donated{Node: "a"}), []Effect{Release{"a"}, Form{
@@ -133,7 +133,7 @@ func TestAMemberThatDoesNotAnswer(t *testing.T) {
 	if m.failures != 0 {
 		t.Errorf("%d failures, want none", m.failures)
 	}
-	check(t, play(m, Joined{"c"}, Unreached{Node: "c"}), []Effect{Prepare{"c"}, Prepare{"c"}})
+	check(t, play(m, Joined{Node: "c"}, Unreached{Node: "c"}), []Effect{Prepare{"c"}, Prepare{"c"}})
 	check(t, play(m, Prepared{Node: "c"}, ended(2, "a", ahead(1)), ended(2, "b", ahead(1))), []Effect{
 		Pause{Generation: 2}, Donate{Node: "a", Step: 1, State: true},
 	})
@@ -154,7 +154,7 @@ func TestTheLastCopyIsSaved(t *testing.T) {
 // TestWhoLacksTheStateWaitsForIt: only the sums that lead to it are left.
 func TestWhoLacksTheStateWaitsForIt(t *testing.T) {
 	m := cluster(4, "a", "b")
-	play(m, Joined{"c"}, Prepared{Node: "c"}, ended(1, "a", ahead(5)))
+	play(m, Joined{Node: "c"}, Prepared{Node: "c"}, ended(1, "a", ahead(5)))
 	play(m, RankDone{Generation: 1, Node: "b", Holding: at(4), Err: errors.New("ring broken")}, Donated{Node: "a"})
 	play(m, Left{"a"})
 	check(t, play(m, ended(2, "b", at(4)), ended(2, "c", Holding{})), []Effect{Form{
@@ -162,7 +162,7 @@ func TestWhoLacksTheStateWaitsForIt(t *testing.T) {
 	}})
 	m = cluster(4, "a", "b")
 	play(m, Left{"none"}, RankDone{Generation: 1, Node: "b", Holding: at(4), Err: errors.New("ring broken")}, ended(1, "a", ahead(5)), Donated{Node: "a"})
-	play(m, Joined{"c"}, Prepared{Node: "c"}, Left{"a"})
+	play(m, Joined{Node: "c"}, Prepared{Node: "c"}, Left{"a"})
 	check(t, play(m, ended(2, "b", at(4))), []Effect{
 		Form{Generation: 3, Nodes: []string{"b"}, FirstStep: 5, LastStep: 9, Sources: []Source{TakeSums}, First: [][]int{{0, 1, 2, 3}}},
 		Pause{Generation: 3},
@@ -181,7 +181,7 @@ func TestAFaultThatComesBackEndsTheRun(t *testing.T) {
 func TestACheckpointThatCannotBeSaved(t *testing.T) {
 	for _, stop := range []bool{false, true} {
 		m := New(Config{MinWorkers: 1, MicroBatches: 1, Steps: 9, SaveEvery: 6}, 0)
-		play(m, TrainingReady{}, Joined{"a"})
+		play(m, TrainingReady{}, Joined{Node: "a"})
 		if stop {
 			play(m, StopRequested{})
 		}
@@ -240,7 +240,7 @@ func TestAStopThatLosesItsCheckpointSavesAgain(t *testing.T) {
 
 func TestRanksBeyondTheMicroBatchesStandBy(t *testing.T) {
 	m := cluster(1, "a")
-	check(t, play(m, Joined{"b"}), nil)
+	check(t, play(m, Joined{Node: "b"}), nil)
 	check(t, play(m, Left{"a"}), []Effect{Form{
 		Generation: 2, Nodes: []string{"b"}, LastStep: 9, Sources: []Source{LoadState}, Checkpoint: true, First: [][]int{{0}},
 	}})
