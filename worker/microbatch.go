@@ -84,7 +84,7 @@ func (m *microBatches) fill(dst *train.Item, step int, item plan.Item) error {
 	if err != nil {
 		return fmt.Errorf("latents of pair %d: %w", item.Pair, err)
 	}
-	dst.Timestep, dst.Context = item.Timestep, pair.Embeds
+	dst.Timestep, dst.Context, dst.NoMargin = item.Timestep, pair.Embeds, m.noMargin(step)
 	m.draw(rng.Noise, step, item.Index, dst.Noise)
 	for k, side := range []struct{ dst, moments []float32 }{{dst.Winner, pair.Winner}, {dst.Loser, pair.Loser}} {
 		m.draw(rng.Latent, step, 2*item.Index+uint64(k), m.eps)
@@ -93,6 +93,11 @@ func (m *microBatches) fill(dst *train.Item, step int, item plan.Item) error {
 		}
 	}
 	return nil
+}
+
+// noMargin tells whether the step leaves the margin term out, on every rank alike.
+func (m *microBatches) noMargin(step int) bool {
+	return rng.New(rng.Key{Seed: m.hyper.Seed, Domain: rng.MarginDrop, Step: uint64(step)}).Float64() < m.hyper.MarginDrop
 }
 
 func (m *microBatches) draw(d rng.Domain, step int, item uint64, dst []float32) {

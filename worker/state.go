@@ -77,11 +77,14 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 		return err
 	}
 	step, err := train.New(train.Config{
-		UNet: network, Objective: objective.Config{Form: h.Form, Beta: h.BetaMaPO, SNR: h.SNRValue, Scale: float64(len(schedule.Betas))},
+		UNet: network, Objective: loss(h, len(schedule.Betas)), SNRGamma: h.SNRGamma,
 		Schedule: schedule, Items: h.TrainBatchSize, Height: r.pairs.height, Width: r.pairs.width, ContextLength: r.pairs.contextLength,
 	}, w.backend)
 	if err != nil {
 		return fmt.Errorf("build training graph: %w", err)
+	}
+	if err := loadReference(folder, step); err != nil {
+		return fmt.Errorf("load reference model: %w", err)
 	}
 	items, err := plan.New(plan.Config{
 		Seed: h.Seed, Pairs: j.Pairs, MicroBatches: h.GradientAccumulationSteps, BatchSize: h.TrainBatchSize,
@@ -97,6 +100,15 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 	r.allocate()
 	r.built, r.base = true, j.Model
 	return nil
+}
+
+// loss is the objective that the settings ask for, over a path of so many timesteps.
+func loss(h wire.Hyper, timesteps int) objective.Config {
+	c := objective.Config{Form: h.Form, Beta: h.BetaMaPO, SNR: h.SNRValue, Scale: float64(timesteps)}
+	if h.Form == objective.DPO {
+		c.Beta = h.BetaDPO
+	}
+	return c
 }
 
 // readSchedule reads the noise schedule to train with.
@@ -122,6 +134,15 @@ func loadUNet(folder *checkpoint.Folder, step *train.Step) error {
 	}
 	defer w.Close() // Only read.
 	return w.Load(weights.Params(step.Params(), step.ParamSlab()), checkpoint.LoadOptions{})
+}
+
+// loadReference fills the model that the loss compares with: the base, whatever has been trained since.
+func loadReference(base *checkpoint.Folder, step *train.Step) error {
+	sub, err := base.Sub("unet")
+	if err != nil {
+		return err
+	}
+	return step.LoadReference(sub)
 }
 
 func (r *resident) newTrainer(j wire.TrainJob, itemsPerStep int, pool *kernel.Pool) error {

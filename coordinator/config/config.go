@@ -45,9 +45,12 @@ type Config struct {
 	AdamWeightDecay           float64 `yaml:"adam_weight_decay" help:"AdamW's decoupled weight decay"`
 	AdamEpsilon               float64 `yaml:"adam_epsilon" help:"AdamW's epsilon"`
 	MaxGradNorm               float64 `yaml:"max_grad_norm" help:"global gradient norm is clipped to this"`
-	Form                      string  `yaml:"form" help:"written form of the MaPO loss: reference_code or paper"`
+	Form                      string  `yaml:"form" help:"the loss: MaPO as reference_code or paper; dpo (Diffusion-DPO against the base model) or sft (the winners alone)"`
 	BetaMaPO                  float64 `yaml:"beta_mapo" help:"weight of the margin term; with form paper the paper's beta (no default there)"`
 	SNRValue                  float64 `yaml:"snr_value" help:"scale s of the bounded link in form reference_code"`
+	BetaDPO                   float64 `yaml:"beta_dpo" help:"strength of form dpo"`
+	SNRGamma                  float64 `yaml:"snr_gamma" help:"min-SNR weighting of the winners' errors, 5 is usual; 0 is none; not with form dpo"`
+	MarginDrop                float64 `yaml:"margin_drop" help:"share of the steps that leave MaPO's margin term out"`
 	PredictionType            string  `yaml:"prediction_type" help:"epsilon or v_prediction; empty takes the model's scheduler_config.json"`
 	NonFinitePolicy           string  `yaml:"nonfinite_policy" help:"on a gradient that is not finite: halt (checkpoint and end) or skip (leave the step out)"`
 
@@ -74,7 +77,7 @@ func Defaults() Config {
 		TrainBatchSize: 1, GradientAccumulationSteps: 8, TimestepsPerPair: 1,
 		LearningRate: 1e-5, LRScheduler: "constant", LRNumCycles: 1, LRPower: 1,
 		AdamBeta1: 0.9, AdamBeta2: 0.999, AdamWeightDecay: 1e-2, AdamEpsilon: 1e-8, MaxGradNorm: 1,
-		Form: "reference_code", BetaMaPO: 0.1, SNRValue: 0.5, NonFinitePolicy: "halt",
+		Form: "reference_code", BetaMaPO: 0.1, SNRValue: 0.5, BetaDPO: 5000, NonFinitePolicy: "halt",
 		RemoveTies: true, MaxRejectedRatio: 0.1, CenterCrop: true,
 		CheckpointingSteps: 100, EvalSeeds: 2, NumInferenceSteps: 20, GuidanceScale: 5,
 	}
@@ -116,7 +119,7 @@ func (c Config) Hyper() wire.Hyper {
 		TimestepsPerPair: c.TimestepsPerPair, LearningRate: c.LearningRate, LRScheduler: c.LRScheduler,
 		LRWarmupSteps: c.LRWarmupSteps, LRNumCycles: c.LRNumCycles, LRPower: c.LRPower,
 		AdamBeta1: c.AdamBeta1, AdamBeta2: c.AdamBeta2, AdamWeightDecay: c.AdamWeightDecay, AdamEpsilon: c.AdamEpsilon,
-		MaxGradNorm: c.MaxGradNorm, Form: c.Form, BetaMaPO: c.BetaMaPO, SNRValue: c.SNRValue,
+		MaxGradNorm: c.MaxGradNorm, Form: c.Form, BetaMaPO: c.BetaMaPO, SNRValue: c.SNRValue, BetaDPO: c.BetaDPO, SNRGamma: c.SNRGamma, MarginDrop: c.MarginDrop,
 		PredictionType: c.PredictionType, RandomFlip: c.RandomFlip, CheckpointingSteps: c.CheckpointingSteps,
 		NonFinitePolicy: c.NonFinitePolicy,
 	}

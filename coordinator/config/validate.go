@@ -14,6 +14,8 @@ import (
 const (
 	FormReferenceCode = "reference_code"
 	FormPaper         = "paper"
+	FormDPO           = "dpo"
+	FormSFT           = "sft"
 )
 
 // maxMicroBatches is the most micro-batches whose int32 sums keep enough bits (design, point 1).
@@ -75,7 +77,7 @@ func (c Config) validateTraining() error {
 	if err := firstError(
 		atLeast("train_batch_size", c.TrainBatchSize, 1), atLeast("gradient_accumulation_steps", c.GradientAccumulationSteps, 1),
 		atLeast("timesteps_per_pair", c.TimestepsPerPair, 1), atLeast("resolution", c.Resolution, 0),
-		oneOf("form", c.Form, FormReferenceCode, FormPaper), oneOf("prediction_type", c.PredictionType, "", "epsilon", "v_prediction"),
+		oneOf("form", c.Form, FormReferenceCode, FormPaper, FormDPO, FormSFT), oneOf("prediction_type", c.PredictionType, "", "epsilon", "v_prediction"),
 		oneOf("nonfinite_policy", c.NonFinitePolicy, "halt", "skip"), above("snr_value", c.SNRValue, 0),
 		atLeast("eval_seeds", c.EvalSeeds, 1), atLeast("num_inference_steps", c.NumInferenceSteps, 1), atLeastFloat("guidance_scale", c.GuidanceScale, 0),
 	); err != nil {
@@ -90,7 +92,16 @@ func (c Config) validateTraining() error {
 	if c.Form == FormPaper && c.BetaMaPO == 0 {
 		return fmt.Errorf("--beta-mapo has no default with --form paper: give the paper's beta (its table 4: preference 8, culture 32, safety 64, style 64, personalization 1024)")
 	}
-	return above("beta_mapo", c.BetaMaPO, 0)()
+	if err := firstError(above("beta_mapo", c.BetaMaPO, 0), above("beta_dpo", c.BetaDPO, 0), atLeastFloat("snr_gamma", c.SNRGamma, 0), ratio("margin_drop", c.MarginDrop, true)); err != nil {
+		return err
+	}
+	if c.Form == FormDPO && c.SNRGamma > 0 {
+		return rule("snr_gamma", "weighs the winners' errors, which form dpo has no term of: leave it at 0", c.SNRGamma)
+	}
+	if (c.Form == FormDPO || c.Form == FormSFT) && c.MarginDrop > 0 {
+		return rule("margin_drop", "leaves MaPO's margin term out, which form "+c.Form+" does not have: leave it at 0", c.MarginDrop)
+	}
+	return nil
 }
 
 func (c Config) validateOptimizer() error {

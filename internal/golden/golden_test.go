@@ -88,7 +88,7 @@ func TestParts(t *testing.T) {
 	}
 	for name, want := range map[string][]string{
 		"06_schedulers":         {"DDIM", "DDPM", "DPMSolverMultistep", "EulerAncestralDiscrete", "EulerDiscrete", "PNDM"},
-		"07a_train_sd":          {"mapo_epsilon", "mapo_v_prediction"},
+		"07a_train_sd":          {"dpo_epsilon", "mapo_epsilon", "mapo_v_prediction", "sft_epsilon"},
 		"10_pair_preprocessing": {""},
 	} {
 		got, err := parts(filepath.Join(root, "testdata", "golden", name))

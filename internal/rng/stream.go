@@ -20,6 +20,7 @@ const (
 	LabelNoise                   // Swapped winners and losers.
 	Rounding                     // Stochastic rounding of gradients.
 	Sample                       // Initial and ancestral noise of sampling.
+	MarginDrop                   // Steps without the margin term.
 )
 
 // Key names one stream of random numbers.

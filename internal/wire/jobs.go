@@ -180,6 +180,9 @@ type Hyper struct {
 	Form                      string  `json:"form"`
 	BetaMaPO                  float64 `json:"beta_mapo"`
 	SNRValue                  float64 `json:"snr_value"`
+	BetaDPO                   float64 `json:"beta_dpo"`
+	SNRGamma                  float64 `json:"snr_gamma"`
+	MarginDrop                float64 `json:"margin_drop"`
 	PredictionType            string  `json:"prediction_type"` // "" = as in the model's scheduler config.
 	RandomFlip                bool    `json:"random_flip"`
 	CheckpointingSteps        int     `json:"checkpointing_steps"`

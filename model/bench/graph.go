@@ -76,7 +76,7 @@ func profiled(r Request, be backend.Backend) (*compile.Executable, error) {
 	}
 	var loss op.Node
 	err = op.Build(func() {
-		loss = b.Apply(op.MaPO{Objective: c.Objective}, b.Apply(op.MSEPerSample{}, pred, b.Input("target", in.Sample.Shape()...)))
+		loss = b.Apply(op.PairLoss{Objective: c.Objective}, b.Apply(op.MSEPerSample{}, pred, b.Input("target", in.Sample.Shape()...)), b.Input("terms", c.Items, op.PairTerms))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("build the loss of %s: %w", r.Work, err)

@@ -61,8 +61,10 @@ var operatorCases = []operatorCase{
 	{"group norm silu wide", op.GroupNorm{Groups: 2, Eps: 1e-5, SiLU: true}, shapes(op.Shape{2, 2, 20}, op.Shape{20}, op.Shape{20}), nil},
 	{"geglu wide", op.GEGLU{}, shapes(op.Shape{2, 38}), nil},
 	{"sum of chunks", op.Sum{}, shapes(op.Shape{70, 64}), nil},
-	{"mapo code", op.MaPO{Objective: objective.Config{Form: objective.ReferenceCode, Beta: 0.1, SNR: 0.5, Scale: 20}}, shapes(op.Shape{6}), nil},
-	{"mapo paper", op.MaPO{Objective: objective.Config{Form: objective.Paper, Beta: 8}}, shapes(op.Shape{4}), nil},
+	{"mapo code", op.PairLoss{Objective: objective.Config{Form: objective.ReferenceCode, Beta: 0.1, SNR: 0.5, Scale: 20}}, shapes(op.Shape{6}, op.Shape{3, op.PairTerms}), map[int][]float64{1: ramp(3 * op.PairTerms)}},
+	{"mapo paper", op.PairLoss{Objective: objective.Config{Form: objective.Paper, Beta: 8}}, shapes(op.Shape{4}, op.Shape{2, op.PairTerms}), map[int][]float64{1: ramp(2 * op.PairTerms)}},
+	{"dpo", op.PairLoss{Objective: objective.Config{Form: objective.DPO, Beta: 3}}, shapes(op.Shape{6}, op.Shape{3, op.PairTerms}), map[int][]float64{1: ramp(3 * op.PairTerms)}},
+	{"sft", op.PairLoss{Objective: objective.Config{Form: objective.SFT}}, shapes(op.Shape{3}, op.Shape{3, op.PairTerms}), map[int][]float64{1: ramp(3 * op.PairTerms)}},
 }
 
 func ramp(n int) []float64 {
@@ -183,7 +185,7 @@ func checkGradient(t *testing.T, c operatorCase, in []array, i int, target array
 	}
 }
 
-// operands are random float32 values in float64, positive for MaPO.
+// operands are random float32 values in float64, positive for losses.
 func operands(c operatorCase, seed uint64) []array {
 	r := rand.New(rand.NewPCG(seed, 1))
 	var in []array
@@ -192,7 +194,7 @@ func operands(c operatorCase, seed uint64) []array {
 		if f := c.fixed[i]; f != nil {
 			copy(a.data, f)
 		}
-		if _, ok := c.def.(op.MaPO); ok {
+		if _, ok := c.def.(op.PairLoss); ok {
 			for k := range a.data {
 				a.data[k] = float64(float32(0.1 + math.Abs(a.data[k])))
 			}

@@ -3,6 +3,7 @@ package compile_test
 import (
 	"math"
 
+	"yohaku/model/objective"
 	"yohaku/model/op"
 )
 
@@ -138,11 +139,18 @@ func referenceMovement(d op.Def, in []array, out op.Shape) array {
 			y.data[i/n] += e * e / float64(n)
 		}
 		return y
-	case op.MaPO:
+	case op.PairLoss:
 		y := zeros()
-		b := len(x.data) / 2
+		b := in[1].shape[0]
 		for i := range b {
-			y.data[0] += d.Objective.Pair(x.data[i], x.data[b+i]).Loss
+			var loser float64
+			if d.Objective.SamplesPerItem() == 2 {
+				loser = x.data[b+i]
+			}
+			t := in[1].data[i*op.PairTerms:]
+			y.data[0] += d.Objective.Pair(x.data[i], loser, objective.Terms{
+				RefW: t[op.TermRefWinner], RefL: t[op.TermRefLoser], Weight: t[op.TermWeight], Margin: t[op.TermMargin],
+			}).Loss
 		}
 		return y
 	}

@@ -56,7 +56,7 @@ func (c unetCase) forward(t testing.TB) (b *op.Builder, loss, pred op.Node) {
 		t.Fatal(err)
 	}
 	mse := b.Apply(op.MSEPerSample{}, pred, b.Input("target", n, c.size, c.size, 4))
-	loss = b.Apply(op.MaPO{Objective: objective.Config{Form: objective.ReferenceCode, Beta: 0.1, SNR: 0.5, Scale: 1000}}, mse)
+	loss = b.Apply(op.PairLoss{Objective: objective.Config{Form: objective.ReferenceCode, Beta: 0.1, SNR: 0.5, Scale: 1000}}, mse, b.Input("terms", c.pairs, op.PairTerms))
 	return b, loss, pred
 }
 

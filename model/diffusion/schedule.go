@@ -169,3 +169,29 @@ func mix(dst []float32, a float32, x []float32, b float32, y []float32) {
 		dst[i] = float32(a*x[i]) + float32(b*y[i])
 	}
 }
+
+// MinSNRWeight is the weight of a denoising error at timestep t by min-SNR-γ weighting; 1 for γ = 0, which is none.
+//
+//	SNR = ᾱ_t/(1−ᾱ_t);  epsilon: min(SNR, γ)/SNR,  v_prediction: min(SNR, γ)/(SNR+1),  sample: min(SNR, γ)
+//
+// Where SNR is 0 (zero terminal SNR), epsilon's limit is 1. Source: Hang et al., arXiv:2303.09556; diffusers,
+// training_utils.py, compute_snr, and train_text_to_image.py.
+func (s *Schedule) MinSNRWeight(t int, gamma float64) float32 {
+	if gamma == 0 {
+		return 1
+	}
+	assert.That(t >= 0 && t < len(s.AlphasCumprod), "timestep %d of %d", t, len(s.AlphasCumprod))
+	a := float64(s.AlphasCumprod[t])
+	snr := a / (1 - a)
+	least := min(snr, gamma)
+	switch s.PredictionType {
+	case VPrediction:
+		return float32(least / (snr + 1))
+	case SampleType:
+		return float32(least)
+	}
+	if snr == 0 {
+		return 1
+	}
+	return float32(least / snr)
+}

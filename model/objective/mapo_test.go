@@ -51,14 +51,20 @@ func TestGradientsAgainstCentralDifferences(t *testing.T) {
 	for range 200 {
 		c := code
 		c.Scale = math.Pow(10, 3*r.Float64())
-		if r.IntN(2) == 0 {
+		switch r.IntN(4) {
+		case 0:
 			c = Config{Form: Paper, Beta: math.Pow(2, 10*r.Float64())}
+		case 1:
+			c = Config{Form: DPO, Beta: math.Pow(10, 3*r.Float64())}
+		case 2:
+			c = Config{Form: SFT}
 		}
+		terms := Terms{RefW: r.Float64(), RefL: r.Float64(), Weight: 2 * r.Float64(), Margin: 2 * r.Float64()}
 		w := math.Pow(10, -4*r.Float64()) + 1e-3
 		l := w * (0.9 + 0.2*r.Float64())
-		p, h := c.Pair(w, l), 1e-6*w
-		numW := (c.Pair(w+h, l).Loss - c.Pair(w-h, l).Loss) / (2 * h)
-		numL := (c.Pair(w, l+h).Loss - c.Pair(w, l-h).Loss) / (2 * h)
+		p, h := c.Pair(w, l, terms), 1e-6*w
+		numW := (c.Pair(w+h, l, terms).Loss - c.Pair(w-h, l, terms).Loss) / (2 * h)
+		numL := (c.Pair(w, l+h, terms).Loss - c.Pair(w, l-h, terms).Loss) / (2 * h)
 		if math.Abs(numW-p.GradW) > 1e-6*(1+math.Abs(p.GradW))*(1+1/w) || math.Abs(numL-p.GradL) > 1e-6*(1+math.Abs(p.GradL))*(1+1/w) {
 			t.Errorf("seed %d, %+v, w %g, l %g: gradients %v %v, differences %v %v", seed, c, w, l, p.GradW, p.GradL, numW, numL)
 		}
@@ -73,14 +79,14 @@ func TestFormsAgree(t *testing.T) {
 		same := Config{Form: ReferenceCode, Beta: 1 / beta, SNR: beta, Scale: 1}
 		for _, w := range []float64{0, 1e-7, 0.01, 0.3, 2} {
 			for _, l := range []float64{0, 1e-6, 0.012, 0.25, 3} {
-				if got, want := paper.Pair(w, l), same.Pair(w, l); got != want {
+				if got, want := paper.Pair(w, l, Plain), same.Pair(w, l, Plain); got != want {
 					t.Errorf("β %v, w %v, l %v: paper %+v, code %+v", beta, w, l, got, want)
 				}
 			}
 		}
 		scaled := same
 		scaled.Scale = DefaultScale
-		if paper.Pair(0.01, 0.012) == scaled.Pair(0.01, 0.012) {
+		if paper.Pair(0.01, 0.012, Plain) == scaled.Pair(0.01, 0.012, Plain) {
 			t.Errorf("β %v: the margin scale makes no difference", beta)
 		}
 	}
@@ -94,7 +100,7 @@ func TestMeanAndSum(t *testing.T) {
 	}
 	var sum float64
 	for i := range w {
-		sum += code.Pair(w[i], l[i]).Loss
+		sum += code.Pair(w[i], l[i], Plain).Loss
 	}
 	if r.Sum != sum || r.Mean != sum/3 || len(r.GradW) != 3 || r.GradL[1] != r.Pairs[1].GradL {
 		t.Errorf("got %+v, want sum %v", r, sum)
@@ -103,10 +109,10 @@ func TestMeanAndSum(t *testing.T) {
 	if zero.LogOdds != 0 || zero.Loss != DefaultBeta*math.Ln2 || math.IsNaN(zero.GradW+zero.GradL) {
 		t.Errorf("pair of zeros: %+v, want a loss of β·ln 2 and finite gradients", zero)
 	}
-	if p := code.Pair(math.NaN(), 1); !math.IsNaN(p.Loss) || !math.IsNaN(p.GradW) {
+	if p := code.Pair(math.NaN(), 1, Plain); !math.IsNaN(p.Loss) || !math.IsNaN(p.GradW) {
 		t.Errorf("NaN in, %+v out", p)
 	}
-	if p := code.Pair(1e30, 1e-30); math.IsNaN(p.Loss) || math.IsNaN(p.GradW) || math.IsNaN(p.GradL) {
+	if p := code.Pair(1e30, 1e-30, Plain); math.IsNaN(p.Loss) || math.IsNaN(p.GradW) || math.IsNaN(p.GradL) {
 		t.Errorf("far apart: %+v", p)
 	}
 }
@@ -137,7 +143,15 @@ func TestErrors(t *testing.T) {
 }
 
 func TestPairDoesNotAllocate(t *testing.T) {
-	if n := testing.AllocsPerRun(100, func() { _ = code.Pair(0.3, 0.2) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { _ = code.Pair(0.3, 0.2, Plain) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestDPOAtTheReferenceIsLogTwo(t *testing.T) {
+	c := Config{Form: DPO, Beta: DefaultBetaDPO}
+	p := c.Pair(0.3, 0.4, Terms{RefW: 0.3, RefL: 0.4, Margin: 1})
+	if p.LogOdds != 0 || math.Abs(p.Loss-math.Ln2) > 1e-16 || p.GradW != DefaultBetaDPO/4 || p.GradL != -DefaultBetaDPO/4 {
+		t.Errorf("got %+v, want ln 2 and gradients ±β/4", p)
 	}
 }

@@ -41,52 +41,63 @@ func (MSEPerSampleBackward) Name() string { return "mse.per.sample.backward" }
 // Infer returns pred's shape.
 func (MSEPerSampleBackward) Infer(in []Shape) ([]Shape, error) { return []Shape{in[0]}, nil }
 
-// MaPO is the margin-aware preference loss SUMMED over pairs; the step divides by its number of items once, after
-// summing micro-batches. Operand: the denoising errors m [2B], all winners, then all losers. Results:
-// the loss, a scalar; the pairs' figures [B,MaPOStats] in the order of the Stat constants.
+// PairLoss is the training loss SUMMED over items; the step divides by its number of items once, after summing
+// micro-batches. Operands: the denoising errors m [S·B], S = Objective.SamplesPerItem(), all winners, then all losers
+// if they count; the items' terms [B,PairTerms] in the order of the Term constants. Results: the loss, a scalar; the
+// items' figures [B,PairStats] in the order of the Stat constants. The gradient goes to m.
 // Formula and source: objective.Config.Pair.
-type MaPO struct {
-	everyOperand
+type PairLoss struct {
+	firstOperand
 	Objective objective.Config
 }
 
-// Columns of MaPO's figures.
+// Columns of the items' terms, as in objective.Terms.
 const (
-	StatWinnerMSE = iota
-	StatLoserMSE
-	StatLogOdds
-	StatRatio // The margin term, β·log σ(…).
-	StatLoss
-	MaPOStats // The number of columns.
+	TermRefWinner = iota
+	TermRefLoser
+	TermWeight
+	TermMargin
+	PairTerms // The number of columns.
 )
 
-// Name is "mapo<form>".
-func (m MaPO) Name() string { return fmt.Sprintf("mapo<%s>", m.Objective.Form) }
+// Columns of the items' figures.
+const (
+	StatWinnerMSE = iota
+	StatLoserMSE  // 0 where losers do not count.
+	StatLogOdds
+	StatRatio // The preference term.
+	StatLoss
+	PairStats // The number of columns.
+)
 
-// Operands is one.
-func (MaPO) Operands() (int, int) { return 1, 1 }
+// Name is "pair.loss<form>".
+func (l PairLoss) Name() string { return fmt.Sprintf("pair.loss<%s>", l.Objective.Form) }
+
+// Operands is two.
+func (PairLoss) Operands() (int, int) { return 2, 2 }
 
 // Infer is the rule above.
-func (m MaPO) Infer(in []Shape) ([]Shape, error) {
-	if err := m.Objective.Validate(); err != nil {
+func (l PairLoss) Infer(in []Shape) ([]Shape, error) {
+	if err := l.Objective.Validate(); err != nil {
 		return nil, err
 	}
-	if len(in[0]) != 1 || in[0][0]%2 != 0 {
-		return nil, fmt.Errorf("wants errors [2B], winners then losers")
+	per := l.Objective.SamplesPerItem()
+	if len(in[0]) != 1 || in[0][0]%per != 0 || !in[1].Eq(Shape{in[0][0] / per, PairTerms}) {
+		return nil, fmt.Errorf("wants errors [%d·B], winners then losers, and terms [B,%d]", per, PairTerms)
 	}
-	return []Shape{{}, {in[0][0] / 2, MaPOStats}}, nil
+	return []Shape{{}, {in[1][0], PairStats}}, nil
 }
 
-// VJP uses MaPOBackward.
-func (m MaPO) VJP(b *Builder, in []Node, _, dout Node) []Node {
-	return []Node{b.Apply(MaPOBackward{Objective: m.Objective}, in[0], dout)}
+// VJP uses PairLossBackward.
+func (l PairLoss) VJP(b *Builder, in []Node, _, dout Node) []Node {
+	return []Node{b.Apply(PairLossBackward{Objective: l.Objective}, in[0], in[1], dout), nil}
 }
 
-// MaPOBackward is dm of MaPO from m [2B] and the loss' gradient, a scalar.
-type MaPOBackward struct{ Objective objective.Config }
+// PairLossBackward is dm of PairLoss from m, the terms and the loss' gradient, a scalar.
+type PairLossBackward struct{ Objective objective.Config }
 
-// Name is "mapo.backward".
-func (MaPOBackward) Name() string { return "mapo.backward" }
+// Name is "pair.loss.backward".
+func (PairLossBackward) Name() string { return "pair.loss.backward" }
 
 // Infer returns m's shape.
-func (MaPOBackward) Infer(in []Shape) ([]Shape, error) { return []Shape{in[0]}, nil }
+func (PairLossBackward) Infer(in []Shape) ([]Shape, error) { return []Shape{in[0]}, nil }

@@ -145,7 +145,7 @@ func TestShapeErrors(t *testing.T) {
 		"reshape":   func() { b.Apply(Reshape{Shape: Shape{5}}, x) },
 		"slice":     func() { b.Apply(Slice{From: 3, To: 7}, x) },
 		"odd geglu": func() { b.Apply(GEGLU{}, b.Input("odd", 2, 3)) },
-		"mapo":      func() { b.Apply(MaPO{}, b.Input("mse", 4)) },
+		"pair loss": func() { b.Apply(PairLoss{}, b.Input("mse", 4), b.Input("terms", 2, PairTerms)) },
 		"aux":       func() { b.Aux(b.Apply(SiLU{}, x), 1) },
 	} {
 		var e *ShapeError

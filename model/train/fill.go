@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"yohaku/model/layer"
+	"yohaku/model/op"
 	"yohaku/model/unet"
 )
 
@@ -15,6 +16,7 @@ type Item struct {
 	Context       []float32 // [L,D], the prompt's embedding.
 	Pooled        []float32 // [P] and
 	TimeIDs       []float32 // [6], for text_time models only.
+	NoMargin      bool      // Leave the preference term out.
 }
 
 // Fill writes the micro-batch: for winner and loser of each item the noisy latents √ᾱ_t·x + √(1−ᾱ_t)·noise and the
@@ -28,10 +30,23 @@ func (s *Step) Fill(items []Item) error {
 		if err := s.checkItem(&items[i]); err != nil {
 			return fmt.Errorf("fill item %d: %w", i, err)
 		}
+		s.fillTerms(i, &items[i])
 		s.fillSample(i, &items[i], items[i].Winner)
-		s.fillSample(len(items)+i, &items[i], items[i].Loser)
+		if s.config.Objective.SamplesPerItem() == 2 {
+			s.fillSample(len(items)+i, &items[i], items[i].Loser)
+		}
 	}
 	return nil
+}
+
+// fillTerms writes what the loss of item i depends on beside the errors. The reference's come with Run.
+func (s *Step) fillTerms(i int, it *Item) {
+	row := s.exe.Input(inputTerms)[i*op.PairTerms:][:op.PairTerms]
+	row[op.TermRefWinner], row[op.TermRefLoser] = 0, 0
+	row[op.TermWeight], row[op.TermMargin] = s.config.Schedule.MinSNRWeight(it.Timestep, s.config.SNRGamma), 1
+	if it.NoMargin {
+		row[op.TermMargin] = 0
+	}
 }
 
 func (s *Step) checkItem(it *Item) error {
@@ -50,7 +65,7 @@ func (s *Step) checkItem(it *Item) error {
 	return nil
 }
 
-// fillSample writes row of the 2P samples.
+// fillSample writes row of the samples.
 func (s *Step) fillSample(row int, it *Item, latents []float32) {
 	c := s.config
 	c.Schedule.AddNoise(s.noisy, latents, it.Noise, it.Timestep)

@@ -14,6 +14,7 @@ import (
 	"yohaku/model/diffusion"
 	"yohaku/model/internal/nettest"
 	"yohaku/model/objective"
+	"yohaku/model/op"
 	"yohaku/model/optim"
 	"yohaku/model/unet"
 )
@@ -27,6 +28,7 @@ type goldenArgs struct {
 	Scheduler  json.RawMessage `json:"scheduler"`
 	BetaMaPO   float64         `json:"beta_mapo"`
 	SNR        float64         `json:"snr_value"`
+	BetaDPO    float64         `json:"beta_dpo"`
 	Optimizer  struct {
 		LR          float64    `json:"lr"`
 		Betas       [2]float64 `json:"betas"`
@@ -37,10 +39,10 @@ type goldenArgs struct {
 	ParamOrder  []string `json:"param_order"`
 }
 
-func TestGoldenMaPOSteps(t *testing.T) {
-	golden.RunSubs(t, "07a_train_sd", []string{"mapo_epsilon", "mapo_v_prediction"}, checkSteps)
+func TestGoldenTrainingSteps(t *testing.T) {
+	golden.RunSubs(t, "07a_train_sd", []string{"mapo_epsilon", "mapo_v_prediction", "dpo_epsilon", "sft_epsilon"}, checkSteps)
 	if os.Getenv("YOHAKU_GOLDEN") != "" { // Not in the repository's subset.
-		golden.RunSubs(t, "07b_train_xl", []string{"mapo_epsilon", "mapo_v_prediction"}, checkSteps)
+		golden.RunSubs(t, "07b_train_xl", []string{"mapo_epsilon", "mapo_v_prediction", "dpo_epsilon", "sft_epsilon"}, checkSteps)
 	}
 }
 
@@ -71,6 +73,17 @@ type run struct {
 	figures map[string][]float32
 }
 
+// objective is the loss of a case's part.
+func (a goldenArgs) objective(method string) objective.Config {
+	switch method {
+	case "dpo":
+		return objective.Config{Form: objective.DPO, Beta: a.BetaDPO}
+	case "sft":
+		return objective.Config{Form: objective.SFT}
+	}
+	return objective.Config{Form: objective.ReferenceCode, Beta: a.BetaMaPO, SNR: a.SNR, Scale: float64(a.Timesteps)}
+}
+
 func newRun(t *testing.T, c *golden.Case, a goldenArgs) *run {
 	t.Helper()
 	cfg, err := unet.ReadConfig(os.DirFS(c.Path(a.Model)), ".")
@@ -81,7 +94,8 @@ func newRun(t *testing.T, c *golden.Case, a goldenArgs) *run {
 	if err := json.Unmarshal(a.Scheduler, &scheduler); err != nil {
 		t.Fatal(err)
 	}
-	scheduler["prediction_type"] = strings.TrimPrefix(c.Sub, "mapo_")
+	method, prediction, _ := strings.Cut(c.Sub, "_")
+	scheduler["prediction_type"] = prediction
 	data, err := json.Marshal(scheduler)
 	if err != nil {
 		t.Fatal(err)
@@ -95,13 +109,14 @@ func newRun(t *testing.T, c *golden.Case, a goldenArgs) *run {
 	t.Cleanup(be.Close)
 	step, err := New(Config{
 		UNet: cfg, Schedule: noise.Schedule(), Items: a.BatchPairs, Height: shape[3], Width: shape[4], ContextLength: context[2],
-		Objective: objective.Config{Form: objective.ReferenceCode, Beta: a.BetaMaPO, SNR: a.SNR, Scale: float64(a.Timesteps)},
+		Objective: a.objective(method),
 	}, be)
 	if err != nil {
 		t.Fatal(err)
 	}
 	nettest.Load(t, step.Params(), step.ParamSlab(), c.Tensors(t, a.Model, "diffusion_pytorch_model.safetensors"), nil)
 	slab := step.ParamSlab()
+	copy(step.ReferenceSlab(), slab)
 	return &run{
 		t: t, c: c, args: a, model: step, initial: slices.Clone(slab), m: make([]float32, len(slab)), v: make([]float32, len(slab)),
 		adam:    optim.AdamW{Beta1: a.Optimizer.Betas[0], Beta2: a.Optimizer.Betas[1], Eps: a.Optimizer.Eps, WeightDecay: a.Optimizer.WeightDecay},
@@ -144,11 +159,22 @@ func (r *run) step(s int) {
 
 func (r *run) note(result Result, norm float64) {
 	put := func(key string, v float64) { r.figures[key] = append(r.figures[key], float32(v)) }
-	for _, it := range result.Items {
+	form := r.model.config.Objective.Form
+	for i, it := range result.Items {
 		put("model_losses_w", it.WinnerMSE)
+		if form == objective.SFT {
+			continue
+		}
 		put("model_losses_l", it.LoserMSE)
-		put("log_odds", it.LogOdds)
-		put("ratio_losses", it.Ratio)
+		if form != objective.DPO {
+			put("log_odds", it.LogOdds)
+			put("ratio_losses", it.Ratio)
+			continue
+		}
+		put("inside_term", it.LogOdds)
+		terms := r.model.exe.Input(inputTerms)[i*op.PairTerms:]
+		put("ref_losses_w", float64(terms[op.TermRefWinner]))
+		put("ref_losses_l", float64(terms[op.TermRefLoser]))
 	}
 	put("grad_norm", norm)
 	put("loss", result.Loss/float64(len(result.Items)))

@@ -1,11 +1,14 @@
-// Package train is the pure part of a training step: the graph of a micro-batch (UNet, denoising errors, MaPO), its
+// Package train is the pure part of a training step: the graph of a micro-batch (UNet, denoising errors, loss), its
 // inputs, and its gradients. It knows nothing of optimizers, sums over micro-batches, workers or files of pairs.
 //
 // A micro-batch is P items, each one (pair, timestep, noise) draw. Its samples are [w_0 … w_{P−1}, l_0 … l_{P−1}]: all
-// winners, then all losers, with the items' noises, timesteps and contexts repeated, not interleaved. The loss is the
-// SUM over the items; whoever sums micro-batches divides by the number of items once.
+// winners, then all losers, with the items' noises, timesteps and contexts repeated, not interleaved; where losers do
+// not count (SFT), the winners alone. The loss is the SUM over the items; whoever sums micro-batches divides by the
+// number of items once.
 //
-// Source: mapo-t2i/mapo, the loop of train_mapo.py.
+// Diffusion-DPO compares with a reference model, frozen: a second program without gradients, over weights of its own.
+//
+// Source: mapo-t2i/mapo, the loop of train_mapo.py; diffusers, train_diffusion_dpo.py.
 package train
 
 import (
@@ -30,6 +33,7 @@ type Config struct {
 	Items         int                 // P.
 	Height, Width int                 // Of the latents.
 	ContextLength int                 // Tokens of a prompt.
+	SNRGamma      float64             // Min-SNR weighting of the winners' errors; 0 is none.
 }
 
 // Names of the graph's inputs.
@@ -40,14 +44,16 @@ const (
 	inputTarget    = "input.target"
 	inputPooled    = "input.pooled"
 	inputTimeIDs   = "input.time_ids"
+	inputTerms     = "input.terms"
 )
 
 // Step computes gradients of micro-batches. It belongs to one goroutine.
 type Step struct {
-	config Config
-	exe    *compile.Executable
-	noisy  []float32 // One sample, CHW.
-	target []float32
+	config    Config
+	exe       *compile.Executable
+	reference *compile.Executable // Its output is the errors; nil where the loss needs none.
+	noisy     []float32           // One sample, CHW.
+	target    []float32
 }
 
 // New builds, differentiates and compiles the graph for be. Parameters are zero until they are loaded into ParamSlab.
@@ -58,16 +64,28 @@ func New(c Config, be backend.Backend) (*Step, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	n := c.UNet.InChannels * c.Height * c.Width
+	s := &Step{config: c, noisy: make([]float32, n), target: make([]float32, n)}
+	var err error
+	if s.exe, err = c.program(be); err != nil {
+		return nil, err
+	}
+	if c.Objective.NeedsReference() {
+		s.reference, err = c.referenceProgram(be)
+	}
+	return s, err
+}
+
+// program compiles the loss with its gradients.
+func (c Config) program(be backend.Backend) (*compile.Executable, error) {
 	b := op.NewBuilder()
-	in := c.inputs(b)
-	pred, err := unet.Build(b, c.UNet, in)
+	pred, mse, err := c.errors(b)
 	if err != nil {
-		return nil, fmt.Errorf("build the training graph: %w", err)
+		return nil, err
 	}
 	var loss, stats op.Node
 	err = op.Build(func() {
-		target := b.Input(inputTarget, in.Sample.Shape()...)
-		loss = b.Apply(op.MaPO{Objective: c.Objective}, b.Apply(op.MSEPerSample{}, pred, target))
+		loss = b.Apply(op.PairLoss{Objective: c.Objective}, mse, b.Input(inputTerms, c.Items, op.PairTerms))
 		stats = b.Aux(loss, 1)
 	})
 	if err != nil {
@@ -81,8 +99,36 @@ func New(c Config, be backend.Backend) (*Step, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile the training graph: %w", err)
 	}
-	n := c.UNet.InChannels * c.Height * c.Width
-	return &Step{config: c, exe: exe, noisy: make([]float32, n), target: make([]float32, n)}, nil
+	return exe, nil
+}
+
+// referenceProgram compiles the errors of a frozen model.
+func (c Config) referenceProgram(be backend.Backend) (*compile.Executable, error) {
+	b := op.NewBuilder()
+	_, mse, err := c.errors(b)
+	if err != nil {
+		return nil, err
+	}
+	exe, err := compile.Compile(b, be, []op.Node{mse}, nil, compile.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("compile the reference model's graph: %w", err)
+	}
+	return exe, nil
+}
+
+// errors builds the network and the denoising errors of its samples.
+func (c Config) errors(b *op.Builder) (pred, mse op.Node, err error) {
+	in := c.inputs(b)
+	if pred, err = unet.Build(b, c.UNet, in); err != nil {
+		return nil, nil, fmt.Errorf("build the training graph: %w", err)
+	}
+	err = op.Build(func() {
+		mse = b.Apply(op.MSEPerSample{}, pred, b.Input(inputTarget, in.Sample.Shape()...))
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("build the denoising errors: %w", err)
+	}
+	return pred, mse, nil
 }
 
 // check holds what New's doc says, but for what unet.Build checks.
@@ -100,9 +146,9 @@ func (c Config) check() error {
 	return c.Objective.Validate()
 }
 
-// inputs makes the UNet's inputs for 2P samples.
+// inputs makes the UNet's inputs for all samples of the items.
 func (c Config) inputs(b *op.Builder) unet.Inputs {
-	n := 2 * c.Items
+	n := c.Objective.SamplesPerItem() * c.Items
 	in := unet.Inputs{
 		Sample:    b.Input(inputSample, n, c.Height, c.Width, c.UNet.InChannels),
 		Timesteps: b.Input(inputTimesteps, n),
@@ -130,4 +176,21 @@ func (s *Step) Plan() compile.PlanInfo { return s.exe.Plan() }
 // Load fills the parameters from the UNet's folder f.
 func (s *Step) Load(f *checkpoint.Folder) error {
 	return weights.Load(s.exe, f, checkpoint.LoadOptions{})
+}
+
+// LoadReference fills the reference model's parameters from the UNet's folder f, if the loss needs one.
+func (s *Step) LoadReference(f *checkpoint.Folder) error {
+	if s.reference == nil {
+		return nil
+	}
+	return weights.Load(s.reference, f, checkpoint.LoadOptions{})
+}
+
+// ReferenceSlab is the memory of the reference model's parameters, placed as in ParamSlab; nil where the loss needs
+// none.
+func (s *Step) ReferenceSlab() []float32 {
+	if s.reference == nil {
+		return nil
+	}
+	return s.reference.ParamSlab()
 }

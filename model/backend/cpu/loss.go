@@ -24,21 +24,48 @@ func (be *Backend) mse(in []op.Shape) backend.Kernel {
 	}}
 }
 
-func mapo(c objective.Config, pairs int) backend.Kernel {
+// pairs reads the operands of a loss, item by item.
+type pairs struct {
+	c        objective.Config
+	m, terms []float32
+	items    int
+}
+
+func newPairs(c objective.Config, in [][]float32, items int) pairs {
+	return pairs{c: c, m: in[0], terms: in[1], items: items}
+}
+
+func (p pairs) errors(i int) (w, l float64) {
+	if p.c.SamplesPerItem() == 2 {
+		l = float64(p.m[p.items+i])
+	}
+	return float64(p.m[i]), l
+}
+
+func (p pairs) loss(i int) objective.Pair {
+	w, l := p.errors(i)
+	t := p.terms[i*op.PairTerms:][:op.PairTerms]
+	return p.c.Pair(w, l, objective.Terms{
+		RefW: float64(t[op.TermRefWinner]), RefL: float64(t[op.TermRefLoser]), Weight: float64(t[op.TermWeight]), Margin: float64(t[op.TermMargin]),
+	})
+}
+
+func pairLoss(c objective.Config, items int) backend.Kernel {
 	return backend.Kernel{Bind: func(a backend.Args) func() error {
-		m, stats := a.In[0], []float32(nil)
+		p, stats := newPairs(c, a.In, items), []float32(nil)
 		if len(a.Out) > 1 {
 			stats = a.Out[1]
 		}
 		return func() error {
 			var sum float64
-			for i := range pairs {
-				p := c.Pair(float64(m[i]), float64(m[pairs+i]))
-				sum += p.Loss
+			for i := range items {
+				r := p.loss(i)
+				sum += r.Loss
 				if stats != nil {
-					s := stats[i*op.MaPOStats:][:op.MaPOStats]
-					s[op.StatWinnerMSE], s[op.StatLoserMSE] = m[i], m[pairs+i]
-					s[op.StatLogOdds], s[op.StatRatio], s[op.StatLoss] = float32(p.LogOdds), float32(p.Ratio), float32(p.Loss)
+					w, l := p.errors(i)
+					s := stats[i*op.PairStats:][:op.PairStats]
+					s[op.StatWinnerMSE], s[op.StatLoserMSE] = float32(w), float32(l)
+					s[op.StatLogOdds], s[op.StatRatio], s[op.StatLoss] = float32(r.LogOdds), float32(r.Ratio), float32(r.Loss)
 				}
 			}
 			a.Out[0][0] = float32(sum)
@@ -47,14 +74,16 @@ func mapo(c objective.Config, pairs int) backend.Kernel {
 	}}
 }
 
-func mapoBackward(c objective.Config, pairs int) backend.Kernel {
+func pairLossBackward(c objective.Config, items int) backend.Kernel {
 	return backend.Kernel{Bind: func(a backend.Args) func() error {
-		m, dloss, dm := a.In[0], a.In[1], a.Out[0]
+		p, dloss, dm := newPairs(c, a.In, items), a.In[2], a.Out[0]
 		return func() error {
-			for i := range pairs {
-				p := c.Pair(float64(m[i]), float64(m[pairs+i]))
-				dm[i] = float32(float64(dloss[0]) * p.GradW)
-				dm[pairs+i] = float32(float64(dloss[0]) * p.GradL)
+			for i := range items {
+				r := p.loss(i)
+				dm[i] = float32(float64(dloss[0]) * r.GradW)
+				if c.SamplesPerItem() == 2 {
+					dm[items+i] = float32(float64(dloss[0]) * r.GradL)
+				}
 			}
 			return nil
 		}

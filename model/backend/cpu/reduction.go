@@ -23,10 +23,10 @@ func (be *Backend) reduction(d op.Def, in []op.Shape) (backend.Kernel, bool) {
 		}}, true
 	case op.MSEPerSample:
 		return be.mse(in), true
-	case op.MaPO:
-		return mapo(d.Objective, in[0][0]/2), true
-	case op.MaPOBackward:
-		return mapoBackward(d.Objective, in[0][0]/2), true
+	case op.PairLoss:
+		return pairLoss(d.Objective, in[1][0]), true
+	case op.PairLossBackward:
+		return pairLossBackward(d.Objective, in[1][0]), true
 	case op.TimestepEmbedding:
 		return timestepEmbedding(d, in[0][0]), true
 	case op.Embedding:
