@@ -79,9 +79,9 @@ func (f *Flags) LoadOver(saved Config) (Config, error) {
 	return c, c.Validate()
 }
 
-// Parse reads what MarshalJSON wrote.
+// Parse reads what MarshalJSON wrote. A key that was not known then has its default.
 func Parse(data []byte) (Config, error) {
-	var c Config
+	c := Defaults()
 	err := yaml.UnmarshalWithOptions(data, &c, yaml.Strict()) // JSON is YAML.
 	return c, err
 }
