@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
+	"sync/atomic"
 	"time"
 
+	"yohaku/allreduce/bucket"
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
@@ -28,7 +31,8 @@ type resident struct {
 	stats   []trainstep.Stats // Of the micro-batches in the partial sums.
 	sums    complete
 	steps   []wire.StepReport // Applied, and not known to be reported.
-	seconds float64           // Time of a micro-batch, smoothed.
+	buckets []bucket.Bucket   // Of the sums, as they go round the ring.
+	smooth  atomic.Uint64     // Time of a micro-batch in seconds, smoothed: the bits of a float64.
 	mean    float64           // Items a second of the whole ring, smoothed.
 	stepped time.Time         // When the last step was applied.
 }
@@ -86,10 +90,15 @@ func (w *Worker) prepare(ctx context.Context, j wire.TrainJob) error {
 	return nil
 }
 
-// allocate makes the buffers of the complete sums.
-func (r *resident) allocate() {
+// allocate makes the buffers of the complete sums, and plans how they come about.
+func (r *resident) allocate() error {
 	l := r.trainer.Layout()
+	var err error
+	if r.buckets, err = bucket.Plan(l, fixedpoint.Int32, bucketBytes); err != nil {
+		return fmt.Errorf("plan buckets: %w", err)
+	}
 	r.sums = complete{make([]int32, l.Elements()), fixedpoint.NewNeeded(l.Blocks()), fixedpoint.NewNeeded(l.Blocks())}
+	return nil
 }
 
 // reported forgets the steps up to last, which the coordinator has.
@@ -101,11 +110,15 @@ func (r *resident) reported(last int) {
 
 // timed smooths the time of a micro-batch.
 func (r *resident) timed(d time.Duration) {
-	if r.seconds == 0 {
-		r.seconds = d.Seconds()
+	old := r.seconds()
+	if old == 0 {
+		old = d.Seconds()
 	}
-	r.seconds += (d.Seconds() - r.seconds) / 8
+	r.smooth.Store(math.Float64bits(old + (d.Seconds()-old)/8))
 }
+
+// seconds is the smoothed time of a micro-batch, 0 for unknown. It may be asked for while one is computed.
+func (r *resident) seconds() float64 { return math.Float64frombits(r.smooth.Load()) }
 
 // donate hands over the state of a step, the complete sums that led to it, or both.
 func (w *Worker) donate(ctx context.Context, j wire.DonateJob) (wire.Done, error) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/allreduce/natsring"
@@ -15,17 +14,24 @@ import (
 	"yohaku/worker/trainstep"
 )
 
-// word is what each rank tells all others of an attempt before its sums go round. It is small,
-// and holds floats as JSON numbers only where they are finite.
+// word is what each rank tells all others of an attempt before its sums go round, while its last
+// micro-batch is still computed.
 type word struct {
-	ParamsSHA256 string            `json:"params_sha256"` // Before this step's update.
-	MicroBatches []int             `json:"micro_batches"` // In the partial sums.
+	ParamsSHA256 string  `json:"params_sha256"`     // Before this step's update.
+	MicroBatches []int   `json:"micro_batches"`     // What its sums will hold.
+	Seconds      float64 `json:"seconds,omitempty"` // Time of a micro-batch.
+	Reported     int     `json:"reported"`          // The last step that the coordinator has, as far as this rank knows.
+	Pause        bool    `json:"pause,omitempty"`
+	Save         bool    `json:"save,omitempty"`
+}
+
+// figures is what each rank tells all others once its sums have gone round. It holds floats as
+// JSON numbers only where they are finite.
+type figures struct {
+	MicroBatches []int             `json:"micro_batches"` // What its sums held.
 	Stats        []trainstep.Stats `json:"stats,omitempty"`
 	NonFinite    string            `json:"nonfinite,omitempty"`
-	Seconds      float64           `json:"seconds,omitempty"` // Time of a micro-batch.
-	Reported     int               `json:"reported"`          // The last step that the coordinator has, as far as this rank knows.
-	Pause        bool              `json:"pause,omitempty"`
-	Save         bool              `json:"save,omitempty"`
+	ExposedMS    float64           `json:"exposed_ms"` // From the end of its last micro-batch to the complete sums.
 }
 
 // have is what each rank tells all others once it has the complete sums of a step.
@@ -46,46 +52,38 @@ var errReplicas = errors.New("one of the two machines computes wrongly")
 
 // exchange gathers the words of all ranks, and checks that all hold the same parameters.
 func (r *rank) exchange(ctx context.Context, e lifecycle.Exchange) (lifecycle.Event, error) {
-	start := time.Now()
 	mine := r.word(e)
-	words, err := gather[word](ctx, r.ring, natsring.Operation{Step: e.Step, Attempt: e.Attempt}, "word", mine)
+	words, err := gather(ctx, r.ring, natsring.Operation{Step: e.Step, Attempt: e.Attempt}, "word", mine)
 	if err != nil {
 		return nil, fmt.Errorf("exchange words: %w", err)
 	}
-	r.ringed += time.Since(start)
 	r.words = agreement{}
 	ev := lifecycle.Exchanged{Step: e.Step, Attempt: e.Attempt}
-	var all []trainstep.Stats
 	for rank, w := range words {
 		if w.ParamsSHA256 != mine.ParamsSHA256 {
 			return nil, fmt.Errorf("rank %d has parameters %.12s…, this rank %.12s…, before step %d: %w", rank, w.ParamsSHA256, mine.ParamsSHA256, e.Step, errReplicas)
 		}
-		all = append(all, w.Stats...)
 		r.words.shares = append(r.words.shares, w.MicroBatches)
 		r.words.seconds = append(r.words.seconds, w.Seconds)
 		ev.Pause, ev.Save = ev.Pause || w.Pause, ev.Save || w.Save
-		if r.words.nonFinite == "" {
-			r.words.nonFinite = w.NonFinite
-		}
 	}
 	r.res.reported(words[0].Reported)
-	r.words.stats = trainstep.Mean(all)
 	ev.Shares, ev.Seconds = r.words.shares, r.words.seconds
 	return ev, nil
 }
 
 func (r *rank) word(e lifecycle.Exchange) word {
-	res := r.res
-	w := word{ParamsSHA256: res.params, MicroBatches: append([]int{}, slices.Sorted(slices.Values(e.MicroBatches))...), Stats: res.stats, Seconds: res.seconds, Reported: e.Step}
-	if len(res.steps) > 0 {
-		w.Reported = res.steps[0].Step - 1
+	w := word{ParamsSHA256: r.res.params, MicroBatches: sorted(e.MicroBatches), Seconds: r.res.seconds(), Reported: e.Step}
+	if len(r.res.steps) > 0 {
+		w.Reported = r.res.steps[0].Step - 1
 	}
 	w.Pause, w.Save = r.wish.asked()
-	if bad := res.trainer.Bad(); len(bad) > 0 {
-		w.Stats = nil // Not finite either: JSON cannot hold them.
-		w.NonFinite = fmt.Sprintf("gradient of %s in micro-batch %d:%s", bad[0].Param, bad[0].MicroBatch, res.model.describe(e.Step, bad[0].MicroBatch))
-	}
 	return w
+}
+
+// sorted is a sorted copy, never nil.
+func sorted(microBatches []int) []int {
+	return append([]int{}, slices.Sorted(slices.Values(microBatches))...)
 }
 
 // gather hands every rank's word to all.
@@ -101,21 +99,6 @@ func gather[T any](ctx context.Context, ring ring, op natsring.Operation, name s
 		}
 	}
 	return all, nil
-}
-
-// reduce takes the partial sums round the ring.
-func (r *rank) reduce(ctx context.Context, e lifecycle.Reduce) (lifecycle.Event, error) {
-	start := time.Now()
-	s := &r.res.sums
-	copy(s.exps, r.res.trainer.State().Exponents)
-	sums, needed := r.res.trainer.Sums()
-	if err := r.ring.AllReduce(ctx, natsring.Operation{Step: e.Step, Attempt: e.Attempt}, sums, needed, s.sums, s.needed); err != nil {
-		return nil, fmt.Errorf("reduce gradients: %w", err)
-	}
-	r.ringed += time.Since(start)
-	return lifecycle.Reduced{
-		Step: e.Step, Attempt: e.Attempt, Overflowed: r.res.trainer.Overflowed(s.needed), NonFinite: fixedpoint.FirstNonFinite(s.needed) >= 0,
-	}, nil
 }
 
 // confirm waits until every rank has the sums of the step, and the same parameters by them.

@@ -97,7 +97,9 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 	if err := r.newTrainer(j, items.ItemsPerStep(), w.backend.Pool()); err != nil {
 		return err
 	}
-	r.allocate()
+	if err := r.allocate(); err != nil {
+		return err
+	}
 	r.built, r.base = true, j.Model
 	return nil
 }

@@ -30,7 +30,8 @@ type rank struct {
 
 	words  agreement // Of the current attempt.
 	voided int       // Attempts of the current step that were void.
-	ringed time.Duration
+	pass   *pass     // Of the micro-batch under way, or the last; nil for none.
+	times  ringTimes
 }
 
 // train is one rank of a generation, from the first step to its end.
@@ -86,84 +87,6 @@ func (r *rank) machine() *lifecycle.Machine {
 // its state is heard already: its ring is made before.
 const joinTimeout = 30 * time.Second
 
-// run performs the machine's effects until it finishes.
-func (r *rank) run(ctx context.Context, machine *lifecycle.Machine) lifecycle.Finish {
-	queue := machine.Step(lifecycle.Started{})
-	for {
-		effect := queue[0]
-		queue = queue[1:]
-		if finish, ok := effect.(lifecycle.Finish); ok {
-			return finish
-		}
-		ev, err := r.perform(ctx, effect)
-		if err != nil {
-			_, torn := effect.(lifecycle.Compute)
-			ev, queue = lifecycle.Failed{Err: err, Torn: torn && !errors.Is(err, errNotBegun)}, nil
-			if ctx.Err() != nil {
-				ev = lifecycle.Failed{Err: context.Cause(ctx), Torn: ev.(lifecycle.Failed).Torn}
-			}
-		}
-		if ev != nil {
-			queue = append(queue, machine.Step(ev)...)
-		}
-	}
-}
-
-// errNotBegun reports that an effect was not begun, because the job was cancelled before.
-var errNotBegun = errors.New("not begun")
-
-// perform performs one effect and returns the event that it ends with, if any. It is not
-// interrupted within a micro-batch or an update.
-func (r *rank) perform(ctx context.Context, effect lifecycle.Effect) (lifecycle.Event, error) {
-	switch effect.(type) {
-	case lifecycle.Revert:
-		r.res.trainer.Revert()
-		return nil, nil
-	case lifecycle.Clear:
-		r.res.trainer.Clear()
-		r.res.stats = r.res.stats[:0]
-		return nil, nil
-	}
-	if ctx.Err() != nil {
-		return nil, errNotBegun
-	}
-	switch e := effect.(type) {
-	case lifecycle.Sync:
-		return lifecycle.Synced{}, r.sync(ctx, e.Source)
-	case lifecycle.Compute:
-		return lifecycle.Computed(e), r.compute(e)
-	case lifecycle.Exchange:
-		return r.exchange(ctx, e)
-	case lifecycle.Reduce:
-		return r.reduce(ctx, e)
-	case lifecycle.Recalibrate:
-		r.voided++
-		r.res.trainer.Recalibrate(r.res.sums.needed)
-		return nil, nil
-	case lifecycle.Apply:
-		r.apply(e)
-		return lifecycle.Applied{Step: e.Step}, nil
-	case lifecycle.Confirm:
-		return lifecycle.Confirmed{Step: e.Step}, r.confirm(ctx, e)
-	case lifecycle.Commit:
-		return lifecycle.Committed{Step: e.Step}, r.commit(e)
-	case lifecycle.Save:
-		return lifecycle.Saved{Step: e.Step}, r.save(ctx, e.Step)
-	}
-	panic("unreachable: unknown effect")
-}
-
-func (r *rank) compute(e lifecycle.Compute) error {
-	start := time.Now()
-	stats, err := r.res.trainer.Add(e.Step, e.MicroBatch)
-	if err != nil {
-		return err
-	}
-	r.res.stats = append(r.res.stats, stats)
-	r.res.timed(time.Since(start))
-	return nil
-}
-
 // apply updates the parameters, and writes down what there is to tell of the step.
 func (r *rank) apply(e lifecycle.Apply) {
 	res, a := r.res, r.words
@@ -172,19 +95,19 @@ func (r *rank) apply(e lifecycle.Apply) {
 	now := time.Now()
 	took := now.Sub(res.stepped)
 	items := r.job.Hyper.TrainBatchSize * r.job.Hyper.GradientAccumulationSteps
-	res.smooth(float64(items) / took.Seconds())
+	res.averaged(float64(items) / took.Seconds())
 	res.steps = append(res.steps, wire.StepReport{
 		Generation: r.job.Generation, Step: e.Step + 1, Loss: a.stats.Loss, LossMSE: a.stats.WinnerMSE, LossRatio: a.stats.LossRatio,
 		WinnerMSE: a.stats.WinnerMSE, LoserMSE: a.stats.LoserMSE, LogOdds: a.stats.LogOdds, GradNorm: update.GradNorm,
 		LearningRate: update.LearningRate, Items: items, Recomputed: r.voided, Skipped: e.Skip, NonFinite: a.nonFinite,
-		DurationMS: milliseconds(took), RingMS: milliseconds(r.ringed), RingBytes: r.bytes(),
+		DurationMS: milliseconds(took), RingMS: milliseconds(r.times.whole), RingExposedMS: milliseconds(r.times.exposed), RingBytes: r.bytes(),
 		SumsSHA256: digest(res.sums.sums), ParamsSHA256: res.params, ItemsPerSecond: res.mean, Shares: a.shares, Seconds: a.seconds,
 	})
-	res.stepped, r.voided, r.ringed = now, 0, 0
+	res.stepped, r.voided, r.times = now, 0, ringTimes{}
 }
 
-// smooth averages the items a second over about ten steps.
-func (r *resident) smooth(now float64) {
+// averaged averages the items a second over about ten steps.
+func (r *resident) averaged(now float64) {
 	if r.mean == 0 {
 		r.mean = now
 	}
@@ -204,7 +127,8 @@ func (r *rank) commit(e lifecycle.Commit) error {
 		event.Int(logkey.Step, s.Step).Float64(logkey.Loss, s.Loss).Float64(logkey.LossMSE, s.LossMSE).
 			Float64(logkey.LossRatio, s.LossRatio).Float64(logkey.WinnerMSE, s.WinnerMSE).Float64(logkey.LoserMSE, s.LoserMSE).
 			Float64(logkey.LogOdds, s.LogOdds).Float64(logkey.GradNorm, s.GradNorm).Float64(logkey.LearningRate, s.LearningRate).
-			Float64(logkey.ItemsPerSecond, s.ItemsPerSecond).Float64(logkey.DurationMS, s.DurationMS).Msg("step committed")
+			Float64(logkey.ItemsPerSecond, s.ItemsPerSecond).Float64(logkey.DurationMS, s.DurationMS).
+			Float64(logkey.RingMS, s.RingMS).Float64(logkey.RingExposedMS, s.RingExposedMS).Msg("step committed")
 		if err := r.w.report(wire.Report{JobID: r.id, Step: &s}); err != nil {
 			return err
 		}

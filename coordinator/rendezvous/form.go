@@ -40,11 +40,14 @@ func (m *Machine) form() []Effect {
 	if effects := m.donate(step, chosen); effects != nil {
 		return effects
 	}
+	if released := m.releaseLeavers(chosen); len(released) > 0 {
+		return append(released, m.form()...) // They may have been the last from whom step could be reached.
+	}
 	sources := make([]Source, len(chosen))
 	for rank, n := range chosen {
 		sources[rank] = m.source(n, step)
 	}
-	effects := m.releaseLeavers(chosen)
+	var effects []Effect
 	if len(chosen) < min(m.want(), m.c.MicroBatches) {
 		if m.unfit != nil && len(chosen) == 0 {
 			return m.finish(Finish{Err: m.unfit})

@@ -29,6 +29,8 @@ const (
 	ItemsPerSecond   = "items_per_second"
 	CheckpointSHA256 = "checkpoint_sha256"
 	Path             = "path"
+	RingMS           = "ring_ms"
+	RingExposedMS    = "ring_exposed_ms"
 	Device           = "device"
 	KernelSet        = "kernel_set"
 	State            = "state"

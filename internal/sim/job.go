@@ -39,12 +39,19 @@ type job struct {
 	queue       []lifecycle.Effect
 	pause, save bool
 	cancelled   bool
-	waits       int               // Numbers what is waited for: an answer to an earlier wait is dropped.
-	inRing      position          // Of the ring operation waited for.
-	interrupt   bool              // What is waited for can be given up.
+	waits       map[*wait]bool // What is waited for.
+	inRing      position       // Of the ring operations waited for.
+	reduction   func()         // Hands this rank's sums to the reduction that waits for them.
+	computing   bool
 	shares      [][]int           // Of the step, as exchanged.
 	seconds     []float64         // As exchanged.
 	finish      *lifecycle.Finish // Once it is over.
+}
+
+// wait is an effect under way. An answer to one that was given up is dropped.
+type wait struct {
+	j         *job
+	interrupt bool // It can be given up.
 }
 
 // cancel ends the job as soon as it can.
@@ -53,42 +60,58 @@ func (j *job) cancel() {
 		return
 	}
 	j.cancelled = true
-	if j.interrupt {
-		j.fail(errCalledBack)
-	}
-}
-
-// wait returns how to answer what the job waits for now.
-func (j *job) wait(interrupt bool) func(lifecycle.Event) {
-	j.waits++
-	j.interrupt = interrupt
-	mine := j.waits
-	return func(ev lifecycle.Event) {
-		if mine != j.waits || j.finish != nil {
+	for w := range j.waits {
+		if w.interrupt {
+			j.fail(errCalledBack)
 			return
 		}
-		j.interrupt = false
-		j.waits++
-		j.queue = append(j.queue, j.machine.Step(ev)...)
-		j.proceed()
 	}
 }
 
-// fail ends the generation here, and tells the ring.
+// wait begins to wait for an effect.
+func (j *job) wait(interrupt bool) *wait {
+	w := &wait{j, interrupt}
+	if j.waits == nil {
+		j.waits = map[*wait]bool{}
+	}
+	j.waits[w] = true
+	return w
+}
+
+// over tells whether the effect was given up, or answered.
+func (w *wait) over() bool { return !w.j.waits[w] || w.j.finish != nil }
+
+// answer ends the wait.
+func (w *wait) answer(ev lifecycle.Event) {
+	if w.over() {
+		return
+	}
+	delete(w.j.waits, w)
+	w.j.step(ev)
+}
+
+func (j *job) step(ev lifecycle.Event) {
+	j.queue = append(j.queue, j.machine.Step(ev)...)
+	j.proceed()
+}
+
+// fail gives up what can be given up, and tells the ring.
 func (j *job) fail(err error) {
-	j.waits++
-	j.interrupt = false
+	for w := range j.waits {
+		if w.interrupt {
+			delete(j.waits, w)
+		}
+	}
 	if j.machine == nil {
 		return // Preparing and donating end by themselves.
 	}
 	j.ring.abort(j.inRing)
-	j.queue = j.machine.Step(lifecycle.Failed{Err: err})
-	j.proceed()
+	j.queue, j.reduction = nil, nil
+	j.step(lifecycle.Failed{Err: err})
 }
 
-// proceed performs effects until one has to be waited for.
+// proceed performs effects until all that is left has to be waited for.
 func (j *job) proceed() {
-	w := j.w
 	for len(j.queue) > 0 && j.finish == nil {
 		effect := j.queue[0]
 		j.queue = j.queue[1:]
@@ -97,20 +120,41 @@ func (j *job) proceed() {
 			j.over(e)
 			return
 		case lifecycle.Clear:
-			w.partial = sums{exp: w.state.exp}
+			j.w.partial = sums{exp: j.w.state.exp}
 			continue
 		case lifecycle.Revert:
-			w.state.exp = w.base
+			j.w.state.exp = j.w.base
+			continue
+		case lifecycle.Compute:
+			j.compute(e)
 			continue
 		}
 		if j.cancelled {
 			j.fail(errCalledBack)
 			return
 		}
-		if j.perform(effect) {
-			return
-		}
+		j.perform(effect)
 	}
+}
+
+// compute adds a micro-batch to the partial sums. It is not interrupted.
+func (j *job) compute(e lifecycle.Compute) {
+	w := j.w
+	if j.cancelled {
+		j.queue = j.machine.Step(lifecycle.Dropped{Step: e.Step, Attempt: e.Attempt, MicroBatch: e.MicroBatch, Err: errCalledBack}) // And nothing else begins.
+		return
+	}
+	wait := j.wait(false)
+	j.computing = true
+	w.at(w.mb+w.s.between(0, w.mb/10), func() {
+		j.computing = false
+		w.state.add(&w.partial, e.MicroBatch)
+		if bring := j.reduction; bring != nil {
+			j.reduction = nil
+			bring()
+		}
+		wait.answer(lifecycle.Computed(e))
+	})
 }
 
 // over reports what the rank holds.
@@ -126,37 +170,30 @@ func (j *job) over(e lifecycle.Finish) {
 	w.end(w.whatIsHeld(j.id, err))
 }
 
-// perform begins an effect, and tells whether it has to be waited for.
-func (j *job) perform(effect lifecycle.Effect) (waits bool) {
+// perform begins an effect.
+func (j *job) perform(effect lifecycle.Effect) {
 	w, s := j.w, j.w.s
 	switch e := effect.(type) {
 	case lifecycle.Sync:
 		j.sync(e)
-	case lifecycle.Compute:
-		answer := j.wait(false)
-		w.at(w.mb+s.between(0, w.mb/10), func() {
-			w.state.add(&w.partial, e.MicroBatch)
-			answer(lifecycle.Computed(e))
-		})
 	case lifecycle.Exchange:
 		mine := word{e.MicroBatches, w.mb.Seconds(), e.Step, j.pause, j.save}
 		if len(w.steps) > 0 {
 			mine.reported = w.steps[0].step - 1
 		}
-		j.collect(opKey{position{e.Step, e.Attempt}, "word"}, mine, func(parts []any) lifecycle.Event {
+		j.collect(opKey{position{e.Step, e.Attempt}, "word"}, &mine, func(parts []any) lifecycle.Event {
 			ev := exchanged(e, parts)
 			j.shares, j.seconds = ev.Shares, ev.Seconds
-			w.reported(parts[0].(word).reported)
+			w.reported(parts[0].(*word).reported)
 			return ev
 		})
 	case lifecycle.Reduce:
-		j.collect(opKey{position{e.Step, e.Attempt}, "sums"}, w.partial, func(parts []any) lifecycle.Event { return j.reduced(e, parts) })
+		j.reduce(e)
 	case lifecycle.Recalibrate:
 		if e := j.machine; e != nil && w.base < 0 {
 			w.base = w.state.exp
 		}
 		w.state.exp = w.total.needed
-		return false
 	case lifecycle.Apply:
 		j.apply(e)
 	case lifecycle.Confirm:
@@ -164,41 +201,51 @@ func (j *job) perform(effect lifecycle.Effect) (waits bool) {
 	case lifecycle.Commit:
 		j.commit(e)
 	case lifecycle.Save:
-		answer := j.wait(false)
+		wait := j.wait(false)
 		if j.o.rank != 0 {
-			w.at(0, func() { answer(lifecycle.Saved{Step: e.Step}) })
-			return true
+			w.at(0, func() { wait.answer(lifecycle.Saved{Step: e.Step}) })
+			return
 		}
 		saved := w.state
 		w.at(s.between(5*time.Millisecond, 200*time.Millisecond), func() {
-			w.report(report{jobID: j.id, checkpoint: &saved}, func(err error) { j.answerOr(answer, lifecycle.Saved{Step: e.Step}, err) })
+			w.report(report{jobID: j.id, checkpoint: &saved}, func(err error) { wait.answerOr(lifecycle.Saved{Step: e.Step}, err) })
 		})
 	}
-	return true
 }
 
 // answerOr answers with ev, or fails with err.
-func (j *job) answerOr(answer func(lifecycle.Event), ev lifecycle.Event, err error) {
+func (w *wait) answerOr(ev lifecycle.Event, err error) {
 	if err != nil {
 		ev = lifecycle.Failed{Err: err}
 	}
-	answer(ev)
+	w.answer(ev)
 }
 
-// collect takes part in a ring operation.
+// collect takes part in a ring operation. Without a part it joins, and brings the part later.
 func (j *job) collect(key opKey, mine any, event func([]any) lifecycle.Event) {
-	answer := j.wait(true)
+	wait := j.wait(true)
 	j.inRing = key.position
-	mark := j.waits
 	j.ring.join(j.o.rank, key, mine, func(parts any, err error) {
 		switch {
-		case mark != j.waits:
+		case wait.over():
 		case err != nil:
 			j.fail(err)
 		default:
-			answer(event(parts.([]any)))
+			wait.answer(event(parts.([]any)))
 		}
 	})
+}
+
+// reduce joins the reduction at once, and brings the sums when the micro-batch under way is in them.
+func (j *job) reduce(e lifecycle.Reduce) {
+	key := opKey{position{e.Step, e.Attempt}, "sums"}
+	bring := func() { j.ring.bring(j.o.rank, key, j.w.partial) }
+	j.collect(key, nil, func(parts []any) lifecycle.Event { return j.reduced(e, parts) })
+	if j.computing {
+		j.reduction = bring
+		return
+	}
+	bring()
 }
 
 func (j *job) reduced(e lifecycle.Reduce, parts []any) lifecycle.Event {
@@ -227,23 +274,23 @@ func (j *job) apply(e lifecycle.Apply) {
 	w.base = -1
 	w.applied()
 	w.steps = append(w.steps, stepReport{generation: j.o.generation, step: w.state.step, digest: w.state.digest(), shares: j.shares, seconds: j.seconds})
-	answer := j.wait(false)
-	w.at(time.Millisecond, func() { answer(lifecycle.Applied{Step: e.Step}) })
+	wait := j.wait(false)
+	w.at(time.Millisecond, func() { wait.answer(lifecycle.Applied{Step: e.Step}) })
 }
 
 // commit reports at rank 0, which waits until the coordinator has the step.
 func (j *job) commit(e lifecycle.Commit) {
 	w := j.w
-	answer := j.wait(false)
+	wait := j.wait(false)
 	if j.o.rank != 0 {
-		w.at(0, func() { answer(lifecycle.Committed{Step: e.Step}) })
+		w.at(0, func() { wait.answer(lifecycle.Committed{Step: e.Step}) })
 		return
 	}
 	j.tell(w.steps, func(err error) {
 		if err == nil {
 			w.reported(e.Step)
 		}
-		j.answerOr(answer, lifecycle.Committed{Step: e.Step}, err)
+		wait.answerOr(lifecycle.Committed{Step: e.Step}, err)
 	})
 }
 
@@ -266,16 +313,15 @@ func (j *job) tell(steps []stepReport, then func(error)) {
 // sync gets the state, when the coordinator can be reached.
 func (j *job) sync(e lifecycle.Sync) {
 	w, s := j.w, j.w.s
-	answer := j.wait(true)
-	mark := j.waits
+	wait := j.wait(true)
 	if e.Source == lifecycle.Keep {
-		w.at(time.Millisecond, func() { answer(lifecycle.Synced{}) })
+		w.at(time.Millisecond, func() { wait.answer(lifecycle.Synced{}) })
 		return
 	}
 	var fetch func()
 	fetch = func() {
 		switch {
-		case mark != j.waits:
+		case wait.over():
 			return
 		case w.cut:
 			w.at(200*time.Millisecond, fetch)
@@ -297,7 +343,7 @@ func (j *job) sync(e lifecycle.Sync) {
 			return
 		}
 		w.applied()
-		answer(lifecycle.Synced{})
+		wait.answer(lifecycle.Synced{})
 	}
 	w.at(s.between(5*time.Millisecond, 400*time.Millisecond), fetch)
 }

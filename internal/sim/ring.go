@@ -77,12 +77,24 @@ func (r *ring) join(rank int, key opKey, part any, then func(parts any, err erro
 		op = &operation{parts: make([]any, len(r.members)), waiting: make([]func(any, error), len(r.members))}
 		r.ops[key] = op
 	}
-	op.parts[rank], op.waiting[rank] = part, then
+	op.waiting[rank] = then
+	r.watch(rank, op)
+	if part != nil {
+		r.bring(rank, key, part)
+	}
+}
+
+// bring adds what a rank that has joined has to give.
+func (r *ring) bring(rank int, key opKey, part any) {
+	op := r.ops[key]
+	if op == nil || op.waiting[rank] == nil {
+		return // It was void before it began here, or is now.
+	}
+	op.parts[rank] = part
 	if !slices.Contains(op.parts, nil) {
 		r.deliver(op)
 		r.killWithin(key.kind)
 	}
-	r.watch(rank, op)
 }
 
 // deliver sends the outcome to every rank, each in its own time.
@@ -166,7 +178,7 @@ func (r *ring) abort(at position) {
 func exchanged(e lifecycle.Exchange, parts []any) lifecycle.Exchanged {
 	ev := lifecycle.Exchanged{Step: e.Step, Attempt: e.Attempt}
 	for _, p := range parts {
-		w := p.(word)
+		w := p.(*word)
 		ev.Shares, ev.Seconds = append(ev.Shares, w.microBatches), append(ev.Seconds, w.seconds)
 		ev.Pause, ev.Save = ev.Pause || w.pause, ev.Save || w.save
 	}

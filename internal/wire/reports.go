@@ -31,7 +31,8 @@ type StepReport struct {
 	Skipped        bool    `json:"skipped"`    // A non-finite gradient, skipped by policy.
 	NonFinite      string  `json:"nonfinite,omitempty"`
 	DurationMS     float64 `json:"duration_ms"`
-	RingMS         float64 `json:"ring_ms"`
+	RingMS         float64 `json:"ring_ms"`         // From the first bucket on its way to the complete sums.
+	RingExposedMS  float64 `json:"ring_exposed_ms"` // Of that, after the end of the last backward pass.
 	RingBytes      int64   `json:"ring_bytes"`
 	SumsSHA256     string  `json:"sums_sha256"`
 	ParamsSHA256   string  `json:"params_sha256"`

@@ -12,10 +12,31 @@ type Synced struct{}
 // Computed reports that the gradient of a micro-batch is in the partial sums, all of it.
 type Computed struct{ Step, Attempt, MicroBatch int }
 
+// Dropped reports that the compute of a micro-batch ended without its gradient; the generation is
+// over for this rank.
+type Dropped struct {
+	Step, Attempt, MicroBatch int
+
+	Err  error
+	Torn bool // The partial sums hold part of it.
+}
+
+// Answered reports which micro-batch another rank gave to this one; None is a refusal by all asked.
+type Answered struct{ Step, Attempt, MicroBatch int }
+
+// Claim is another rank's wish for a micro-batch that this one has not begun. Seconds count from now.
+type Claim struct {
+	Step, Attempt int
+	ID            int     // Of the claim, for its answer.
+	Done          float64 // Seconds until the claimant would have computed one more.
+	Rest          float64 // Seconds that this rank needs for the micro-batch under way,
+	Each          float64 // and for each of the others.
+}
+
 // Exchanged reports what the ranks said of themselves before the reduction.
 type Exchanged struct {
 	Step, Attempt int
-	Shares        [][]int   // Micro-batches in the partial sums, by rank.
+	Shares        [][]int   // Micro-batches that the sums of each rank hold, by rank.
 	Seconds       []float64 // Time of one micro-batch, by rank; 0 is unknown.
 	Pause         bool      // A rank was asked to pause: end after this step.
 	Save          bool      // With a checkpoint.
@@ -40,15 +61,16 @@ type Committed struct{ Step int }
 // Saved reports that the checkpoint after Step steps was handed over.
 type Saved struct{ Step int }
 
-// Failed reports that an effect failed; the generation is over for this rank.
-type Failed struct {
-	Err  error
-	Torn bool // The partial sums hold part of a micro-batch.
-}
+// Failed reports that another effect than a Compute failed; the generation is over for this rank,
+// once the micro-batch under way has ended.
+type Failed struct{ Err error }
 
 func (Started) event()   {}
 func (Synced) event()    {}
 func (Computed) event()  {}
+func (Dropped) event()   {}
+func (Answered) event()  {}
+func (Claim) event()     {}
 func (Exchanged) event() {}
 func (Reduced) event()   {}
 func (Applied) event()   {}
@@ -58,7 +80,8 @@ func (Saved) event()     {}
 func (Failed) event()    {}
 
 // Effect is what the shell must do next: one of the types below. All but Clear, Recalibrate,
-// Revert and Finish are answered by an event.
+// Revert, Give and Finish are answered by an event. A Compute goes on while Ask, Exchange and
+// Reduce do; everything else happens alone.
 type Effect interface{ effect() }
 
 // Sync gets the state of FirstStep from Source.
@@ -70,13 +93,24 @@ type Clear struct{}
 // Compute adds the gradient of one micro-batch to the partial sums.
 type Compute struct{ Step, Attempt, MicroBatch int }
 
-// Exchange tells all ranks which micro-batches the partial sums of this one hold, and hears theirs.
+// Ask asks the ranks, one after the other, for a micro-batch that they have not begun, until one gives it.
+type Ask struct {
+	Step, Attempt int
+	Ranks         []int
+}
+
+// Give answers a claim: with a micro-batch, or None.
+type Give struct{ ID, MicroBatch int }
+
+// Exchange tells all ranks which micro-batches the sums of this one hold, counting the one under
+// way, and hears theirs.
 type Exchange struct {
 	Step, Attempt int
 	MicroBatches  []int
 }
 
-// Reduce sends the partial sums round the ring. The complete sums of the step before go.
+// Reduce sends the partial sums round the ring, each part as soon as the micro-batch under way has
+// added to it. The complete sums of the step before go.
 type Reduce struct{ Step, Attempt int }
 
 // Recalibrate raises the exponents to what the last reduction found they need.
@@ -110,6 +144,8 @@ type Finish struct {
 func (Sync) effect()        {}
 func (Clear) effect()       {}
 func (Compute) effect()     {}
+func (Ask) effect()         {}
+func (Give) effect()        {}
 func (Exchange) effect()    {}
 func (Reduce) effect()      {}
 func (Recalibrate) effect() {}

@@ -2,6 +2,9 @@
 //
 //	idle → syncing → computing → exchanging → reducing → applying → confirming → committing → computing … → finished
 //
+// The last own micro-batch is under way while the ranks exchange which ones they have and reduce
+// what it has already added to (state computing is left before it ends; see attempt.go).
+//
 // It has no clock, randomness, goroutine or I/O: the worker's shell performs the effects and
 // feeds their outcomes back. Every rank of a generation runs the same machine over the same
 // exchanged and reduced values, so all take the same decisions at the same step.
@@ -75,6 +78,7 @@ type Config struct {
 	Save               bool    // Begin with the checkpoint of FirstStep.
 	First              [][]int // Micro-batches of the first step, by rank.
 	Shares             [][]int // Of the next ones, until speeds say otherwise.
+	TakeOver           bool    // Ask others for micro-batches that they have not begun, once done with the own ones.
 }
 
 // Machine is one rank's life in one generation. Its zero value is not usable; see New.
@@ -83,16 +87,28 @@ type Machine struct {
 	state       State
 	holding     Holding
 	attempt     int
-	shares      [][]int // Of the current step, by rank.
-	next        [][]int // Of the next.
+	shares      [][]int   // Of the current step, by rank.
+	next        [][]int   // Of the next.
+	seconds     []float64 // Time of one micro-batch, by rank, as last exchanged.
 	pause, save bool
+	failure     error // Ends the generation once the micro-batch under way has ended.
+
+	// Of the attempt.
+	queue   []int    // Own micro-batches not begun.
+	doing   int      // The one under way, or None.
+	asking  bool     // An Ask is not answered.
+	settled bool     // No more are asked for.
+	early   *Reduced // The complete sums, heard before that the micro-batch under way has ended.
 }
+
+// None stands for no micro-batch.
+const None = -1
 
 // New returns a machine in state Idle, at a rank that holds h.
 func New(c Config, h Holding) *Machine {
 	assert.That(c.FirstStep >= 0 && c.FirstStep <= c.LastStep, "first step %d of %d", c.FirstStep, c.LastStep)
 	h.Partial = slices.Clone(h.Partial)
-	return &Machine{c: c, state: Idle, holding: h, next: c.First}
+	return &Machine{c: c, state: Idle, holding: h, next: c.First, doing: None}
 }
 
 // State tells where the rank stands.
@@ -108,8 +124,14 @@ func (m *Machine) Holding() Holding {
 // Step applies ev and returns the effects to perform, in order. An event that does not belong to
 // the current step and attempt is dropped: it comes from work that was given up.
 func (m *Machine) Step(ev Event) []Effect {
+	if claim, ok := ev.(Claim); ok {
+		return m.claimed(claim)
+	}
 	if m.state == Finished {
 		return nil
+	}
+	if m.failure != nil {
+		return m.ending(ev)
 	}
 	switch ev := ev.(type) {
 	case Started:
@@ -118,6 +140,10 @@ func (m *Machine) Step(ev Event) []Effect {
 		return m.synced()
 	case Computed:
 		return m.computed(ev)
+	case Dropped:
+		return m.dropped(ev)
+	case Answered:
+		return m.answered(ev)
 	case Exchanged:
 		return m.exchanged(ev)
 	case Reduced:
@@ -134,7 +160,7 @@ func (m *Machine) Step(ev Event) []Effect {
 		}
 		return m.begin()
 	case Failed:
-		return m.failed(ev)
+		return m.failed(ev.Err)
 	}
 	panic("unreachable: unknown event")
 }
@@ -191,32 +217,7 @@ func (m *Machine) begin() []Effect {
 			break
 		}
 	}
-	return m.compute()
-}
-
-// compute computes the next own micro-batch that is not in the partial sums yet.
-func (m *Machine) compute() []Effect {
-	var effects []Effect
-	m.state = Computing
-	if len(m.holding.Partial) == 0 {
-		effects = append(effects, Clear{})
-	}
-	step := m.holding.Applied
-	for _, mb := range m.shares[m.c.Rank] {
-		if !slices.Contains(m.holding.Partial, mb) {
-			return append(effects, Compute{Step: step, Attempt: m.attempt, MicroBatch: mb})
-		}
-	}
-	m.state = Exchanging
-	return append(effects, Exchange{Step: step, Attempt: m.attempt, MicroBatches: slices.Clone(m.holding.Partial)})
-}
-
-func (m *Machine) computed(ev Computed) []Effect {
-	if !m.current(Computing, ev.Step, ev.Attempt) || slices.Contains(m.holding.Partial, ev.MicroBatch) {
-		return nil
-	}
-	m.holding.Partial = append(m.holding.Partial, ev.MicroBatch)
-	return m.compute()
+	return m.try()
 }
 
 func (m *Machine) exchanged(ev Exchanged) []Effect {
@@ -224,12 +225,13 @@ func (m *Machine) exchanged(ev Exchanged) []Effect {
 		return nil
 	}
 	if err := assignment.Check(m.c.MicroBatches, ev.Shares); err != nil {
-		return m.failed(Failed{Err: fmt.Errorf("step %d attempt %d is void: %w", ev.Step, ev.Attempt, err)})
+		return m.failed(fmt.Errorf("step %d attempt %d is void: %w", ev.Step, ev.Attempt, err))
 	}
 	if m.attempt == 0 {
 		m.next = assignment.Rebalance(m.next, ev.Seconds)
 		m.c.Shares = m.next
 	}
+	m.seconds = ev.Seconds
 	m.pause, m.save = m.pause || ev.Pause, m.save || ev.Save
 	m.state = Reducing
 	m.holding.Sums = false
@@ -240,10 +242,14 @@ func (m *Machine) reduced(ev Reduced) []Effect {
 	if !m.current(Reducing, ev.Step, ev.Attempt) {
 		return nil
 	}
+	if m.doing != None {
+		m.early = &ev
+		return nil
+	}
 	if ev.Overflowed && !ev.NonFinite {
 		m.attempt++
 		m.holding.Partial = nil
-		return append([]Effect{Recalibrate{}}, m.compute()...)
+		return append([]Effect{Recalibrate{}}, m.try()...)
 	}
 	if ev.NonFinite && m.c.HaltOnNonFinite {
 		m.pause, m.save = true, true
@@ -285,20 +291,6 @@ func (m *Machine) committed(ev Committed) []Effect {
 func (m *Machine) checkpointDue() bool {
 	step, every := m.holding.Applied, m.c.CheckpointingSteps
 	return step >= m.c.LastStep || m.pause && m.save || every > 0 && step%every == 0
-}
-
-// failed ends the generation. Partial sums of a repeated attempt have exponents that other ranks
-// may not have raised: they go, so that whoever is in the next ring begins the step alike.
-func (m *Machine) failed(ev Failed) []Effect {
-	var effects []Effect
-	if m.attempt > 0 && (m.state == Computing || m.state == Exchanging || m.state == Reducing) {
-		effects = append(effects, Revert{})
-		m.holding.Partial = nil
-	}
-	if ev.Torn {
-		m.holding.Partial = nil
-	}
-	return append(effects, m.finish(Finish{Step: m.holding.Applied, Err: ev.Err})...)
 }
 
 func (m *Machine) finish(f Finish) []Effect {

@@ -138,14 +138,15 @@ func TestStaleAndLateEventsAreDropped(t *testing.T) {
 	m.Step(Started{})
 	m.Step(Synced{})
 	for _, ev := range []Event{
-		Started{}, Synced{}, Computed{Step: 1}, Computed{Attempt: 1}, Exchanged{Shares: [][]int{{0}}}, Reduced{}, Applied{}, Confirmed{}, Saved{},
+		Started{}, Synced{}, Computed{Step: 1}, Computed{Attempt: 1}, Exchanged{Step: 1, Shares: [][]int{{0}}}, Reduced{}, Applied{}, Confirmed{}, Saved{},
 	} {
 		if got := m.Step(ev); got != nil {
 			t.Errorf("%#v while computing step 0: effects %v, want none", ev, got)
 		}
 	}
 	failure := errors.New("ring broken")
-	check(t, m.Step(Failed{Err: failure}), []Effect{Finish{Err: failure}})
+	check(t, m.Step(Failed{Err: failure}), nil)
+	check(t, m.Step(Computed{}), []Effect{Finish{Err: failure}})
 	if got := m.Step(Computed{}); got != nil {
 		t.Errorf("after the end: effects %v, want none", got)
 	}
@@ -159,32 +160,36 @@ func TestALostCheckpointIsSavedFirst(t *testing.T) {
 }
 
 // until drives the machine to the first effect that stop likes, and fails it there.
-func until(m *Machine, failure Failed, stop func(Effect) bool) []Effect {
+func until(m *Machine, err error, torn bool, stop func(Effect) bool) []Effect {
 	return drive(m, func(e Effect) Event {
-		if stop(e) {
-			return failure
+		c, computes := e.(Compute)
+		switch {
+		case !stop(e):
+			return faultless(e)
+		case computes:
+			return Dropped{Step: c.Step, Attempt: c.Attempt, MicroBatch: c.MicroBatch, Err: err, Torn: torn}
 		}
-		return faultless(e)
+		return Failed{Err: err}
 	})
 }
 
 func TestWhatARankHoldsWhenTheRingBreaks(t *testing.T) {
-	broken := Failed{Err: errors.New("ring broken")}
+	broken := errors.New("ring broken")
 	three := Config{MicroBatches: 3, Source: Keep, FirstStep: 4, LastStep: 9, First: [][]int{{0, 1, 2}}, Shares: [][]int{{0, 1, 2}}}
 	for _, c := range []struct {
-		name    string
-		failure Failed
-		stop    func(Effect) bool
-		want    Holding
+		name string
+		torn bool
+		stop func(Effect) bool
+		want Holding
 	}{
-		{"computing", broken, func(e Effect) bool { c, ok := e.(Compute); return ok && c.MicroBatch == 2 }, Holding{true, 4, true, []int{0, 1}}},
-		{"within a micro-batch", Failed{Err: broken.Err, Torn: true}, func(e Effect) bool { c, ok := e.(Compute); return ok && c.MicroBatch == 2 }, Holding{true, 4, true, nil}},
-		{"exchanging", broken, func(e Effect) bool { _, ok := e.(Exchange); return ok }, Holding{true, 4, true, []int{0, 1, 2}}},
-		{"reducing", broken, func(e Effect) bool { _, ok := e.(Reduce); return ok }, Holding{true, 4, false, []int{0, 1, 2}}},
-		{"confirming", broken, func(e Effect) bool { _, ok := e.(Confirm); return ok }, Holding{true, 5, true, nil}},
+		{"computing", false, func(e Effect) bool { c, ok := e.(Compute); return ok && c.MicroBatch == 2 }, Holding{true, 4, true, []int{0, 1}}},
+		{"within a micro-batch", true, func(e Effect) bool { c, ok := e.(Compute); return ok && c.MicroBatch == 2 }, Holding{true, 4, true, nil}},
+		{"exchanging", false, func(e Effect) bool { _, ok := e.(Exchange); return ok }, Holding{true, 4, true, []int{0, 1, 2}}},
+		{"reducing", false, func(e Effect) bool { _, ok := e.(Reduce); return ok }, Holding{true, 4, false, []int{0, 1, 2}}},
+		{"confirming", false, func(e Effect) bool { _, ok := e.(Confirm); return ok }, Holding{true, 5, true, nil}},
 	} {
 		m := New(three, Holding{Loaded: true, Applied: 4, Sums: true})
-		until(m, c.failure, c.stop)
+		until(m, broken, c.torn, c.stop)
 		if diff := cmp.Diff(c.want, m.Holding(), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s: holding (-want +got):\n%s", c.name, diff)
 		}
@@ -211,9 +216,9 @@ func TestARepeatedAttemptIsTakenBack(t *testing.T) {
 func TestPartialSumsAreContinuedOrDropped(t *testing.T) {
 	c := Config{MicroBatches: 3, Source: Keep, FirstStep: 4, LastStep: 5, First: [][]int{{0, 2}, {1}}, Shares: [][]int{{0}, {1, 2}}}
 	stop := func(e Effect) bool { _, ok := e.(Exchange); return ok }
-	got := until(New(c, Holding{Loaded: true, Applied: 4, Partial: []int{2}}), Failed{}, stop)
+	got := until(New(c, Holding{Loaded: true, Applied: 4, Partial: []int{2}}), nil, false, stop)
 	check(t, got, []Effect{Sync{Keep}, Compute{Step: 4, MicroBatch: 0}, Exchange{Step: 4, MicroBatches: []int{2, 0}}, Finish{Step: 4}})
-	got = until(New(c, Holding{Loaded: true, Applied: 4, Partial: []int{2, 1}}), Failed{}, stop)
+	got = until(New(c, Holding{Loaded: true, Applied: 4, Partial: []int{2, 1}}), nil, false, stop)
 	check(t, got, []Effect{
 		Sync{Keep}, Clear{}, Compute{Step: 4, MicroBatch: 0}, Compute{Step: 4, MicroBatch: 2}, Exchange{Step: 4, MicroBatches: []int{0, 2}}, Finish{Step: 4},
 	})

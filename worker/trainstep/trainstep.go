@@ -121,10 +121,16 @@ func (t *Trainer) Clear() {
 	t.bad = t.bad[:0]
 }
 
-// Add adds the gradient of micro-batch mb of step to the partial sums. After an error they hold
-// part of it, and have to be cleared.
-func (t *Trainer) Add(step, mb int) (Stats, error) {
-	s, err := t.model.Gradients(step, mb, func(i int, grad []float32) { t.add(mb, i, grad) })
+// Add adds the gradient of micro-batch mb of step to the partial sums, and calls added, if not nil,
+// for each parameter once its part is in them: until the next Add nothing changes that part, so
+// it may be read already. After an error they hold part of it, and have to be cleared.
+func (t *Trainer) Add(step, mb int, added func(i int)) (Stats, error) {
+	s, err := t.model.Gradients(step, mb, func(i int, grad []float32) {
+		t.add(mb, i, grad)
+		if added != nil {
+			added(i)
+		}
+	})
 	if err != nil {
 		return Stats{}, fmt.Errorf("compute micro-batch %d of step %d: %w", mb, step, err)
 	}
@@ -137,7 +143,7 @@ func (t *Trainer) Compute(step int, microBatches []int) ([]Stats, error) {
 	t.Clear()
 	stats := make([]Stats, 0, len(microBatches))
 	for _, mb := range microBatches {
-		s, err := t.Add(step, mb)
+		s, err := t.Add(step, mb, nil)
 		if err != nil {
 			return nil, err
 		}

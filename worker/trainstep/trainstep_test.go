@@ -175,8 +175,12 @@ func TestPartialSumsAreContinued(t *testing.T) {
 		for {
 			tr.Clear()
 			for _, mb := range []int{4, 0, 5, 1, 3, 2} {
-				if _, err := tr.Add(step, mb); err != nil {
+				var added []int
+				if _, err := tr.Add(step, mb, func(i int) { added = append(added, i) }); err != nil {
 					t.Fatal(err)
+				}
+				if diff := cmp.Diff([]int{0, 1, 2}, added); diff != "" {
+					t.Fatalf("parameters added (-want +got):\n%s", diff)
 				}
 			}
 			sums, needed := tr.Sums()

@@ -1,0 +1,134 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"yohaku/worker/lifecycle"
+)
+
+// effects performs a machine's effects. Those that take time run beside the loop, and their
+// events come back by a channel: a micro-batch is computed while the ring is at work.
+type effects struct {
+	r       *rank
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	ended   chan ended
+}
+
+// ended is how an effect ended.
+type ended struct {
+	event    lifecycle.Event
+	panicked any
+}
+
+// maxRunning is the room for effects that end when nobody listens any more: no more run at a time.
+const maxRunning = 8
+
+// errNotBegun reports that an effect was not begun, because the job was cancelled before.
+var errNotBegun = errors.New("not begun")
+
+// run performs the machine's effects until it finishes. When it returns, nothing runs any more.
+func (r *rank) run(ctx context.Context, machine *lifecycle.Machine) lifecycle.Finish {
+	e := &effects{r: r, ended: make(chan ended, maxRunning)}
+	e.ctx, e.cancel = context.WithCancel(ctx)
+	defer e.stop()
+	queue := machine.Step(lifecycle.Started{})
+	for {
+		for _, effect := range queue {
+			if finish, ok := effect.(lifecycle.Finish); ok {
+				return finish
+			}
+			e.begin(effect)
+		}
+		end := <-e.ended
+		if end.panicked != nil {
+			panic(end.panicked)
+		}
+		queue = machine.Step(end.event)
+	}
+}
+
+// stop ends what runs, and waits for it.
+func (e *effects) stop() {
+	e.cancel()
+	e.running.Wait()
+}
+
+// begin performs an effect that takes no time, and starts another one.
+func (e *effects) begin(effect lifecycle.Effect) {
+	r := e.r
+	switch effect := effect.(type) {
+	case lifecycle.Revert:
+		e.stop() // The generation ends, and exponents change.
+		r.res.trainer.Revert()
+	case lifecycle.Clear:
+		r.res.trainer.Clear()
+		r.res.stats, r.pass = r.res.stats[:0], nil
+	case lifecycle.Recalibrate:
+		r.voided++
+		r.res.trainer.Recalibrate(r.res.sums.needed)
+	case lifecycle.Compute:
+		pass := newPass(r.res.buckets)
+		r.pass = pass
+		e.start(func() lifecycle.Event { return r.compute(e.ctx, effect, pass) })
+	default:
+		e.start(func() lifecycle.Event { return e.outcome(effect) })
+	}
+}
+
+// start runs f beside the loop.
+func (e *effects) start(f func() lifecycle.Event) {
+	e.running.Go(func() {
+		var end ended
+		defer func() {
+			if p := recover(); p != nil {
+				end.panicked = fmt.Sprintf("%v\n%s", p, debug.Stack())
+			}
+			e.ended <- end
+		}()
+		end.event = f()
+	})
+}
+
+// outcome performs an effect and returns the event that it ends with.
+func (e *effects) outcome(effect lifecycle.Effect) lifecycle.Event {
+	err := errNotBegun
+	var ev lifecycle.Event
+	if e.ctx.Err() == nil {
+		ev, err = e.r.perform(e.ctx, effect)
+	}
+	switch {
+	case err == nil:
+		return ev
+	case e.ctx.Err() != nil:
+		return lifecycle.Failed{Err: context.Cause(e.ctx)}
+	}
+	return lifecycle.Failed{Err: err}
+}
+
+// perform performs one effect. An update is not interrupted.
+func (r *rank) perform(ctx context.Context, effect lifecycle.Effect) (lifecycle.Event, error) {
+	switch e := effect.(type) {
+	case lifecycle.Sync:
+		return lifecycle.Synced{}, r.sync(ctx, e.Source)
+	case lifecycle.Exchange:
+		return r.exchange(ctx, e)
+	case lifecycle.Reduce:
+		return r.reduce(ctx, e)
+	case lifecycle.Apply:
+		r.apply(e)
+		return lifecycle.Applied{Step: e.Step}, nil
+	case lifecycle.Confirm:
+		return lifecycle.Confirmed{Step: e.Step}, r.confirm(ctx, e)
+	case lifecycle.Commit:
+		return lifecycle.Committed{Step: e.Step}, r.commit(e)
+	case lifecycle.Save:
+		return lifecycle.Saved{Step: e.Step}, r.save(ctx, e.Step)
+	}
+	panic("unreachable: unknown effect")
+}

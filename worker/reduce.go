@@ -1,0 +1,108 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"yohaku/allreduce/fixedpoint"
+	"yohaku/allreduce/natsring"
+	"yohaku/worker/lifecycle"
+	"yohaku/worker/trainstep"
+)
+
+// bucketBytes bounds what goes round the ring at a time. Smaller buckets leave less to do after
+// the backward pass, and cost more round trips.
+const bucketBytes = 4 << 20
+
+// ringTimes are the times of one reduction.
+type ringTimes struct {
+	whole   time.Duration // From the first bucket handed over to the complete sums.
+	exposed time.Duration // From the end of the last micro-batch of all ranks to the complete sums.
+}
+
+// reduce takes the partial sums round the ring, bucket by bucket as the micro-batch under way
+// completes them, and then what the ranks have to tell of their micro-batches. It does not write
+// to the partial sums: they stay until the step is committed.
+func (r *rank) reduce(ctx context.Context, e lifecycle.Reduce) (lifecycle.Event, error) {
+	pass, s := r.pass, &r.res.sums
+	copy(s.exps, r.res.trainer.State().Exponents)
+	op := natsring.Operation{Step: e.Step, Attempt: e.Attempt}
+	whole, err := r.reduceBuckets(ctx, op, pass)
+	if err != nil {
+		return nil, fmt.Errorf("reduce gradients: %w", err)
+	}
+	complete := time.Now()
+	ended, err := pass.whole(ctx)
+	if err != nil {
+		return nil, err
+	}
+	exposed, err := r.tellFigures(ctx, op, max(0, complete.Sub(ended)))
+	if err != nil {
+		return nil, err
+	}
+	r.times.whole += whole
+	r.times.exposed += exposed
+	return lifecycle.Reduced{
+		Step: e.Step, Attempt: e.Attempt, Overflowed: r.res.trainer.Overflowed(s.needed), NonFinite: fixedpoint.FirstNonFinite(s.needed) >= 0,
+	}, nil
+}
+
+// reduceBuckets returns the time from the first bucket on.
+func (r *rank) reduceBuckets(ctx context.Context, op natsring.Operation, pass *pass) (time.Duration, error) {
+	s := &r.res.sums
+	sums, needed := r.res.trainer.Sums()
+	var start time.Time
+	for i, b := range r.res.buckets {
+		if err := pass.wait(ctx, i); err != nil {
+			return 0, err
+		}
+		if i == 0 {
+			start = time.Now()
+		}
+		op.Bucket = i
+		err := r.ring.AllReduce(ctx, op, sums[b.Lo:b.Hi], needed[b.BlockLo:b.BlockHi], s.sums[b.Lo:b.Hi], s.needed[b.BlockLo:b.BlockHi])
+		if err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(start), nil
+}
+
+// tellFigures gathers what all ranks have to tell of an attempt, and returns the time that the rank
+// which computed longest waited for the sums.
+func (r *rank) tellFigures(ctx context.Context, op natsring.Operation, waited time.Duration) (time.Duration, error) {
+	all, err := gather(ctx, r.ring, op, "figures", r.figures(op.Step, waited))
+	if err != nil {
+		return 0, fmt.Errorf("exchange figures: %w", err)
+	}
+	exposed := all[0].ExposedMS
+	var stats []trainstep.Stats
+	for rank, f := range all {
+		if told := r.words.shares[rank]; !slices.Equal(f.MicroBatches, told) {
+			return 0, fmt.Errorf("step %d attempt %d is void: the sums of rank %d hold micro-batches %v, it had told %v", op.Step, op.Attempt, rank, f.MicroBatches, told)
+		}
+		stats = append(stats, f.Stats...)
+		exposed = min(exposed, f.ExposedMS)
+		if r.words.nonFinite == "" {
+			r.words.nonFinite = f.NonFinite
+		}
+	}
+	r.words.stats = trainstep.Mean(stats)
+	return time.Duration(exposed * float64(time.Millisecond)), nil
+}
+
+func (r *rank) figures(step int, waited time.Duration) figures {
+	res := r.res
+	f := figures{Stats: res.stats, ExposedMS: milliseconds(waited), MicroBatches: []int{}}
+	for _, s := range res.stats {
+		f.MicroBatches = append(f.MicroBatches, s.MicroBatch)
+	}
+	slices.Sort(f.MicroBatches)
+	if bad := res.trainer.Bad(); len(bad) > 0 {
+		f.Stats = nil // Not finite either: JSON cannot hold them.
+		f.NonFinite = fmt.Sprintf("gradient of %s in micro-batch %d:%s", bad[0].Param, bad[0].MicroBatch, res.model.describe(step, bad[0].MicroBatch))
+	}
+	return f
+}
