@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"yohaku/allreduce/natsring"
 	"yohaku/internal/wire"
 	"yohaku/model/backend/cpu"
 	"yohaku/model/kernel"
@@ -58,8 +59,13 @@ func Recompute(ctx context.Context, c Recomputation) error {
 	}
 	w.backend = cpu.New(threads)
 	defer w.backend.Close()
-	r := &rank{w: w, job: c.job(), wish: &wish{}, log: zerolog.Nop(), ring: solo{}, res: &resident{}}
-	err := errors.Join(r.run(ctx, r.machine()).Err, r.res.close())
+	j := c.job()
+	ring, err := natsring.New(natsring.Config{RunID: "local", Names: j.Nodes, Generation: j.Generation, Log: w.log}) // Of one: no network.
+	if err != nil {
+		return fmt.Errorf("start ring: %w", err)
+	}
+	r := &rank{w: w, job: j, wish: &wish{}, log: w.log, ring: ring, res: &resident{}}
+	err = errors.Join(r.run(ctx, r.machine()).Err, ring.Close(), r.res.close())
 	if errors.Is(err, errRecomputed) {
 		return nil
 	}

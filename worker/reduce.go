@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"yohaku/allreduce"
+	"yohaku/allreduce/bucket"
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/allreduce/natsring"
 	"yohaku/worker/lifecycle"
@@ -51,23 +53,27 @@ func (r *rank) reduce(ctx context.Context, e lifecycle.Reduce) (lifecycle.Event,
 
 // reduceBuckets returns the time from the first bucket on.
 func (r *rank) reduceBuckets(ctx context.Context, op natsring.Operation, pass *pass) (time.Duration, error) {
-	s := &r.res.sums
-	sums, needed := r.res.trainer.Sums()
+	out, t := &r.res.sums, r.res.trainer
+	sums, needed := t.Sums()
+	reduction, err := r.ring.Begin(ctx, op, natsring.Vectors{
+		Sums: sums, Needed: needed, OutSums: out.sums, OutNeeded: out.needed,
+		Mine: allreduce.TallyOf(r.words.shares[r.job.Rank]...), All: allreduce.TallyAll(r.job.Hyper.GradientAccumulationSteps),
+	}, bucket.Spans(r.res.buckets))
+	if err != nil {
+		return 0, err
+	}
 	var start time.Time
-	for i, b := range r.res.buckets {
-		if err := pass.wait(ctx, i); err != nil {
-			return 0, err
+	for i := range r.res.buckets {
+		if pass.wait(ctx, i) != nil {
+			break // The reduction ends with ctx too.
 		}
 		if i == 0 {
 			start = time.Now()
 		}
-		op.Bucket = i
-		err := r.ring.AllReduce(ctx, op, sums[b.Lo:b.Hi], needed[b.BlockLo:b.BlockHi], s.sums[b.Lo:b.Hi], s.needed[b.BlockLo:b.BlockHi])
-		if err != nil {
-			return 0, err
-		}
+		reduction.HandOver(i + 1)
 	}
-	return time.Since(start), nil
+	err = reduction.Wait()
+	return time.Since(start), err
 }
 
 // tellFigures gathers what all ranks have to tell of an attempt, and returns the time that the rank

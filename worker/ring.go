@@ -87,7 +87,7 @@ func sorted(microBatches []int) []int {
 }
 
 // gather hands every rank's word to all.
-func gather[T any](ctx context.Context, ring ring, op natsring.Operation, name string, mine T) ([]T, error) {
+func gather[T any](ctx context.Context, ring *natsring.Ring, op natsring.Operation, name string, mine T) ([]T, error) {
 	texts, err := ring.AllGather(ctx, op, name, wire.Encode(mine))
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ type rank struct {
 	job  wire.TrainJob
 	wish *wish
 	log  zerolog.Logger
-	ring ring
+	ring *natsring.Ring
 	res  *resident
 
 	words  agreement // Of the current attempt.
