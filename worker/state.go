@@ -83,8 +83,8 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 	if err != nil {
 		return fmt.Errorf("build training graph: %w", err)
 	}
-	if err := loadReference(folder, step); err != nil {
-		return fmt.Errorf("load reference model: %w", err)
+	if err := loadBase(folder, step); err != nil {
+		return fmt.Errorf("load base model: %w", err)
 	}
 	items, err := plan.New(plan.Config{
 		Seed: h.Seed, Pairs: j.Pairs, MicroBatches: h.GradientAccumulationSteps, BatchSize: h.TrainBatchSize,
@@ -138,13 +138,13 @@ func loadUNet(folder *checkpoint.Folder, step *train.Step) error {
 	return w.Load(weights.Params(step.Params(), step.ParamSlab()), checkpoint.LoadOptions{})
 }
 
-// loadReference fills the model that the loss compares with: the base, whatever has been trained since.
-func loadReference(base *checkpoint.Folder, step *train.Step) error {
+// loadBase fills what training does not change, from the base model.
+func loadBase(base *checkpoint.Folder, step *train.Step) error {
 	sub, err := base.Sub("unet")
 	if err != nil {
 		return err
 	}
-	return step.LoadReference(sub)
+	return step.LoadBase(sub)
 }
 
 func (r *resident) newTrainer(j wire.TrainJob, itemsPerStep int, pool *kernel.Pool) error {

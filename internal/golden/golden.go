@@ -155,6 +155,16 @@ func moduleRoot() (string, error) {
 	}
 }
 
+// Sibling opens another case of the same set, whose inputs this one takes. It fails the test when it is not there.
+func (c *Case) Sibling(t testing.TB, name string) *Case {
+	t.Helper()
+	s, err := (&set{dir: filepath.Dir(c.Dir)}).open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // Path returns a path in the case's folder.
 func (c *Case) Path(elem ...string) string {
 	return filepath.Join(append([]string{c.Dir}, elem...)...)

@@ -21,6 +21,7 @@ const (
 	Rounding                     // Stochastic rounding of gradients.
 	Sample                       // Initial and ancestral noise of sampling.
 	MarginDrop                   // Steps without the margin term.
+	Adapter                      // Initial values of low-rank adapters.
 )
 
 // Key names one stream of random numbers.

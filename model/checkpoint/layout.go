@@ -80,3 +80,13 @@ func toFile(dst, engine []float32, shape []int) {
 		}
 	}
 }
+
+// ToFile returns p's values in the layout of files.
+func ToFile(p Param) []float32 {
+	x := make([]float32, len(p.Data))
+	toFile(x, p.Data, p.Shape)
+	return x
+}
+
+// FromFile sets p's values from x, which is in the layout of files.
+func FromFile(p Param, x []float32) { toEngine(p.Data, x, p.Shape) }

@@ -32,7 +32,9 @@ type Executable struct {
 	kernels   []backend.Kernel
 	options   Options
 	slab      []float32
-	params    []ParamInfo
+	params    []ParamInfo     // Those with a gradient first.
+	trained   int             // How many those are,
+	trainedTo int             // and where they end in the slab.
 	paramAt   map[op.Node]int // Offset in the parameter slab.
 	paramSize int             // Elements of the parameter slab.
 	paramSlab []float32
@@ -100,13 +102,30 @@ func prepare(b *op.Builder, be backend.Backend, outputs, grads []op.Node, o Opti
 		e.kernels = append(e.kernels, k)
 	}
 	e.memory = planMemory(p, e.kernels, !o.Unshared)
-	for _, n := range b.Params() {
-		size := n.Shape().TotalSize()
-		e.params = append(e.params, ParamInfo{Name: n.Name(), Shape: n.Shape(), Offset: e.paramSize, Len: size})
-		e.paramAt[n] = e.paramSize
-		e.paramSize += align(size)
-	}
+	e.place(b.Params(), p.grads)
 	return e, nil
+}
+
+// place gives each parameter its place in the slab: those with a gradient first, each kind in the network's order.
+func (e *Executable) place(params []op.Node, grads []gradient) {
+	trained := map[op.Node]bool{}
+	for _, g := range grads {
+		trained[g.of] = true
+	}
+	for _, kind := range []bool{true, false} {
+		for _, n := range params {
+			if trained[n] != kind {
+				continue
+			}
+			size := n.Shape().TotalSize()
+			e.params = append(e.params, ParamInfo{Name: n.Name(), Shape: n.Shape(), Offset: e.paramSize, Len: size})
+			e.paramAt[n] = e.paramSize
+			e.paramSize += align(size)
+		}
+		if kind {
+			e.trained, e.trainedTo = len(e.params), e.paramSize
+		}
+	}
 }
 
 // allocate gets all memory.
@@ -214,8 +233,24 @@ func (e *Executable) order(made map[int]int) {
 	}
 }
 
-// Params lists the parameters in the order the network made them, whether the program uses them or not.
+// Params lists the parameters, whether the program uses them or not: those with a gradient first, each kind in the
+// order the network made them.
 func (e *Executable) Params() []ParamInfo { return e.params }
+
+// Trained lists the parameters with a gradient, and the part of the parameter slab that they fill.
+func (e *Executable) Trained() (params []ParamInfo, slab []float32) {
+	return e.params[:e.trained:e.trained], e.paramSlab[:e.trainedTo:e.trainedTo]
+}
+
+// Frozen lists the parameters without a gradient, with their offsets in the memory that holds them. It is laid out as
+// the parameter slab of a program with these parameters alone.
+func (e *Executable) Frozen() (params []ParamInfo, slab []float32) {
+	for _, p := range e.params[e.trained:] {
+		p.Offset -= e.trainedTo
+		params = append(params, p)
+	}
+	return params, e.paramSlab[e.trainedTo:]
+}
 
 // ParamSlab is the memory of all parameters. The gaps between them are zero.
 func (e *Executable) ParamSlab() []float32 { return e.paramSlab }

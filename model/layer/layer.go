@@ -15,11 +15,13 @@ import (
 type Module struct {
 	B    *op.Builder
 	Path string // Such as "down_blocks.0.resnets.1"; empty at the top.
+	LoRA *LoRA  // Adapters beside the linear maps and convolutions; nil for none.
 }
 
 // Sub is the module below m under the given name.
 func (m Module) Sub(format string, args ...any) Module {
-	return Module{B: m.B, Path: m.join(fmt.Sprintf(format, args...))}
+	m.Path = m.join(fmt.Sprintf(format, args...))
+	return m
 }
 
 func (m Module) join(name string) string {
@@ -47,7 +49,8 @@ func (m Module) Conv(name string, x op.Node, out, kernel, stride int, pad Paddin
 	in := Channels(x)
 	weight := m.B.Param(c.join("weight"), kernel, kernel, in, out)
 	bias := m.B.Param(c.join("bias"), out)
-	return c.Apply(op.Conv2D{Stride: stride, PadTop: pad.Top, PadLeft: pad.Left, PadBottom: pad.Bottom, PadRight: pad.Right}, x, weight, bias)
+	conv := op.Conv2D{Stride: stride, PadTop: pad.Top, PadLeft: pad.Left, PadBottom: pad.Bottom, PadRight: pad.Right}
+	return c.adaptConv(c.Apply(conv, x, weight, bias), x, kernel, conv)
 }
 
 // Linear is the linear map m.name: x [...,I] → [...,out].
@@ -57,7 +60,7 @@ func (m Module) Linear(name string, x op.Node, out int, bias bool) op.Node {
 	if bias {
 		in = append(in, m.B.Param(l.join("bias"), out))
 	}
-	return l.Apply(op.Linear{}, in...)
+	return l.adaptLinear(l.Apply(op.Linear{}, in...), x)
 }
 
 // GroupNorm is the group normalization m.name over x [B,...,C], with SiLU behind it when silu is set.

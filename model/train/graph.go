@@ -14,11 +14,15 @@ package train
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"slices"
 
+	"yohaku/internal/rng"
 	"yohaku/model/backend"
 	"yohaku/model/checkpoint"
 	"yohaku/model/compile"
 	"yohaku/model/diffusion"
+	"yohaku/model/layer"
 	"yohaku/model/objective"
 	"yohaku/model/op"
 	"yohaku/model/unet"
@@ -34,6 +38,7 @@ type Config struct {
 	Height, Width int                 // Of the latents.
 	ContextLength int                 // Tokens of a prompt.
 	SNRGamma      float64             // Min-SNR weighting of the winners' errors; 0 is none.
+	LoRA          *layer.LoRA         // Train adapters beside a frozen UNet; nil trains the UNet itself.
 }
 
 // Names of the graph's inputs.
@@ -71,15 +76,21 @@ func New(c Config, be backend.Backend) (*Step, error) {
 		return nil, err
 	}
 	if c.Objective.NeedsReference() {
-		s.reference, err = c.referenceProgram(be)
+		if s.reference, err = c.referenceProgram(be); err != nil {
+			return nil, err
+		}
+		if c.LoRA != nil { // The base under the adapters is the reference.
+			_, base := s.exe.Frozen()
+			s.reference.BindParams(base)
+		}
 	}
-	return s, err
+	return s, nil
 }
 
 // program compiles the loss with its gradients.
 func (c Config) program(be backend.Backend) (*compile.Executable, error) {
 	b := op.NewBuilder()
-	pred, mse, err := c.errors(b)
+	pred, mse, err := c.errors(b, c.LoRA)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +102,7 @@ func (c Config) program(be backend.Backend) (*compile.Executable, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build the training loss: %w", err)
 	}
-	grads, err := b.Grad(loss, b.Params()...)
+	grads, err := b.Grad(loss, c.trained(b.Params())...)
 	if err != nil {
 		return nil, fmt.Errorf("differentiate the training graph: %w", err)
 	}
@@ -105,7 +116,7 @@ func (c Config) program(be backend.Backend) (*compile.Executable, error) {
 // referenceProgram compiles the errors of a frozen model.
 func (c Config) referenceProgram(be backend.Backend) (*compile.Executable, error) {
 	b := op.NewBuilder()
-	_, mse, err := c.errors(b)
+	_, mse, err := c.errors(b, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -116,10 +127,10 @@ func (c Config) referenceProgram(be backend.Backend) (*compile.Executable, error
 	return exe, nil
 }
 
-// errors builds the network and the denoising errors of its samples.
-func (c Config) errors(b *op.Builder) (pred, mse op.Node, err error) {
+// errors builds the network, with adapters if l is not nil, and the denoising errors of its samples.
+func (c Config) errors(b *op.Builder, l *layer.LoRA) (pred, mse op.Node, err error) {
 	in := c.inputs(b)
-	if pred, err = unet.Build(b, c.UNet, in); err != nil {
+	if pred, err = unet.BuildAdapted(b, c.UNet, in, l); err != nil {
 		return nil, nil, fmt.Errorf("build the training graph: %w", err)
 	}
 	err = op.Build(func() {
@@ -143,7 +154,20 @@ func (c Config) check() error {
 	case c.UNet.OutChannels != c.UNet.InChannels:
 		return fmt.Errorf("unet has in_channels %d and out_channels %d: training needs them equal", c.UNet.InChannels, c.UNet.OutChannels)
 	}
+	if c.LoRA != nil {
+		if err := c.LoRA.Validate(); err != nil {
+			return err
+		}
+	}
 	return c.Objective.Validate()
+}
+
+// trained picks the parameters to train.
+func (c Config) trained(params []op.Node) []op.Node {
+	if c.LoRA == nil {
+		return params
+	}
+	return slices.DeleteFunc(slices.Clone(params), func(p op.Node) bool { return !layer.IsAdapter(p.Name()) })
 }
 
 // inputs makes the UNet's inputs for all samples of the items.
@@ -161,11 +185,11 @@ func (c Config) inputs(b *op.Builder) unet.Inputs {
 	return in
 }
 
-// Params lists the parameters in the order the network makes them, all of them trained.
-func (s *Step) Params() []compile.ParamInfo { return s.exe.Params() }
+// Params lists the trained parameters in the order the network makes them.
+func (s *Step) Params() []compile.ParamInfo { params, _ := s.exe.Trained(); return params }
 
-// ParamSlab is the memory of all parameters, in the engine's layouts; Params says where each one is.
-func (s *Step) ParamSlab() []float32 { return s.exe.ParamSlab() }
+// ParamSlab is the memory of the trained parameters, in the engine's layouts; Params says where each one is.
+func (s *Step) ParamSlab() []float32 { _, slab := s.exe.Trained(); return slab }
 
 // GradOrder lists the gradients in the order in which Run makes them; one for each parameter.
 func (s *Step) GradOrder() []compile.ParamInfo { return s.exe.GradOrder() }
@@ -173,24 +197,40 @@ func (s *Step) GradOrder() []compile.ParamInfo { return s.exe.GradOrder() }
 // Plan says what the compiled step costs.
 func (s *Step) Plan() compile.PlanInfo { return s.exe.Plan() }
 
-// Load fills the parameters from the UNet's folder f.
+// Load fills the trained parameters from the weights in f, under their own names.
 func (s *Step) Load(f *checkpoint.Folder) error {
-	return weights.Load(s.exe, f, checkpoint.LoadOptions{})
+	params, slab := s.exe.Trained()
+	return weights.Fill(params, slab, f, checkpoint.LoadOptions{})
 }
 
-// LoadReference fills the reference model's parameters from the UNet's folder f, if the loss needs one.
-func (s *Step) LoadReference(f *checkpoint.Folder) error {
-	if s.reference == nil {
-		return nil
+// LoadBase fills what training does not change from the base UNet's folder f: the network under adapters, and the
+// reference model.
+func (s *Step) LoadBase(f *checkpoint.Folder) error {
+	switch {
+	case s.config.LoRA != nil:
+		params, slab := s.exe.Frozen()
+		return weights.Fill(params, slab, f, checkpoint.LoadOptions{})
+	case s.reference != nil:
+		return weights.Load(s.reference, f, checkpoint.LoadOptions{})
 	}
-	return weights.Load(s.reference, f, checkpoint.LoadOptions{})
+	return nil
 }
 
-// ReferenceSlab is the memory of the reference model's parameters, placed as in ParamSlab; nil where the loss needs
-// none.
-func (s *Step) ReferenceSlab() []float32 {
-	if s.reference == nil {
-		return nil
+// InitAdapters draws the adapters as diffusers' scripts do: A from a normal distribution with deviation 1/Rank, B zero,
+// so that the network begins as its base. The draws are keyed by seed and name.
+func (s *Step) InitAdapters(seed uint64) {
+	params, slab := s.exe.Trained()
+	for _, p := range params {
+		data := slab[p.Offset : p.Offset+p.Len]
+		if _, down := layer.AdaptedModule(p.Name); !down {
+			clear(data)
+			continue
+		}
+		h := fnv.New64a()
+		h.Write([]byte(p.Name)) // Never fails.
+		rng.New(rng.Key{Seed: seed, Domain: rng.Adapter, Item: h.Sum64()}).FillNormal(data)
+		for i := range data {
+			data[i] /= float32(s.config.LoRA.Rank)
+		}
 	}
-	return s.reference.ParamSlab()
 }

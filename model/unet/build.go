@@ -32,16 +32,24 @@ type Inputs struct {
 //
 // It returns an error when an input is missing or has a shape that does not fit c: height and width must be multiples
 // of c.Factor().
-func Build(b *op.Builder, c Config, in Inputs) (pred op.Node, err error) {
+func Build(b *op.Builder, c Config, in Inputs) (op.Node, error) {
+	return BuildAdapted(b, c, in, nil)
+}
+
+// BuildAdapted is Build with adapters beside the modules that l names; nil is none. It returns an error, too, when a
+// target of l names no module.
+func BuildAdapted(b *op.Builder, c Config, in Inputs, l *layer.LoRA) (pred op.Node, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	if err := in.check(c); err != nil {
 		return nil, err
 	}
-	n := &network{Module: layer.Module{B: b}, config: c, context: in.Context}
-	err = op.Build(func() { pred = n.build(in) })
-	return pred, err
+	n := &network{Module: layer.Module{B: b, LoRA: l}, config: c, context: in.Context}
+	if err := op.Build(func() { pred = n.build(in) }); err != nil {
+		return nil, err
+	}
+	return pred, l.Check(b)
 }
 
 // check holds the inputs' shapes to the config.

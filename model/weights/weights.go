@@ -20,11 +20,16 @@ func Params(infos []compile.ParamInfo, slab []float32) []checkpoint.Param {
 
 // Load fills the parameters of e from the weights in f. It returns a *checkpoint.MismatchError when they do not fit.
 func Load(e *compile.Executable, f *checkpoint.Folder, o checkpoint.LoadOptions) error {
+	return Fill(e.Params(), e.ParamSlab(), f, o)
+}
+
+// Fill is Load for the parameters in slab.
+func Fill(infos []compile.ParamInfo, slab []float32, f *checkpoint.Folder, o checkpoint.LoadOptions) error {
 	w, err := f.Weights("")
 	if err != nil {
 		return err
 	}
-	err = w.Load(Params(e.Params(), e.ParamSlab()), o)
+	err = w.Load(Params(infos, slab), o)
 	if closed := w.Close(); err == nil && closed != nil {
 		return fmt.Errorf("close weights in %s: %w", f.Path(), closed)
 	}
