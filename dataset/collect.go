@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"yohaku/internal/picture"
 	"yohaku/internal/rng"
 )
 
@@ -201,7 +202,7 @@ type examined struct {
 
 // pictureInfo is what is worth knowing of a picture without its pixels.
 type pictureInfo struct {
-	format        Format
+	format        picture.Format
 	width, height int
 }
 
@@ -285,10 +286,10 @@ func checkCaption(caption string) error {
 
 // examinePicture decodes one picture fully.
 func examinePicture(role string, data []byte) (pictureInfo, error) {
-	m, err := Decode(data)
+	m, err := picture.Decode(data)
 	if err != nil {
 		return pictureInfo{}, fmt.Errorf("%s: %w", role, err)
 	}
-	format, err := SniffFormat(data)
+	format, err := picture.SniffFormat(data)
 	return pictureInfo{format, m.Width, m.Height}, err
 }

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"image"
 	"image/png"
-	"os"
 	"strings"
 	"testing"
+	"yohaku/internal/picture"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -33,7 +33,7 @@ func (r rows) Each(ctx context.Context, yield func(Record) error) error {
 }
 
 // encode returns m as a PNG.
-func encode(t testing.TB, m *Image) []byte {
+func encode(t testing.TB, m *picture.Image) []byte {
 	t.Helper()
 	rgba := image.NewNRGBA(image.Rect(0, 0, m.Width, m.Height))
 	for i := range m.Width * m.Height {
@@ -255,54 +255,6 @@ func TestOptionsRefuse(t *testing.T) {
 }
 
 func nan() float64 { zero := 0.0; return zero / zero }
-
-func TestDecodeRefuses(t *testing.T) {
-	big := append([]byte{}, encode(t, noise(1, 8, 8))...)
-	copy(big[16:], []byte{0, 1, 0, 0, 0, 1, 0, 0}) // 65536 × 65536, with a CRC that no longer fits.
-	for name, tt := range map[string]struct {
-		data []byte
-		want string
-	}{
-		"animated PNG":  {readImage(t, "animated.png"), "the PNG is animated"},
-		"animated WebP": {readImage(t, "animated.webp"), "the WebP is animated"},
-		"GIF":           {readImage(t, "picture.gif"), "is a GIF file; PNG, JPEG and WebP are read: convert it"},
-		"text":          {[]byte("hello"), "starts with 68 65 6c 6c 6f"},
-		"empty":         {nil, "empty"},
-		"truncated":     {readImage(t, "q90_420.jpg")[:200], "decode JPEG"},
-		"cut WebP":      {readImage(t, "lossy.webp")[:100], "decode WebP"},
-		"header only":   {[]byte("\x89PNG\r\n\x1a\n"), "decode PNG header"},
-		"bad CRC":       {big, "decode PNG header"},
-	} {
-		if _, err := Decode(tt.data); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: error %v, want one with %q", name, err, tt.want)
-		}
-	}
-	for size, want := range map[[2]int]string{
-		{10_001, 10_000}: "at most 100 million",
-		{1000, 15}:       "at most 64 times",
-		{0, 0}:           "0 × 0 pixels",
-	} {
-		if err := checkSize(size[0], size[1]); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("checkSize%v = %v, want an error with %q", size, err, want)
-		}
-	}
-}
-
-func FuzzDecode(f *testing.F) {
-	for _, name := range []string{"rgb.png", "palette_transparent.png", "lossy_alpha.webp", "rgba.webp", "q90_420.jpg", "cmyk.jpg", "progressive.jpg"} {
-		data, err := os.ReadFile("testdata/images/" + name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := Decode(data)
-		if err == nil && len(m.Pix) != 3*m.Width*m.Height {
-			t.Fatalf("%d bytes for %d × %d pixels", len(m.Pix), m.Width, m.Height)
-		}
-	})
-}
 
 func TestInspect(t *testing.T) {
 	r := goodRows(t, 5)

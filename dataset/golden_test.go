@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"yohaku/internal/golden"
+	"yohaku/internal/picture"
 )
 
 // goldenRow is one row of case 10's arguments.
@@ -36,25 +37,25 @@ func TestGoldenPreprocessing(t *testing.T) {
 func checkRow(t *testing.T, c *golden.Case, resolution int, row goldenRow) {
 	outputs := c.Outputs(t)
 	tensor := func(name string) []float32 { return golden.Float32(t, outputs, fmt.Sprintf("%d.%s", row.Index, name)) }
-	picture := func(name string) *Image {
+	read := func(name string) *picture.Image {
 		data, err := os.ReadFile(c.Path("images", name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := Decode(data)
+		m, err := picture.Decode(data)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return m
 	}
-	first, second := picture(fmt.Sprintf("%d_0.png", row.Index)), picture(fmt.Sprintf("%d_1.png", row.Index))
+	first, second := read(fmt.Sprintf("%d_0.png", row.Index)), read(fmt.Sprintf("%d_1.png", row.Index))
 
-	resized := resizeBicubic(second, first.Width, first.Height)
+	resized := picture.ResizeBicubic(second, first.Width, first.Height)
 	want, err := outputs.Bytes(fmt.Sprintf("%d.jpg1_resized_uint8", row.Index))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if greatest, _ := difference(t, resized, &Image{Width: first.Width, Height: first.Height, Pix: want}); greatest != 0 {
+	if greatest, _ := picture.Difference(resized, &picture.Image{Width: first.Width, Height: first.Height, Pix: want}); greatest != 0 {
 		t.Errorf("jpg1_resized_uint8: greatest difference %d, want the same bytes", greatest)
 	}
 
@@ -72,16 +73,16 @@ func checkRow(t *testing.T, c *golden.Case, resolution int, row goldenRow) {
 		t.Errorf("time ids (-got +want):\n%s", diff)
 	}
 	checkResized(t, c, resized, first, row.Label0 == 0, resolution, tensor("resized"))
-	checkJPEG(t, c, row.Index, picture(fmt.Sprintf("%d.jpg", row.Index)))
+	checkJPEG(t, c, row.Index, read(fmt.Sprintf("%d.jpg", row.Index)))
 }
 
 // checkResized compares the whole resized pictures, before flip and crop.
-func checkResized(t *testing.T, c *golden.Case, second, first *Image, loserFirst bool, resolution int, want []float32) {
+func checkResized(t *testing.T, c *golden.Case, second, first *picture.Image, loserFirst bool, resolution int, want []float32) {
 	t.Helper()
 	width, height := shortSideTo(first.Width, first.Height, resolution)
-	order := []*Image{first, second}
+	order := []*picture.Image{first, second}
 	if loserFirst {
-		order = []*Image{second, first}
+		order = []*picture.Image{second, first}
 	}
 	var got []float32
 	for _, m := range order {
@@ -91,7 +92,7 @@ func checkResized(t *testing.T, c *golden.Case, second, first *Image, loserFirst
 }
 
 // resizeWhole puts resizeCrop's squares together to [3, height, width].
-func resizeWhole(m *Image, width, height int) []float32 {
+func resizeWhole(m *picture.Image, width, height int) []float32 {
 	side := min(width, height)
 	whole := make([]float32, 3*width*height)
 	for at := 0; ; at = min(at+side, max(width, height)-side) {
@@ -111,7 +112,7 @@ func resizeWhole(m *Image, width, height int) []float32 {
 }
 
 // checkJPEG bounds the distance from libjpeg-turbo, which case.json leaves open.
-func checkJPEG(t *testing.T, c *golden.Case, index int, got *Image) {
+func checkJPEG(t *testing.T, c *golden.Case, index int, got *picture.Image) {
 	t.Helper()
 	outputs := c.Outputs(t)
 	name := fmt.Sprintf("%d.jpeg_rgb_uint8", index)
@@ -120,7 +121,7 @@ func checkJPEG(t *testing.T, c *golden.Case, index int, got *Image) {
 		t.Fatal(err)
 	}
 	shape := golden.Shape(t, outputs, name)
-	greatest, mean := difference(t, got, &Image{Height: shape[0], Width: shape[1], Pix: want})
+	greatest, mean := picture.Difference(got, &picture.Image{Height: shape[0], Width: shape[1], Pix: want})
 	t.Logf("JPEG: greatest difference from libjpeg-turbo %d, mean %.4f", greatest, mean)
 	if greatest > 4 || mean > 0.2 {
 		t.Errorf("JPEG: greatest difference from libjpeg-turbo %d, mean %.4f; at most 4 and 0.2 expected", greatest, mean)

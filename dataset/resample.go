@@ -1,5 +1,7 @@
 package dataset
 
+import "yohaku/internal/picture"
+
 // window is what one output sample is made of: source samples from first on, with weights that
 // sum to 1.
 type window struct {
@@ -46,7 +48,7 @@ func bilinearWindows(in, out int) []window {
 //
 // As torchvision's Resize on a float tensor: bytes / 255, rows first, float32 between the passes.
 // Sums are float64: products of float32 are exact there, so fusing them changes no bit.
-func resizeCrop(src *Image, width, height, top, left, side int) []float32 {
+func resizeCrop(src *picture.Image, width, height, top, left, side int) []float32 {
 	columns := bilinearWindows(src.Width, width)[left : left+side]
 	rows := bilinearWindows(src.Height, height)[top : top+side]
 	from, to := rows[0].first, 0
@@ -73,7 +75,7 @@ func resizeCrop(src *Image, width, height, top, left, side int) []float32 {
 }
 
 // resizeLines resizes the rows [from, to) of src: line y is [3, len(columns)], in [0, 1].
-func resizeLines(src *Image, columns []window, from, to int) []float32 {
+func resizeLines(src *picture.Image, columns []window, from, to int) []float32 {
 	side := len(columns)
 	lines := make([]float32, (to-from)*3*side)
 	for y := from; y < to; y++ {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"yohaku/internal/picture"
 	"yohaku/internal/rng"
 )
 
@@ -53,11 +54,11 @@ func (t Transform) String() string {
 
 // Pair decodes and preprocesses p; flip mirrors both pictures.
 func (t Transform) Pair(p *Pair, flip bool) (Pixels, error) {
-	winner, err := Decode(p.Winner)
+	winner, err := picture.Decode(p.Winner)
 	if err != nil {
 		return Pixels{}, fmt.Errorf("winner of %s row %d: %w", p.File, p.Row, err)
 	}
-	loser, err := Decode(p.Loser)
+	loser, err := picture.Decode(p.Loser)
 	if err != nil {
 		return Pixels{}, fmt.Errorf("loser of %s row %d: %w", p.File, p.Row, err)
 	}
@@ -78,12 +79,12 @@ func (t Transform) Pair(p *Pair, flip bool) (Pixels, error) {
 // loserFirst says that the loser is image 0.
 //
 // Source: mapo-t2i/mapo, train.py, preprocess_train; golden case 10.
-func (t Transform) Preprocess(winner, loser *Image, loserFirst, flip bool, item uint64) (Pixels, error) {
+func (t Transform) Preprocess(winner, loser *picture.Image, loserFirst, flip bool, item uint64) (Pixels, error) {
 	if err := t.Check(); err != nil {
 		return Pixels{}, err
 	}
-	for _, m := range []*Image{winner, loser} {
-		if err := checkSize(m.Width, m.Height); err != nil {
+	for _, m := range []*picture.Image{winner, loser} {
+		if err := picture.CheckSize(m.Width, m.Height); err != nil {
 			return Pixels{}, err
 		}
 	}
@@ -91,7 +92,7 @@ func (t Transform) Preprocess(winner, loser *Image, loserFirst, flip bool, item 
 	if loserFirst {
 		first, second = loser, winner
 	}
-	second = resizeBicubic(second, first.Width, first.Height)
+	second = picture.ResizeBicubic(second, first.Width, first.Height)
 	if loserFirst {
 		winner = second
 	} else {
@@ -130,7 +131,7 @@ func (t Transform) crop(width, height int, item uint64) (top, left int) {
 func centreOffset(left int) int { return int(math.RoundToEven(float64(left) / 2)) }
 
 // tensor resizes, mirrors, crops and scales one picture.
-func (t Transform) tensor(m *Image, width, height, top, left int, flip bool) []float32 {
+func (t Transform) tensor(m *picture.Image, width, height, top, left int, flip bool) []float32 {
 	side := t.Resolution
 	if flip {
 		left = width - left - side // The crop of the mirrored picture, mirrored back.

@@ -7,13 +7,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"yohaku/internal/picture"
 	"yohaku/internal/rng"
 )
 
 // noise returns a picture of random bytes.
-func noise(seed uint64, width, height int) *Image {
+func noise(seed uint64, width, height int) *picture.Image {
 	s := rng.New(rng.Key{Seed: seed, Domain: rng.Sample})
-	m := NewImage(width, height)
+	m := picture.NewImage(width, height)
 	for i := range m.Pix {
 		m.Pix[i] = uint8(s.Uint32())
 	}
@@ -23,11 +24,11 @@ func noise(seed uint64, width, height int) *Image {
 // TestResizeKeepsConstants: weights sum to one, so a flat picture stays flat at every size.
 func TestResizeKeepsConstants(t *testing.T) {
 	for _, size := range [][2]int{{1, 1}, {3, 50}, {200, 7}, {64, 64}} {
-		m := NewImage(size[0], size[1])
+		m := picture.NewImage(size[0], size[1])
 		for i := range m.Pix {
 			m.Pix[i] = 100
 		}
-		for i, v := range resizeBicubic(m, 33, 21).Pix {
+		for i, v := range picture.ResizeBicubic(m, 33, 21).Pix {
 			if v != 100 {
 				t.Fatalf("bicubic from %v: byte %d = %d, want 100", size, i, v)
 			}
@@ -132,12 +133,12 @@ func TestTransformRefuses(t *testing.T) {
 	good := noise(1, 8, 8)
 	for name, tt := range map[string]struct {
 		transform Transform
-		winner    *Image
+		winner    *picture.Image
 		want      string
 	}{
 		"resolution 0": {Transform{}, good, "resolution must be from 1 to 8192, got 0"},
-		"empty":        {Transform{Resolution: 8}, NewImage(0, 5), "0 × 5 pixels"},
-		"too long":     {Transform{Resolution: 8}, NewImage(1, 65), "at most 64 times"},
+		"empty":        {Transform{Resolution: 8}, picture.NewImage(0, 5), "0 × 5 pixels"},
+		"too long":     {Transform{Resolution: 8}, picture.NewImage(1, 65), "at most 64 times"},
 	} {
 		if _, err := tt.transform.Preprocess(tt.winner, good, false, false, 0); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, tt.want)

@@ -1,4 +1,6 @@
-package dataset
+// Package picture reads pictures as PIL does and resizes them as Pillow does, byte for byte where it says so, so that
+// preprocessing gives what models were trained on.
+package picture
 
 import (
 	"bytes"
@@ -8,6 +10,7 @@ import (
 	"image"
 	"image/jpeg"
 	"image/png"
+	"yohaku/internal/assert"
 
 	"golang.org/x/image/webp"
 )
@@ -28,6 +31,19 @@ type Image struct {
 // NewImage returns a black picture.
 func NewImage(width, height int) *Image {
 	return &Image{Width: width, Height: height, Pix: make([]uint8, 3*width*height)}
+}
+
+// Difference returns the greatest and the mean distance of the bytes of two pictures of one size. It panics when the
+// sizes differ.
+func Difference(a, b *Image) (greatest int, mean float64) {
+	assert.That(a.Width == b.Width && a.Height == b.Height, "pictures of %d×%d and %d×%d compared", a.Width, a.Height, b.Width, b.Height)
+	sum := 0
+	for i, v := range b.Pix {
+		d := max(int(a.Pix[i])-int(v), int(v)-int(a.Pix[i]))
+		greatest = max(greatest, d)
+		sum += d
+	}
+	return greatest, float64(sum) / float64(len(b.Pix))
 }
 
 // Format is the file format of an encoded picture.
@@ -119,7 +135,7 @@ func checkBeforeDecoding(data []byte, format Format) error {
 	if err != nil {
 		return fmt.Errorf("decode %s header: %w", format, err)
 	}
-	return checkSize(width, height)
+	return CheckSize(width, height)
 }
 
 // decodeSize returns the size that the header states.
@@ -136,7 +152,8 @@ func decodeSize(data []byte, format Format) (width, height int, err error) {
 	return c.Width, c.Height, err
 }
 
-func checkSize(width, height int) error {
+// CheckSize returns an error when a picture of that size is not to be decoded.
+func CheckSize(width, height int) error {
 	if width < 1 || height < 1 {
 		return fmt.Errorf("the picture has %d × %d pixels", width, height)
 	}

@@ -1,14 +1,14 @@
-package dataset
+package picture
 
 import "math"
 
-// resizeBicubic resizes a picture as PIL's Image.resize does for 8-bit channels: a cubic
+// ResizeBicubic resizes a picture as PIL's Image.resize does for 8-bit channels: a cubic
 // convolution (a = −½), widened when the picture shrinks, in 22-bit fixed point, along the rows
 // and along the columns with 8 bits between. A direction that keeps its size is skipped. The bytes
 // are Pillow 13's; older versions take the rows first even where this one takes the columns.
 //
 // Source: Pillow, src/libImaging/Resample.c.
-func resizeBicubic(src *Image, width, height int) *Image {
+func ResizeBicubic(src *Image, width, height int) *Image {
 	if columnsFirst(src, width, height) {
 		return resizeWidth(resizeHeight(src, height), width)
 	}
