@@ -174,7 +174,7 @@ func TestWhoLacksTheStateWaitsForIt(t *testing.T) {
 func TestTheLastToReachAStepLeaves(t *testing.T) {
 	m := cluster(4, "a", "b")
 	play(m, RankDone{Generation: 1, Node: "b", Holding: at(4), Err: errors.New("ring broken")}, ended(1, "a", ahead(5)), Donated{Node: "a"})
-	play(m, Joined{"c"}, Prepared{Node: "c"}, Left{"a"}, Leaving{"b"})
+	play(m, Joined{Node: "c"}, Prepared{Node: "c"}, Left{"a"}, Leaving{"b"})
 	check(t, play(m, ended(2, "b", at(4))), []Effect{Release{"b"}, Form{
 		Generation: 3, Nodes: []string{"c"}, LastStep: 9, Sources: []Source{LoadState}, Checkpoint: true, First: [][]int{{0, 1, 2, 3}},
 	}})
