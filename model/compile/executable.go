@@ -15,6 +15,10 @@ type Options struct {
 	Profile  bool // Measure each instruction; see Executable.Profile.
 	Unshared bool // No result overwrites an operand. For tests: the bits must not change.
 	Unfused  bool // No fusion. For tests and profiles.
+
+	// MaxSlabBytes bounds the temporaries; 0 is no bound. Results of the forward pass are computed again in the backward
+	// pass until they fit; the bits stay the same.
+	MaxSlabBytes int64
 }
 
 // ParamInfo is a parameter, or a gradient under its parameter's name.
@@ -29,7 +33,6 @@ type ParamInfo struct {
 type Executable struct {
 	program   *program
 	memory    *memory
-	kernels   []backend.Kernel
 	options   Options
 	slab      []float32
 	params    []ParamInfo     // Those with a gradient first.
@@ -94,14 +97,12 @@ func prepare(b *op.Builder, be backend.Backend, outputs, grads []op.Node, o Opti
 		fuse(p)
 	}
 	e := &Executable{program: p, options: o, paramAt: map[op.Node]int{}, inputs: map[op.Node][]float32{}, inputName: map[string]op.Node{}}
-	for _, c := range p.code {
-		k, err := be.Choose(c.def, p.operandShapes(c), p.resultShapes(c))
-		if err != nil {
-			return nil, fmt.Errorf("compile %s in %q: %w", c.def.Name(), c.scope, err)
-		}
-		e.kernels = append(e.kernels, k)
+	if err := e.choose(be, func(*instruction) bool { return true }); err != nil {
+		return nil, err
 	}
-	e.memory = planMemory(p, e.kernels, !o.Unshared)
+	if err := e.fit(be); err != nil {
+		return nil, err
+	}
 	e.place(b.Params(), p.grads)
 	return e, nil
 }
@@ -126,6 +127,37 @@ func (e *Executable) place(params []op.Node, grads []gradient) {
 			e.trained, e.trainedTo = len(e.params), e.paramSize
 		}
 	}
+}
+
+// choose asks be for the kernels of the instructions that which selects.
+func (e *Executable) choose(be backend.Backend, which func(*instruction) bool) error {
+	p := e.program
+	for _, c := range p.code {
+		if !which(c) {
+			continue
+		}
+		var err error
+		if c.kernel, err = be.Choose(c.def, p.operandShapes(c), p.resultShapes(c)); err != nil {
+			return fmt.Errorf("compile %s in %q: %w", c.def.Name(), c.scope, err)
+		}
+	}
+	return nil
+}
+
+// fit plans the memory, within the bound if there is one.
+func (e *Executable) fit(be backend.Backend) error {
+	share := !e.options.Unshared
+	if limit := e.options.MaxSlabBytes; limit != 0 {
+		var err error
+		if e.program, err = rematerialize(e.program, int(limit/4), func(p *program) *memory { return layBuffers(p, share) }); err != nil {
+			return err
+		}
+		if err := e.choose(be, func(c *instruction) bool { return c.again }); err != nil {
+			return err
+		}
+	}
+	e.memory = planMemory(e.program, share)
+	return nil
 }
 
 // allocate gets all memory.
@@ -174,7 +206,7 @@ func (e *Executable) bind() {
 	e.steps, e.early, e.gradOrder = make([]step, len(p.code)), nil, nil
 	made := map[int]int{} // Storage → instruction.
 	for i, c := range p.code {
-		e.steps[i].run = e.kernels[i].Bind(e.args(i, c))
+		e.steps[i].run = c.kernel.Bind(e.args(i, c))
 		for _, v := range c.results {
 			if v >= 0 {
 				made[p.values[v].storage] = i
@@ -201,7 +233,7 @@ func (e *Executable) args(i int, c *instruction) backend.Args {
 	}
 	if s := e.memory.scratch[i]; s >= 0 {
 		b := e.memory.buffers[s]
-		a.Scratch = e.slab[b.offset : b.offset+e.kernels[i].Scratch : b.offset+e.kernels[i].Scratch]
+		a.Scratch = e.slab[b.offset : b.offset+c.kernel.Scratch : b.offset+c.kernel.Scratch]
 	}
 	return a
 }

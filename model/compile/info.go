@@ -12,7 +12,9 @@ type PlanInfo struct {
 	SlabBytes    int64 // The planned slab of temporaries.
 	LiveBytes    int64 // The most that lives at one time: the slab's lower bound.
 	ParamBytes   int64
-	FLOPs        int64 // Of the matrix products, see op.FLOPs.
+	FLOPs        int64 // Of the matrix products, see op.FLOPs; without those that are computed again.
+	Again        int   // Instructions that compute a result again, to save memory.
+	AgainFLOPs   int64 // Of theirs.
 }
 
 // Plan returns what the program costs.
@@ -24,6 +26,11 @@ func (e *Executable) Plan() PlanInfo {
 		ParamBytes:   4 * int64(e.paramSize),
 	}
 	for _, c := range e.program.code {
+		if c.again {
+			info.Again++
+			info.AgainFLOPs += e.flops(c)
+			continue
+		}
 		info.FLOPs += e.flops(c)
 	}
 	return info
@@ -38,6 +45,7 @@ type InstructionProfile struct {
 	Op       string
 	Scope    string // Where in the network.
 	Backward bool
+	Again    bool // Computed a second time, to save memory.
 	Operands []op.Shape
 	Time     time.Duration // Mean over the runs.
 	FLOPs    int64
@@ -47,7 +55,7 @@ type InstructionProfile struct {
 func (e *Executable) Profile() []InstructionProfile {
 	var r []InstructionProfile
 	for i, c := range e.program.code {
-		r = append(r, InstructionProfile{Op: c.def.Name(), Scope: c.scope, Backward: c.backward,
+		r = append(r, InstructionProfile{Op: c.def.Name(), Scope: c.scope, Backward: c.backward, Again: c.again,
 			Operands: e.program.operandShapes(c), Time: e.profile[i] / time.Duration(max(1, e.runs)), FLOPs: e.flops(c)})
 	}
 	return r

@@ -22,12 +22,23 @@ type memory struct {
 	scratch []int // Buffer of each instruction's scratch, or −1.
 	slab    int   // Elements.
 	live    int   // Largest sum of live buffers: no plan can be smaller.
+	busiest int   // The instruction at which that much is live.
 }
 
 func align(n int) int { return (n + alignment - 1) / alignment * alignment }
 
 // planMemory decides which results overwrite an operand, and places every temporary and scratch.
-func planMemory(p *program, kernels []backend.Kernel, share bool) *memory {
+func planMemory(p *program, share bool) *memory {
+	m := layBuffers(p, share)
+	m.slab = place(m.buffers)
+	return m
+}
+
+// layBuffers is planMemory without the places.
+func layBuffers(p *program, share bool) *memory {
+	for i := range p.storages {
+		p.storages[i].buffer = -1
+	}
 	m := &memory{scratch: make([]int, len(p.code))}
 	last := lastUses(p)
 	for i, c := range p.code {
@@ -37,7 +48,7 @@ func planMemory(p *program, kernels []backend.Kernel, share bool) *memory {
 			}
 			s := p.store(v)
 			if j == 0 && share {
-				s.buffer = m.takeOver(p, c, kernels[i], i, last)
+				s.buffer = m.takeOver(p, c, c.kernel, i, last)
 			}
 			if s.buffer >= 0 {
 				m.buffers[s.buffer].last = last[p.values[v].storage]
@@ -46,12 +57,11 @@ func planMemory(p *program, kernels []backend.Kernel, share bool) *memory {
 			s.buffer = m.add(s.size, i, last[p.values[v].storage])
 		}
 		m.scratch[i] = -1
-		if n := kernels[i].Scratch; n > 0 {
+		if n := c.kernel.Scratch; n > 0 {
 			m.scratch[i] = m.add(n, i, i)
 		}
 	}
-	m.live = liveBound(m.buffers, len(p.code))
-	m.slab = place(m.buffers)
+	m.live, m.busiest = liveBound(m.buffers, len(p.code))
 	return m
 }
 
@@ -95,18 +105,19 @@ func (m *memory) takeOver(p *program, c *instruction, k backend.Kernel, i int, l
 	return -1
 }
 
-func liveBound(buffers []buffer, instructions int) int {
+func liveBound(buffers []buffer, instructions int) (most, at int) {
 	change := make([]int, instructions+1)
 	for _, b := range buffers {
 		change[b.first] += b.size
 		change[b.last+1] -= b.size
 	}
-	var now, most int
-	for _, c := range change {
-		now += c
-		most = max(most, now)
+	now := 0
+	for i, c := range change {
+		if now += c; now > most {
+			most, at = now, i
+		}
 	}
-	return most
+	return most, at
 }
 
 // place gives each buffer its offset: the largest first, each into the smallest gap that fits between

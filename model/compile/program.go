@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"yohaku/model/backend"
 	"yohaku/model/op"
 )
 
@@ -38,6 +39,8 @@ type instruction struct {
 	shapes   []op.Shape // Of all results.
 	scope    string
 	backward bool
+	again    bool // Made by rematerialization.
+	kernel   backend.Kernel
 }
 
 // program is a list of instructions over values.

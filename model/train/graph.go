@@ -39,6 +39,7 @@ type Config struct {
 	ContextLength int                 // Tokens of a prompt.
 	SNRGamma      float64             // Min-SNR weighting of the winners' errors; 0 is none.
 	LoRA          *layer.LoRA         // Train adapters beside a frozen UNet; nil trains the UNet itself.
+	MaxSlabBytes  int64               // Bound of the program's temporaries, 0 for none; see compile.Options.
 }
 
 // Names of the graph's inputs.
@@ -106,7 +107,7 @@ func (c Config) program(be backend.Backend) (*compile.Executable, error) {
 	if err != nil {
 		return nil, fmt.Errorf("differentiate the training graph: %w", err)
 	}
-	exe, err := compile.Compile(b, be, []op.Node{loss, stats, pred}, grads, compile.Options{})
+	exe, err := compile.Compile(b, be, []op.Node{loss, stats, pred}, grads, compile.Options{MaxSlabBytes: c.MaxSlabBytes})
 	if err != nil {
 		return nil, fmt.Errorf("compile the training graph: %w", err)
 	}
