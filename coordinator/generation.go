@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -74,15 +75,26 @@ func (c *Coordinator) settle(step int) error {
 	return nil
 }
 
-// commitPending records the steps up to last that ranks reported when their generation ended.
+// commitPending records the steps up to last that ranks reported when their generation ended. They
+// may not have been confirmed, so what the ranks say may differ: see correct.
 func (c *Coordinator) commitPending(last int) error {
 	t := &c.training
-	for s, ok := t.pending[t.step+1]; ok && t.step < last; s, ok = t.pending[t.step+1] {
-		if err := c.keepStep(s); err != nil {
+	t.settled = map[int][]wire.StepReport{}
+	for _, name := range slices.Sorted(maps.Keys(t.pending)) {
+		if t.distrusted[name] == t.generation {
+			continue
+		}
+		for _, s := range t.pending[name] {
+			t.settled[s.Step] = append(t.settled[s.Step], s)
+		}
+	}
+	clear(t.pending)
+	for t.step < last && len(t.settled[t.step+1]) > 0 {
+		before := t.step
+		if err := c.keepStep(mostSaid(t.settled[t.step+1])); err != nil || t.step == before {
 			return err
 		}
 	}
-	t.pending = map[int]wire.StepReport{}
 	return nil
 }
 

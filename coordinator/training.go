@@ -21,8 +21,10 @@ type trainingState struct {
 	nodes      map[uint64][]string // By rank, of the generations so far.
 	state      *wire.TrainState    // The last checkpoint; nil before the first.
 	handed     handedOver
-	pending    map[int]wire.StepReport // Steps that a rank has applied, and that may not be committed.
-	step       int                     // The last committed step.
+	pending    map[string][]wire.StepReport // By node: steps that it has applied, and that may not be committed.
+	settled    map[int][]wire.StepReport    // By step: what was pending when the generation was formed.
+	distrusted map[string]uint64            // By node: the generation in which its state was wrong.
+	step       int                          // The last committed step.
 	last       wire.StepReport
 	began      time.Time
 	seconds    float64
@@ -48,7 +50,8 @@ func (c *Coordinator) train(ctx context.Context) error {
 		MinWorkers: c.o.Config.Workers(), MicroBatches: c.o.Config.GradientAccumulationSteps, Steps: c.o.Config.Steps,
 		SaveEvery: c.o.Config.CheckpointingSteps, Checkpoint: t.step,
 	}, c.run.Manifest.MaxGeneration)
-	t.active, t.nodes, t.pending = true, map[uint64][]string{}, map[int]wire.StepReport{}
+	t.active, t.nodes, t.pending = true, map[uint64][]string{}, map[string][]wire.StepReport{}
+	t.distrusted = map[string]uint64{}
 	t.began = time.Now()
 	c.progress.phase("training", c.o.Config.Steps)
 	c.progress.at(t.step)
@@ -120,6 +123,10 @@ func (c *Coordinator) performAll(effects []rendezvous.Effect) (done bool, err er
 		case rendezvous.Release:
 			c.log.Info().Str(logkey.Node, e.Node).Msg("worker may leave")
 			c.tell(e.Node, wire.Order{Leave: true})
+		case rendezvous.PutOut:
+			c.logPutOut(e)
+		case rendezvous.Undecided:
+			c.logUndecided(e)
 		case rendezvous.Wait:
 			c.log.Warn().Int(logkey.WorldSize, e.Have).Int("wanted", e.Want).Msg("waiting for workers")
 		case rendezvous.Finish:
@@ -179,17 +186,17 @@ func (c *Coordinator) trainReport(r wire.Report) ([]rendezvous.Event, error) {
 		c.setState(r.Node, "leaving")
 		return []rendezvous.Event{rendezvous.Leaving{Node: r.Node}}, nil
 	case r.Done != nil && r.JobID == t.handed.jobID:
-		return c.donated(r.Node, *r.Done), nil
+		return append(c.differed(r.Done.Differ), c.donated(r.Node, *r.Done)...), c.correct(r.Done.Differ)
 	case r.Done != nil && r.JobID == prepareID(r.Node):
 		return []rendezvous.Event{rendezvous.Prepared{Node: r.Node, Err: doneError(*r.Done)}}, nil
 	case r.JobID != t.jobID:
 		return nil, nil // Of a generation that is over.
 	case r.Step != nil:
-		return []rendezvous.Event{rendezvous.Progressed{Generation: r.Step.Generation, Step: r.Step.Step, Seconds: r.Step.Seconds}}, c.keepStep(*r.Step)
+		return []rendezvous.Event{rendezvous.Progressed{Generation: r.Step.Generation, Step: r.Step.Step, Digest: r.Step.Replica, Seconds: r.Step.Seconds}}, c.keepStep(*r.Step)
 	case r.Checkpoint != nil:
 		return []rendezvous.Event{rendezvous.Checkpointed{Step: r.Checkpoint.Step}}, c.keepCheckpoint(*r.Checkpoint)
 	case r.Done != nil:
-		return c.rankDone(r.Node, *r.Done), nil
+		return c.rankDone(r.Node, *r.Done), c.correct(r.Done.Differ)
 	}
 	return nil, nil
 }
@@ -215,9 +222,7 @@ func (c *Coordinator) rankDone(name string, d wire.Done) []rendezvous.Event {
 		level = zerolog.InfoLevel // The ring was broken already.
 	}
 	c.noteBroken()
-	for _, s := range d.Steps {
-		c.training.pending[s.Step] = s
-	}
+	c.training.pending[name] = d.Steps
 	done := rendezvous.RankDone{Generation: c.training.generation, Node: name, Err: doneError(d)}
 	if n, known := c.nodes[name]; known {
 		if d.Holding != nil {
@@ -228,5 +233,5 @@ func (c *Coordinator) rankDone(name string, d wire.Done) []rendezvous.Event {
 	if d.Error != "" {
 		c.log.WithLevel(level).Str(logkey.Node, name).Int(logkey.Step, d.Step).Str("cause", d.Error).Msg("rank ended early")
 	}
-	return []rendezvous.Event{done}
+	return append(c.differed(d.Differ), done)
 }

@@ -66,12 +66,14 @@ func (e *effects) begin(effect lifecycle.Effect) {
 	case lifecycle.Revert:
 		e.stop() // The generation ends, and exponents change.
 		r.res.trainer.Revert()
+		r.res.replica.Grid = r.res.trainer.Digest().Grid
 	case lifecycle.Clear:
 		r.res.trainer.Clear()
 		r.res.stats, r.pass = r.res.stats[:0], nil
 	case lifecycle.Recalibrate:
 		r.voided++
 		r.res.trainer.Recalibrate(r.res.sums.needed)
+		r.res.replica.Grid = r.res.trainer.Digest().Grid
 	case lifecycle.Compute:
 		pass := newPass(r.res.buckets)
 		r.pass = pass
@@ -105,6 +107,12 @@ func (e *effects) outcome(effect lifecycle.Effect) lifecycle.Event {
 	switch {
 	case err == nil:
 		return ev
+	case difference(err) != nil:
+		lost := e.r.lost(err)
+		if lost {
+			e.r.res.steps = nil // As wrong as the state.
+		}
+		return lifecycle.Failed{Err: err, Lost: lost}
 	case e.ctx.Err() != nil:
 		return lifecycle.Failed{Err: context.Cause(e.ctx)}
 	}

@@ -6,11 +6,14 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"yohaku/allreduce"
 	"yohaku/allreduce/bucket"
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/allreduce/natsring"
 	"yohaku/worker/lifecycle"
+	"yohaku/worker/replica"
 	"yohaku/worker/trainstep"
 )
 
@@ -31,16 +34,26 @@ func (r *rank) reduce(ctx context.Context, e lifecycle.Reduce) (lifecycle.Event,
 	pass, s := r.pass, &r.res.sums
 	copy(s.exps, r.res.trainer.State().Exponents)
 	op := natsring.Operation{Step: e.Step, Attempt: e.Attempt}
-	whole, err := r.reduceBuckets(ctx, op, pass)
-	if err != nil {
+	var ended time.Time
+	var now replica.Digest
+	var whole time.Duration
+	var complete time.Time
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() (err error) { // After the last micro-batch, beside the ring's end.
+		if ended, err = pass.whole(ctx); err == nil {
+			now = r.res.trainer.Digest()
+		}
+		return err
+	})
+	work.Go(func() (err error) {
+		whole, err = r.reduceBuckets(ctx, op, pass)
+		complete = time.Now()
+		return err
+	})
+	if err := work.Wait(); err != nil {
 		return nil, fmt.Errorf("reduce gradients: %w", err)
 	}
-	complete := time.Now()
-	ended, err := pass.whole(ctx)
-	if err != nil {
-		return nil, err
-	}
-	exposed, err := r.tellFigures(ctx, op, max(0, complete.Sub(ended)))
+	exposed, err := r.tellFigures(ctx, op, now, max(0, complete.Sub(ended)))
 	if err != nil {
 		return nil, err
 	}
@@ -77,11 +90,19 @@ func (r *rank) reduceBuckets(ctx context.Context, op natsring.Operation, pass *p
 }
 
 // tellFigures gathers what all ranks have to tell of an attempt, and returns the time that the rank
-// which computed longest waited for the sums.
-func (r *rank) tellFigures(ctx context.Context, op natsring.Operation, waited time.Duration) (time.Duration, error) {
-	all, err := gather(ctx, r.ring, op, "figures", r.figures(op.Step, waited))
+// which computed longest waited for the sums. A *differError says that some gradients come from a
+// wrong state, before the sums are applied.
+func (r *rank) tellFigures(ctx context.Context, op natsring.Operation, now replica.Digest, waited time.Duration) (time.Duration, error) {
+	all, err := gather(ctx, r.ring, op, "figures", r.figures(op.Step, now, waited))
 	if err != nil {
 		return 0, fmt.Errorf("exchange figures: %w", err)
+	}
+	claims := make([]replica.Claim, len(all))
+	for rank, f := range all {
+		claims[rank] = f.Claim
+	}
+	if err := r.agree(op.Step, claims); err != nil {
+		return 0, err
 	}
 	exposed := all[0].ExposedMS
 	var stats []trainstep.Stats
@@ -99,9 +120,9 @@ func (r *rank) tellFigures(ctx context.Context, op natsring.Operation, waited ti
 	return time.Duration(exposed * float64(time.Millisecond)), nil
 }
 
-func (r *rank) figures(step int, waited time.Duration) figures {
+func (r *rank) figures(step int, now replica.Digest, waited time.Duration) figures {
 	res := r.res
-	f := figures{Stats: res.stats, ExposedMS: milliseconds(waited), MicroBatches: []int{}}
+	f := figures{Claim: replica.Claim{Then: res.replica, Now: now}, Stats: res.stats, ExposedMS: milliseconds(waited), MicroBatches: []int{}}
 	for _, s := range res.stats {
 		f.MicroBatches = append(f.MicroBatches, s.MicroBatch)
 	}

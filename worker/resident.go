@@ -13,6 +13,7 @@ import (
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
+	"yohaku/worker/replica"
 	"yohaku/worker/trainstep"
 )
 
@@ -27,7 +28,7 @@ type resident struct {
 	pairs   *pairLatents
 	model   *microBatches
 	trainer *trainstep.Trainer
-	params  string            // Digest of the parameters.
+	replica replica.Digest    // Of the state, taken when it was made.
 	stats   []trainstep.Stats // Of the micro-batches in the partial sums.
 	sums    complete
 	steps   []wire.StepReport // Applied, and not known to be reported.
@@ -127,6 +128,12 @@ func (w *Worker) donate(ctx context.Context, j wire.DonateJob) (wire.Done, error
 		return wire.Done{}, fmt.Errorf("state of step %d is not in memory here; it was when this worker last reported", j.Step)
 	}
 	var done wire.Done
+	if err := w.unchanged(r, j.Step); err != nil {
+		r.holding, r.steps = lifecycle.Holding{}, nil
+		done = w.whatIsHeld()
+		done.Differ = difference(err)
+		return done, err
+	}
 	if j.Sums {
 		data, err := r.sums.encode(j.Step)
 		if err != nil {

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -11,13 +10,13 @@ import (
 	"yohaku/allreduce/natsring"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
+	"yohaku/worker/replica"
 	"yohaku/worker/trainstep"
 )
 
 // word is what each rank tells all others of an attempt before its sums go round, while its last
 // micro-batch is still computed.
 type word struct {
-	ParamsSHA256 string  `json:"params_sha256"`     // Before this step's update.
 	MicroBatches []int   `json:"micro_batches"`     // What its sums will hold.
 	Seconds      float64 `json:"seconds,omitempty"` // Time of a micro-batch.
 	Reported     int     `json:"reported"`          // The last step that the coordinator has, as far as this rank knows.
@@ -28,15 +27,16 @@ type word struct {
 // figures is what each rank tells all others once its sums have gone round. It holds floats as
 // JSON numbers only where they are finite.
 type figures struct {
-	MicroBatches []int             `json:"micro_batches"` // What its sums held.
-	Stats        []trainstep.Stats `json:"stats,omitempty"`
-	NonFinite    string            `json:"nonfinite,omitempty"`
-	ExposedMS    float64           `json:"exposed_ms"` // From the end of its last micro-batch to the complete sums.
+	replica.Claim                   // Of the state that the gradients were computed with.
+	MicroBatches  []int             `json:"micro_batches"` // What its sums held.
+	Stats         []trainstep.Stats `json:"stats,omitempty"`
+	NonFinite     string            `json:"nonfinite,omitempty"`
+	ExposedMS     float64           `json:"exposed_ms"` // From the end of its last micro-batch to the complete sums.
 }
 
 // have is what each rank tells all others once it has the complete sums of a step.
 type have struct {
-	ParamsSHA256 string `json:"params_sha256"` // After this step's update.
+	Replica replica.Digest `json:"replica"` // After this step's update.
 }
 
 // agreement is what the ranks said of an attempt.
@@ -47,22 +47,15 @@ type agreement struct {
 	seconds   []float64 // By rank.
 }
 
-// errReplicas reports that ranks hold different parameters.
-var errReplicas = errors.New("one of the two machines computes wrongly")
-
-// exchange gathers the words of all ranks, and checks that all hold the same parameters.
+// exchange gathers the words of all ranks.
 func (r *rank) exchange(ctx context.Context, e lifecycle.Exchange) (lifecycle.Event, error) {
-	mine := r.word(e)
-	words, err := gather(ctx, r.ring, natsring.Operation{Step: e.Step, Attempt: e.Attempt}, "word", mine)
+	words, err := gather(ctx, r.ring, natsring.Operation{Step: e.Step, Attempt: e.Attempt}, "word", r.word(e))
 	if err != nil {
 		return nil, fmt.Errorf("exchange words: %w", err)
 	}
 	r.words = agreement{}
 	ev := lifecycle.Exchanged{Step: e.Step, Attempt: e.Attempt}
-	for rank, w := range words {
-		if w.ParamsSHA256 != mine.ParamsSHA256 {
-			return nil, fmt.Errorf("rank %d has parameters %.12s…, this rank %.12s…, before step %d: %w", rank, w.ParamsSHA256, mine.ParamsSHA256, e.Step, errReplicas)
-		}
+	for _, w := range words {
 		r.words.shares = append(r.words.shares, w.MicroBatches)
 		r.words.seconds = append(r.words.seconds, w.Seconds)
 		ev.Pause, ev.Save = ev.Pause || w.Pause, ev.Save || w.Save
@@ -73,7 +66,7 @@ func (r *rank) exchange(ctx context.Context, e lifecycle.Exchange) (lifecycle.Ev
 }
 
 func (r *rank) word(e lifecycle.Exchange) word {
-	w := word{ParamsSHA256: r.res.params, MicroBatches: sorted(e.MicroBatches), Seconds: r.res.seconds(), Reported: e.Step}
+	w := word{MicroBatches: sorted(e.MicroBatches), Seconds: r.res.seconds(), Reported: e.Step}
 	if len(r.res.steps) > 0 {
 		w.Reported = r.res.steps[0].Step - 1
 	}
@@ -101,18 +94,17 @@ func gather[T any](ctx context.Context, ring *natsring.Ring, op natsring.Operati
 	return all, nil
 }
 
-// confirm waits until every rank has the sums of the step, and the same parameters by them.
+// confirm waits until every rank has the sums of the step, and the same state by them.
 func (r *rank) confirm(ctx context.Context, e lifecycle.Confirm) error {
-	all, err := gather(ctx, r.ring, natsring.Operation{Step: e.Step, Attempt: e.Attempt}, "have", have{r.res.params})
+	all, err := gather(ctx, r.ring, natsring.Operation{Step: e.Step, Attempt: e.Attempt}, "have", have{r.res.replica})
 	if err != nil {
 		return fmt.Errorf("confirm step %d: %w", e.Step, err)
 	}
+	claims := make([]replica.Claim, len(all))
 	for rank, h := range all {
-		if h.ParamsSHA256 != r.res.params {
-			return fmt.Errorf("rank %d has parameters %.12s…, this rank %.12s…, after step %d: %w", rank, h.ParamsSHA256, r.res.params, e.Step, errReplicas)
-		}
+		claims[rank] = replica.Claim{Then: h.Replica, Now: h.Replica}
 	}
-	return nil
+	return r.agree(e.Step+1, claims)
 }
 
 // bytes is what this rank sends for one reduction: 2·(N−1)/N of sums and exponents.

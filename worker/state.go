@@ -32,8 +32,11 @@ func (r *rank) sync(ctx context.Context, source lifecycle.Source) error {
 	if err := r.w.build(ctx, r.res, r.job); err != nil {
 		return err
 	}
+	defer func() { r.res.stepped = time.Now() }()
 	var err error
 	switch source {
+	case lifecycle.Keep:
+		return nil // Its digest stays the one it was made with, which tells if it changed since.
 	case lifecycle.TakeSums:
 		if r.job.Sums == nil {
 			return errors.New("the order names no sums to take")
@@ -46,8 +49,7 @@ func (r *rank) sync(ctx context.Context, source lifecycle.Source) error {
 	if err != nil {
 		return err
 	}
-	r.res.stepped = time.Now()
-	r.res.params = digest(r.res.model.step.ParamSlab())
+	r.res.replica = r.res.trainer.Digest()
 	return nil
 }
 
@@ -237,6 +239,9 @@ func (r *rank) loadOptimizer(ctx context.Context, from *wire.TrainState) error {
 func (r *rank) save(ctx context.Context, step int) error {
 	if r.job.Rank != 0 {
 		return nil
+	}
+	if err := r.w.unchanged(r.res, step); err != nil {
+		return err
 	}
 	state, err := r.w.putState(ctx, r.res, step)
 	if err != nil {

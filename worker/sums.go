@@ -89,6 +89,9 @@ func (r *rank) takeSums(ctx context.Context, ref wire.Ref) error {
 	if err := os.Remove(file); err != nil {
 		return fmt.Errorf("remove fetched sums: %w", err)
 	}
+	if err := r.w.unchanged(r.res, r.job.FirstStep-1); err != nil {
+		return err
+	}
 	s := &r.res.sums
 	if err := s.decode(data, r.job.FirstStep); err != nil {
 		return err

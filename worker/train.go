@@ -61,7 +61,7 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wi
 		finish.Err = nil // As asked: no failure.
 	}
 	done := w.whatIsHeld()
-	done.Step = finish.Step
+	done.Step, done.Differ = finish.Step, difference(finish.Err)
 	return done, errors.Join(finish.Err, ring.Close())
 }
 
@@ -91,7 +91,7 @@ const joinTimeout = 30 * time.Second
 func (r *rank) apply(e lifecycle.Apply) {
 	res, a := r.res, r.words
 	update := res.trainer.Apply(e.Step, res.sums.sums, res.sums.needed, e.Skip)
-	res.params = digest(res.model.step.ParamSlab())
+	res.replica = res.trainer.Digest()
 	now := time.Now()
 	took := now.Sub(res.stepped)
 	items := r.job.Hyper.TrainBatchSize * r.job.Hyper.GradientAccumulationSteps
@@ -101,7 +101,7 @@ func (r *rank) apply(e lifecycle.Apply) {
 		WinnerMSE: a.stats.WinnerMSE, LoserMSE: a.stats.LoserMSE, LogOdds: a.stats.LogOdds, GradNorm: update.GradNorm,
 		LearningRate: update.LearningRate, Items: items, Recomputed: r.voided, Skipped: e.Skip, NonFinite: a.nonFinite,
 		DurationMS: milliseconds(took), RingMS: milliseconds(r.times.whole), RingExposedMS: milliseconds(r.times.exposed), RingBytes: r.bytes(),
-		SumsSHA256: digest(res.sums.sums), ParamsSHA256: res.params, ItemsPerSecond: res.mean, Shares: a.shares, Seconds: a.seconds,
+		SumsSHA256: digest(res.sums.sums), ParamsSHA256: digest(res.model.step.ParamSlab()), Replica: res.replica.String(), ItemsPerSecond: res.mean, Shares: a.shares, Seconds: a.seconds,
 	})
 	res.stepped, r.voided, r.times = now, 0, ringTimes{}
 }

@@ -47,6 +47,7 @@ type TrainingReady struct{}
 type Progressed struct {
 	Generation uint64
 	Step       int
+	Digest     string    // Of the state after Step steps.
 	Seconds    []float64 // Time of one micro-batch, by rank; 0 is unknown.
 }
 
@@ -59,6 +60,24 @@ type RankDone struct {
 	Node       string
 	Holding    Holding
 	Err        error // Why it failed; nil when complete, paused or called back.
+}
+
+// Differed reports that ranks of a generation hold different states, as one of them found; its
+// RankDone follows.
+type Differed struct {
+	Generation uint64
+	Step       int       // Steps in the states.
+	Wrong      []Suspect // Known to be wrong.
+	Undecided  []Suspect // Some of these are, and there is no majority.
+}
+
+// Suspect is a member whose state differs.
+type Suspect struct {
+	Node   string
+	Rank   int    // In the generation where that was found.
+	Digest string // Of its state.
+	Want   string // Of what is right; "" while that is not known.
+	Parts  string // Which parts of the state differ.
 }
 
 // Unreached reports that a member did not say that it took an order: it may have, or not.
@@ -84,6 +103,7 @@ func (TrainingReady) event() {}
 func (Progressed) event()    {}
 func (Checkpointed) event()  {}
 func (RankDone) event()      {}
+func (Differed) event()      {}
 func (Unreached) event()     {}
 func (Donated) event()       {}
 func (StopRequested) event() {}
@@ -129,6 +149,21 @@ type CallBack struct {
 	Nodes      []string
 }
 
+// PutOut tells that a member's state was wrong after Step steps. It has been put out, and comes back
+// as a joiner unless Final.
+type PutOut struct {
+	Suspect
+	Step  int
+	Final bool // It was wrong shortly before, too: it is no rank any more.
+}
+
+// Undecided tells that the states of members differ after Step steps, and that no majority tells
+// which is right: the steps since the last checkpoint are computed again, which will.
+type Undecided struct {
+	Step     int
+	Suspects []Suspect
+}
+
 // Release lets a member go that wanted to leave.
 type Release struct{ Node string }
 
@@ -141,11 +176,13 @@ type Finish struct {
 	Err      error
 }
 
-func (Prepare) effect()  {}
-func (Donate) effect()   {}
-func (Form) effect()     {}
-func (Pause) effect()    {}
-func (CallBack) effect() {}
-func (Release) effect()  {}
-func (Wait) effect()     {}
-func (Finish) effect()   {}
+func (Prepare) effect()   {}
+func (Donate) effect()    {}
+func (Form) effect()      {}
+func (Pause) effect()     {}
+func (CallBack) effect()  {}
+func (Release) effect()   {}
+func (PutOut) effect()    {}
+func (Undecided) effect() {}
+func (Wait) effect()      {}
+func (Finish) effect()    {}

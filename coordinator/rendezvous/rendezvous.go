@@ -45,6 +45,7 @@ type member struct {
 	failures  int  // How often it could not load the state.
 	unfit     bool // It cannot be a rank.
 	leaving   bool
+	wrong     uint64  // The last generation in which its state was wrong; what it held then is nothing.
 	seconds   float64 // Time of one micro-batch, 0 for unknown.
 }
 
@@ -65,12 +66,16 @@ type Machine struct {
 	unfit      error // Why the last unfit member is.
 	failures   int   // Failed generations in a row that got no farther than one before.
 	farthest   int   // The last step that any generation committed.
+
+	faults map[string]int // By node: the step at which its state was wrong last.
+	claims []claim
 }
 
 // ending collects how the live generation is ending.
 type ending struct {
 	called, paused, saving bool // CallBack, Pause, Pause with a checkpoint was sent.
 	network                bool // Members could not be reached, which is no fault of the generation.
+	cured                  bool // The fault was a wrong state, whose owner was put out.
 	err                    error
 }
 
@@ -83,7 +88,7 @@ type donation struct {
 // New returns a machine whose first generation is above after, the highest the run has used.
 func New(c Config, after uint64) *Machine {
 	assert.That(c.MinWorkers >= 1 && c.MicroBatches >= 1 && c.Steps >= 1, "config %+v", c)
-	return &Machine{c: c, generation: after}
+	return &Machine{c: c, generation: after, faults: map[string]int{}}
 }
 
 // Generation is the number of the last generation formed.
@@ -122,6 +127,8 @@ func (m *Machine) Step(ev Event) []Effect {
 		return nil
 	case RankDone:
 		return m.rankDone(ev)
+	case Differed:
+		return m.differed(ev)
 	case Unreached:
 		return m.unreached(ev)
 	case Donated:
@@ -284,12 +291,13 @@ func (m *Machine) progressed(ev Progressed) []Effect {
 	if ev.Step > m.donated.step {
 		m.donated = donation{} // Nobody needs it any more. Reports may come late, after the ring ended.
 	}
+	effects := m.decide(ev.Step, ev.Digest)
 	for rank, seconds := range ev.Seconds {
 		if n := m.find(m.nodes[rank]); n != nil {
 			n.seconds = seconds
 		}
 	}
-	return nil
+	return effects
 }
 
 func (m *Machine) rankDone(ev RankDone) []Effect {
@@ -298,12 +306,15 @@ func (m *Machine) rankDone(ev RankDone) []Effect {
 		return nil // Of a dead ring: expected, dropped.
 	}
 	n.holding = ev.Holding
+	if n.wrong == ev.Generation {
+		n.holding = Holding{}
+	}
 	if !m.live[ev.Node] {
 		return nil // A repeat.
 	}
 	delete(m.live, ev.Node)
 	if ev.Err != nil {
-		if !n.holding.Loaded {
+		if !n.holding.Loaded && n.wrong != ev.Generation {
 			n.failures++
 			n.unfit, m.unfit = n.failures >= maxFailures-1, ev.Err
 		}
@@ -344,7 +355,7 @@ func (m *Machine) generationEnded() []Effect {
 	if m.c.Checkpoint >= m.c.Steps {
 		return m.finish(Finish{Complete: true})
 	}
-	if end.err != nil && !end.network {
+	if end.err != nil && !end.network && !end.cured {
 		if m.failures++; m.failures >= maxFailures {
 			return m.finish(Finish{Err: fmt.Errorf("%d generations in a row failed and got no farther: %w", m.failures, end.err)})
 		}
@@ -357,6 +368,9 @@ func (m *Machine) donationDone(ev Donated) []Effect {
 		return nil
 	}
 	m.donor = ""
+	if n := m.find(ev.Node); ev.Err != nil && n != nil && n.wrong == m.generation {
+		return m.form() // Of what others hold.
+	}
 	if ev.Err != nil {
 		if m.failures++; m.failures >= maxFailures {
 			return m.finish(Finish{Err: fmt.Errorf("worker %s could not hand its state over: %w", ev.Node, ev.Err)})

@@ -17,6 +17,8 @@ type Config struct {
 
 	Kills, Joins, Freezes, Cuts, GivenUp, Leaves int
 	ReduceKills                                  int     // Kills of a rank while complete sums are on their way.
+	Flips                                        int     // Of a bit in a rank's state while it is not being updated.
+	UpdateFlips                                  int     // Of a bit in a rank's state within an update, seen by those that make it too.
 	Stop                                         bool    // Asked for halfway.
 	LossRate                                     float64 // Of answers; the question arrived.
 }
@@ -28,6 +30,8 @@ type Result struct {
 	Rewinds     int // Times that nobody was left who held the state.
 	Taken       int // Times that a rank took complete sums from another.
 	Kept        int // Micro-batches in the partial sums that survivors kept.
+	PutOut      int // Times that a worker with a wrong state was named.
+	Undecided   int // Times that no majority told which state was right.
 	Duration    time.Duration
 	Trace       []string
 	Err         error // What was broken.
@@ -98,6 +102,8 @@ func (s *cluster) verdict() error {
 		return fmt.Errorf("ended at step %d with digest %x, want step %d with %x", k.checkpoint.step, s.result.Digest, s.Steps, s.want[s.Steps])
 	case len(k.log) != s.Steps:
 		return fmt.Errorf("%d steps stand in the log, want %d", len(k.log), s.Steps)
+	case k.log[s.Steps-1] != s.want[s.Steps]:
+		return fmt.Errorf("the log ends with digest %x, want %x", k.log[s.Steps-1], s.want[s.Steps])
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -32,6 +33,7 @@ type stepReport struct {
 	generation uint64
 	step       int
 	digest     uint64
+	replica    string
 	shares     [][]int
 	seconds    []float64
 }
@@ -45,9 +47,12 @@ type coordinator struct {
 	generation uint64
 	jobID      string
 	nodes      map[uint64][]string
-	pending    map[int]stepReport
+	pending    map[string][]stepReport // By node.
+	distrusted map[string]uint64       // By node: the generation in which its state was wrong.
 	step       int
-	log        []int
+	log        []uint64 // The digest of each step.
+	replica    string   // The last step's.
+	settled    map[int][]stepReport
 	checkpoint state
 	handed     struct {
 		jobID string
@@ -61,7 +66,7 @@ type coordinator struct {
 }
 
 func newCoordinator(s *cluster) *coordinator {
-	k := &coordinator{s: s, holdings: map[string]rendezvous.Holding{}, gone: map[string]bool{}, nodes: map[uint64][]string{}, pending: map[int]stepReport{}}
+	k := &coordinator{s: s, holdings: map[string]rendezvous.Holding{}, gone: map[string]bool{}, nodes: map[uint64][]string{}, pending: map[string][]stepReport{}, distrusted: map[string]uint64{}}
 	k.m = rendezvous.New(rendezvous.Config{MinWorkers: s.Workers, MicroBatches: s.MicroBatches, Steps: s.Steps, SaveEvery: s.SaveEvery}, 0)
 	s.after(0, func() { k.feed(rendezvous.TrainingReady{}) })
 	return k
@@ -97,6 +102,10 @@ func (k *coordinator) feed(ev rendezvous.Event) {
 			}
 		case rendezvous.Release:
 			k.send(e.Node, order{release: true})
+		case rendezvous.PutOut:
+			k.putOut(e)
+		case rendezvous.Undecided:
+			k.s.result.Undecided++
 		case rendezvous.Finish:
 			k.finished, k.err = true, e.Err
 			k.commitPending(k.step)
@@ -182,13 +191,14 @@ func (k *coordinator) receive(r report) (known bool) {
 		if r.sums != nil {
 			k.handed.sums = r.sums
 		}
+		k.differed(r.err)
 		k.feed(rendezvous.Donated{Node: r.node, Err: r.err})
 	case r.done && r.jobID == "prepare-"+r.node:
 		k.feed(rendezvous.Prepared{Node: r.node, Err: r.err})
 	case r.jobID != k.jobID:
 	case r.step != nil:
 		k.keepStep(*r.step)
-		k.feed(rendezvous.Progressed{Generation: r.step.generation, Step: r.step.step, Seconds: r.step.seconds})
+		k.feed(rendezvous.Progressed{Generation: r.step.generation, Step: r.step.step, Digest: r.step.replica, Seconds: r.step.seconds})
 	case r.checkpoint != nil:
 		if r.checkpoint.step > k.checkpoint.step {
 			k.checkpoint = *r.checkpoint
@@ -201,13 +211,15 @@ func (k *coordinator) receive(r report) (known bool) {
 }
 
 func (k *coordinator) rankDone(r report) {
-	for _, s := range r.steps {
-		k.pending[s.step] = s
-	}
+	k.pending[r.node] = r.steps
 	if r.holding != nil {
 		k.holdings[r.node] = rendezvous.Holding(*r.holding)
 	}
+	if k.distrusted[r.node] == k.generation {
+		k.holdings[r.node] = rendezvous.Holding{}
+	}
 	k.s.note("coordinator: %s is done with %+v, %v", r.node, k.holdings[r.node], r.err)
+	k.differed(r.err)
 	k.feed(rendezvous.RankDone{Generation: k.generation, Node: r.node, Holding: k.holdings[r.node], Err: r.err})
 }
 
@@ -262,14 +274,18 @@ func (k *coordinator) settle(step int) {
 }
 
 func (k *coordinator) commitPending(last int) {
-	for k.step < last {
-		s, ok := k.pending[k.step+1]
-		if !ok {
-			break
+	k.settled = map[int][]stepReport{}
+	for _, name := range slices.Sorted(maps.Keys(k.pending)) {
+		for _, s := range k.pending[name] {
+			if k.distrusted[name] != k.generation {
+				k.settled[s.step] = append(k.settled[s.step], s)
+			}
 		}
-		k.keepStep(s)
 	}
-	k.pending = map[int]stepReport{}
+	clear(k.pending)
+	for k.step < last && len(k.settled[k.step+1]) > 0 {
+		k.keepStep(mostSaid(k.settled[k.step+1]))
+	}
 }
 
 // keepStep records a committed step.
@@ -277,14 +293,14 @@ func (k *coordinator) keepStep(s stepReport) {
 	if s.step != k.step+1 {
 		return
 	}
-	if s.digest != k.s.want[s.step] {
-		k.s.broken("step %d is reported with digest %x, want %x", s.step, s.digest, k.s.want[s.step])
+	if before := len(k.log); before > 0 && k.log[before-1] != k.s.want[before] {
+		k.s.broken("step %d stands in the log with digest %x, want %x", before, k.log[before-1], k.s.want[before])
 	}
 	if err := assignment.Check(k.s.MicroBatches, s.shares); err != nil {
 		k.s.broken("step %d: %v", s.step, err)
 	}
 	k.step = s.step
-	k.log = append(k.log, s.step)
+	k.log, k.replica = append(k.log, s.digest), s.replica
 	if k.step > k.handed.step {
 		k.handed.state, k.handed.sums = nil, nil
 	}

@@ -22,6 +22,7 @@ func (s *cluster) scheduleFaults() {
 		{s.Freezes, func() { s.each("freeze", (*worker).freeze) }},
 		{s.Cuts, func() { s.each("cut off", (*worker).cutOff) }},
 		{s.GivenUp, func() { s.each("give up", (*worker).giveUp) }},
+		{s.Flips, func() { s.each("flip a bit of", (*worker).flip) }},
 		{s.Leaves, func() { s.each("ask to leave", (*worker).leave) }},
 	} {
 		for range fault.n {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"yohaku/worker/lifecycle"
+	"yohaku/worker/replica"
 )
 
 // word is what ranks exchange.
@@ -13,6 +14,12 @@ type word struct {
 	seconds      float64
 	reported     int
 	pause, save  bool
+}
+
+// told is what a rank has for a reduction: its sums, and what it says of the state behind them.
+type told struct {
+	sums  sums
+	claim replica.Claim
 }
 
 // trainOrder makes a worker one rank of a generation.
@@ -107,7 +114,11 @@ func (j *job) fail(err error) {
 	}
 	j.ring.abort(j.inRing)
 	j.queue, j.reduction = nil, nil
-	j.step(lifecycle.Failed{Err: err})
+	lost := j.concerned(err)
+	if lost {
+		j.w.steps = nil
+	}
+	j.step(lifecycle.Failed{Err: err, Lost: lost})
 }
 
 // proceed performs effects until all that is left has to be waited for.
@@ -124,6 +135,7 @@ func (j *job) proceed() {
 			continue
 		case lifecycle.Revert:
 			j.w.state.exp = j.w.base
+			j.w.then.Grid = j.w.state.replica().Grid
 			continue
 		case lifecycle.Compute:
 			j.compute(e)
@@ -194,16 +206,23 @@ func (j *job) perform(effect lifecycle.Effect) {
 			w.base = w.state.exp
 		}
 		w.state.exp = w.total.needed
+		w.then.Grid = w.state.replica().Grid
 	case lifecycle.Apply:
 		j.apply(e)
 	case lifecycle.Confirm:
-		j.collect(opKey{position{e.Step, e.Attempt}, "have"}, w.state.digest(), func([]any) lifecycle.Event { return lifecycle.Confirmed{Step: e.Step} })
+		j.collect(opKey{position{e.Step, e.Attempt}, "have"}, replica.Claim{Then: w.then, Now: w.then}, func(parts []any) lifecycle.Event {
+			return j.agreed(e.Step+1, parts, lifecycle.Confirmed{Step: e.Step})
+		})
 	case lifecycle.Commit:
 		j.commit(e)
 	case lifecycle.Save:
 		wait := j.wait(false)
 		if j.o.rank != 0 {
 			w.at(0, func() { wait.answer(lifecycle.Saved{Step: e.Step}) })
+			return
+		}
+		if err := w.unchanged(); err != nil {
+			w.at(0, func() { wait.answer(lifecycle.Failed{Err: err, Lost: true}) })
 			return
 		}
 		saved := w.state
@@ -231,7 +250,13 @@ func (j *job) collect(key opKey, mine any, event func([]any) lifecycle.Event) {
 		case err != nil:
 			j.fail(err)
 		default:
-			wait.answer(event(parts.([]any)))
+			ev := event(parts.([]any))
+			if failed, ok := ev.(lifecycle.Failed); ok {
+				delete(j.waits, wait)
+				j.fail(failed.Err)
+				return
+			}
+			wait.answer(ev)
 		}
 	})
 }
@@ -239,7 +264,9 @@ func (j *job) collect(key opKey, mine any, event func([]any) lifecycle.Event) {
 // reduce joins the reduction at once, and brings the sums when the micro-batch under way is in them.
 func (j *job) reduce(e lifecycle.Reduce) {
 	key := opKey{position{e.Step, e.Attempt}, "sums"}
-	bring := func() { j.ring.bring(j.o.rank, key, j.w.partial) }
+	bring := func() {
+		j.ring.bring(j.o.rank, key, told{j.w.partial, replica.Claim{Then: j.w.then, Now: j.w.state.replica()}})
+	}
 	j.collect(key, nil, func(parts []any) lifecycle.Event { return j.reduced(e, parts) })
 	if j.computing {
 		j.reduction = bring
@@ -252,7 +279,7 @@ func (j *job) reduced(e lifecycle.Reduce, parts []any) lifecycle.Event {
 	w := j.w
 	total := sums{exp: w.state.exp}
 	for _, p := range parts {
-		part := p.(sums)
+		part := p.(told).sums
 		if part.exp != total.exp {
 			w.s.broken("step %d attempt %d: sums with exponents %d and %d meet", e.Step, e.Attempt, part.exp, total.exp)
 		}
@@ -262,7 +289,11 @@ func (j *job) reduced(e lifecycle.Reduce, parts []any) lifecycle.Event {
 		}
 	}
 	w.total = total
-	return lifecycle.Reduced{Step: e.Step, Attempt: e.Attempt, Overflowed: total.needed > total.exp, NonFinite: total.needed == nonFinite}
+	var claims []any
+	for _, p := range parts {
+		claims = append(claims, p.(told).claim)
+	}
+	return j.agreed(e.Step, claims, lifecycle.Reduced{Step: e.Step, Attempt: e.Attempt, Overflowed: total.needed > total.exp, NonFinite: total.needed == nonFinite})
 }
 
 func (j *job) apply(e lifecycle.Apply) {
@@ -272,8 +303,9 @@ func (j *job) apply(e lifecycle.Apply) {
 	}
 	w.state.apply(w.total)
 	w.base = -1
+	j.flipInUpdate()
 	w.applied()
-	w.steps = append(w.steps, stepReport{generation: j.o.generation, step: w.state.step, digest: w.state.digest(), shares: j.shares, seconds: j.seconds})
+	w.steps = append(w.steps, stepReport{generation: j.o.generation, step: w.state.step, digest: w.state.digest(), replica: w.then.String(), shares: j.shares, seconds: j.seconds})
 	wait := j.wait(false)
 	w.at(time.Millisecond, func() { wait.answer(lifecycle.Applied{Step: e.Step}) })
 }
@@ -330,12 +362,17 @@ func (j *job) sync(e lifecycle.Sync) {
 			s.broken("%s is to sync by %s, and there is nothing to take", w.name, e.Source)
 			return
 		case e.Source == lifecycle.TakeSums:
+			if err := w.unchanged(); err != nil {
+				delete(j.waits, wait)
+				j.fail(err)
+				return
+			}
 			s.result.Taken++
 			w.total = *j.o.sums
 			w.state.exp = w.total.exp
 			w.state.apply(w.total)
 		default:
-			w.state, w.steps = *j.o.state, nil
+			w.state, w.steps, w.wrong = *j.o.state, nil, false
 		}
 		w.base = -1
 		if w.state.step != j.o.firstStep {

@@ -1,6 +1,11 @@
 package sim
 
-import "math/bits"
+import (
+	"math/bits"
+	"strconv"
+
+	"yohaku/worker/replica"
+)
 
 // width is the number of toy parameters.
 const width = 3
@@ -67,6 +72,18 @@ func (s *state) digest() uint64 {
 		h = mix(h, uint64(s.params[i]), uint64(s.m[i]))
 	}
 	return h
+}
+
+// replica is the digest that ranks compare.
+func (s *state) replica() replica.Digest {
+	of := func(v vector) string {
+		h := mix(uint64(s.step))
+		for _, x := range v {
+			h = mix(h, uint64(x))
+		}
+		return strconv.FormatUint(h, 36)
+	}
+	return replica.Digest{Params: of(s.params), M: of(s.m), Grid: strconv.Itoa(s.exp)}
 }
 
 // single is the digest after each number of steps of one undisturbed worker.

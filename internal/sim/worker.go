@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"yohaku/worker/lifecycle"
+	"yohaku/worker/replica"
 )
 
 var errCalledBack = errors.New("called back")
@@ -27,7 +28,10 @@ type worker struct {
 	// What outlives a job.
 	holding lifecycle.Holding
 	state   state
-	base    int // The exponent at the beginning of the step, when raised.
+	then    replica.Digest // Of the state when it was made.
+	flips   int
+	wrong   bool // A bit of the state has flipped.
+	base    int  // The exponent at the beginning of the step, when raised.
 	partial sums
 	total   sums
 	steps   []stepReport
@@ -183,6 +187,9 @@ func (w *worker) donate(o order) {
 	h := w.holding
 	if !h.Loaded || h.Applied != o.step || o.sums && !h.Sums {
 		r.err = errors.New("not in memory")
+	} else if err := w.unchanged(); err != nil {
+		w.holding, w.steps = lifecycle.Holding{}, nil
+		r.err = err
 	} else {
 		if o.state {
 			state := w.state
@@ -213,9 +220,10 @@ func (w *worker) start(o *trainOrder) {
 	j.proceed()
 }
 
-// applied checks the new parameters against a single worker's.
+// applied checks the new parameters against a single worker's, and takes their digest.
 func (w *worker) applied() {
-	if got := w.state.digest(); got != w.s.want[w.state.step] {
+	w.then = w.state.replica()
+	if got := w.state.digest(); got != w.s.want[w.state.step] && !w.wrong {
 		w.s.broken("%s has digest %x after step %d, a single worker has %x", w.name, got, w.state.step, w.s.want[w.state.step])
 	}
 }

@@ -36,6 +36,7 @@ type StepReport struct {
 	RingBytes      int64   `json:"ring_bytes"`
 	SumsSHA256     string  `json:"sums_sha256"`
 	ParamsSHA256   string  `json:"params_sha256"`
+	Replica        string  `json:"replica"`          // Digest of the whole state; see Suspect.
 	ItemsPerSecond float64 `json:"items_per_second"` // Of the whole ring.
 
 	Shares  [][]int   `json:"shares"`              // Micro-batches by rank.
@@ -61,6 +62,23 @@ type Done struct {
 
 	Holding *Holding     `json:"holding,omitempty"` // Of a train job.
 	Steps   []StepReport `json:"steps,omitempty"`   // Of a train job: those applied that may not have been reported, in order.
+	Differ  *Difference  `json:"differ,omitempty"`  // Of a train or donate job that ended because replicas differ.
+}
+
+// Difference tells that ranks hold different states after the same number of steps.
+type Difference struct {
+	Steps     int       `json:"steps"`
+	Wrong     []Suspect `json:"wrong,omitempty"`     // Known to be wrong.
+	Undecided []Suspect `json:"undecided,omitempty"` // Some of these are, and there is no majority.
+	Want      string    `json:"want,omitempty"`      // The digest of what is right, where it is known.
+}
+
+// Suspect is a rank whose state differs.
+type Suspect struct {
+	Node   string `json:"node"`
+	Rank   int    `json:"rank"`
+	Digest string `json:"digest"`
+	Parts  string `json:"parts,omitempty"` // Which parts of the state differ.
 }
 
 // SampleImage is one picture, as PNG, with the judge's score.

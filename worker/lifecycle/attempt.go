@@ -160,5 +160,9 @@ func (m *Machine) end(err error) []Effect {
 		effects = append(effects, Revert{})
 		m.holding.Partial = nil
 	}
-	return append(effects, m.finish(Finish{Step: m.holding.Applied, Err: err})...)
+	step := m.holding.Applied
+	if m.lost {
+		m.holding = Holding{}
+	}
+	return append(effects, m.finish(Finish{Step: step, Err: err})...)
 }

@@ -63,7 +63,10 @@ type Saved struct{ Step int }
 
 // Failed reports that another effect than a Compute failed; the generation is over for this rank,
 // once the micro-batch under way has ended.
-type Failed struct{ Err error }
+type Failed struct {
+	Err  error
+	Lost bool // The state in memory is not to be trusted any more.
+}
 
 func (Started) event()   {}
 func (Synced) event()    {}

@@ -1,0 +1,85 @@
+package rendezvous
+
+import (
+	"fmt"
+	"slices"
+)
+
+// probation is the number of steps within which a member may not be wrong twice: bits flip now
+// and then in good memory, but not as often as that.
+const probation = 1000
+
+// claim is what a member held when states differed and no majority told which was right.
+type claim struct {
+	step int
+	Suspect
+}
+
+// differed forgets states that are not to be trusted. What is right stays where it is; when nobody
+// knows, all states of the generation go, and the steps since the last checkpoint are computed again.
+func (m *Machine) differed(ev Differed) []Effect {
+	if ev.Generation != m.generation {
+		return nil // Of a ring that is over.
+	}
+	var effects []Effect
+	for _, s := range ev.Wrong {
+		n := m.find(s.Node)
+		if n == nil || n.wrong == ev.Generation {
+			continue // It is gone, or another rank said so before.
+		}
+		m.distrust(n)
+		m.ended.cured = m.live != nil
+		effects = append(effects, m.putOut(s, ev.Step)...)
+	}
+	var open []Suspect
+	for _, s := range ev.Undecided {
+		n := m.find(s.Node)
+		if n != nil && n.wrong == ev.Generation {
+			continue
+		}
+		if n != nil {
+			m.distrust(n)
+		}
+		open = append(open, s)
+		m.claims = append(m.claims, claim{ev.Step, s})
+	}
+	if len(open) > 0 {
+		m.ended.cured = false
+		m.donated = donation{}
+		effects = append(effects, Undecided{Step: ev.Step, Suspects: open})
+	}
+	return effects
+}
+
+// distrust forgets what a member holds, and has it come back as a joiner does.
+func (m *Machine) distrust(n *member) {
+	n.wrong, n.holding, n.prepared = m.generation, Holding{}, false
+}
+
+// putOut notes that a member was wrong, and for good if it was before.
+func (m *Machine) putOut(s Suspect, step int) []Effect {
+	last, before := m.faults[s.Node]
+	m.faults[s.Node] = step
+	final := before && step <= last+probation
+	if n := m.find(s.Node); n != nil && final {
+		n.unfit = true
+		m.unfit = fmt.Errorf("worker %s held a wrong state after step %d and after step %d: its memory or processor is faulty; run without that machine", s.Node, last, step)
+	}
+	return []Effect{PutOut{Suspect: s, Step: step, Final: final}}
+}
+
+// decide tells which claims were right, now that the steps up to there were computed again.
+func (m *Machine) decide(step int, digest string) []Effect {
+	var effects []Effect
+	for _, c := range m.claims {
+		if c.step == step && c.Digest != digest {
+			c.Want = digest
+			effects = append(effects, m.putOut(c.Suspect, step)...)
+			if n := m.find(c.Node); n != nil && n.unfit && slices.Contains(m.nodes, c.Node) {
+				effects = append(effects, m.pause(false)...)
+			}
+		}
+	}
+	m.claims = slices.DeleteFunc(m.claims, func(c claim) bool { return c.step <= step })
+	return effects
+}
