@@ -26,6 +26,7 @@ type microBatches struct {
 	eps     []float32
 	planned []plan.MicroBatch
 	at      int // The step of planned, −1 for none.
+	fault   Fault
 }
 
 func newMicroBatches(h wire.Hyper, v vae.Config, step *train.Step, p *plan.Plan, pairs *pairLatents) *microBatches {
@@ -62,7 +63,10 @@ func (m *microBatches) Gradients(step, mb int, onGrad func(i int, grad []float32
 	if err := m.step.Fill(m.items); err != nil {
 		return trainstep.Stats{}, err
 	}
-	result, err := m.step.Run(onGrad)
+	result, err := m.step.Run(func(i int, grad []float32) {
+		m.fault.gradient(step, mb, i, grad)
+		onGrad(i, grad)
+	})
 	if err != nil {
 		return trainstep.Stats{}, err
 	}

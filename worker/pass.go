@@ -75,6 +75,7 @@ func (r *rank) compute(ctx context.Context, e lifecycle.Compute, p *pass) lifecy
 		dropped.Err = context.Cause(ctx)
 		return dropped
 	}
+	r.w.o.Fault.compute(e.Step, r.res.trainer)
 	start := time.Now()
 	stats, err := r.res.trainer.Add(e.Step, e.MicroBatch, p.added)
 	if err != nil {

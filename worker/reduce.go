@@ -38,15 +38,15 @@ func (r *rank) reduce(ctx context.Context, e lifecycle.Reduce) (lifecycle.Event,
 	var now replica.Digest
 	var whole time.Duration
 	var complete time.Time
-	work, ctx := errgroup.WithContext(ctx)
+	work, both := errgroup.WithContext(ctx)
 	work.Go(func() (err error) { // After the last micro-batch, beside the ring's end.
-		if ended, err = pass.whole(ctx); err == nil {
+		if ended, err = pass.whole(both); err == nil {
 			now = r.res.trainer.Digest()
 		}
 		return err
 	})
 	work.Go(func() (err error) {
-		whole, err = r.reduceBuckets(ctx, op, pass)
+		whole, err = r.reduceBuckets(both, op, pass)
 		complete = time.Now()
 		return err
 	})

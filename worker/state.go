@@ -96,6 +96,7 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 		return fmt.Errorf("plan: %w", err)
 	}
 	r.model = newMicroBatches(h, autoencoder, step, items, r.pairs)
+	r.model.fault = w.o.Fault
 	if err := r.newTrainer(j, items.ItemsPerStep(), w.backend.Pool()); err != nil {
 		return err
 	}

@@ -91,6 +91,7 @@ const joinTimeout = 30 * time.Second
 func (r *rank) apply(e lifecycle.Apply) {
 	res, a := r.res, r.words
 	update := res.trainer.Apply(e.Step, res.sums.sums, res.sums.needed, e.Skip)
+	r.w.o.Fault.update(e.Step, res.trainer)
 	res.replica = res.trainer.Digest()
 	now := time.Now()
 	took := now.Sub(res.stepped)

@@ -32,6 +32,7 @@ type Options struct {
 	Threads int    // 0: one for each core.
 	Version string
 	Log     zerolog.Logger
+	Fault   Fault // For tests.
 }
 
 // Timing of the conversation with the coordinator.

@@ -195,6 +195,7 @@ func TestEndToEnd(t *testing.T) {
 		{"all but one killed", testAllButOneKilled},
 		{"asked to leave", testLeave},
 		{"frozen", testFrozen},
+		{"a bit flips", testBitFlips},
 		{"last worker killed", testLastWorkerKilled},
 		{"interrupted and resumed", testInterrupt},
 		{"second interrupt", testSecondInterrupt},

@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"coordinator": main,
 		"worker":      func() { os.Exit(cli.Main(cli.Worker())) },
+		"faulty":      func() { os.Exit(faultyWorker(os.Args[1:])) },
 	})
 }
 

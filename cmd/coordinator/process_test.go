@@ -150,6 +150,7 @@ type entry struct {
 	Message    string `json:"message"`
 	Component  string `json:"component"`
 	Node       string `json:"node"`
+	Parts      string `json:"parts"`
 	Step       int    `json:"step"`
 	WorldSize  int    `json:"world_size"`
 	Generation uint64 `json:"generation"`

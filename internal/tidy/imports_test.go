@@ -36,7 +36,7 @@ var layers = []struct {
 	{"internal/wire", []string{"internal/safetensors"}, "messages are data"},
 	{"internal/golden", []string{"internal/safetensors"}, "golden cases are files"},
 	{"internal/assignment", nil, "arithmetic"},
-	{"internal/sim", []string{"coordinator/rendezvous", "worker/lifecycle", "internal/assert", "internal/assignment"}, "the simulation plays the pure machines"},
+	{"internal/sim", []string{"coordinator/rendezvous", "worker/lifecycle", "worker/replica", "internal/assert", "internal/assignment"}, "the simulation plays the pure machines"},
 	{"internal/assert", nil, "the ground floor"},
 	{"internal/rng", []string{"internal/assert"}, "the ground floor"},
 	{"internal/atomicfile", nil, "the ground floor"},
@@ -61,7 +61,7 @@ var libraries = []struct {
 }
 
 // pureRooms must not reach for the clock, randomness or I/O.
-var pureRooms = []string{"coordinator/rendezvous", "worker/lifecycle", "internal/assignment", "allreduce", "allreduce/fixedpoint", "allreduce/bucket"}
+var pureRooms = []string{"coordinator/rendezvous", "worker/lifecycle", "worker/replica", "internal/assignment", "allreduce", "allreduce/fixedpoint", "allreduce/bucket"}
 
 var impure = []string{"os", "net", "io", "math/rand", "math/rand/v2", "crypto/rand", "time", "sync", "context", "log"}
 

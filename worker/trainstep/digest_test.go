@@ -3,6 +3,8 @@ package trainstep
 import (
 	"math"
 	"testing"
+
+	"yohaku/model/kernel"
 )
 
 // TestDigestSeesEveryPart: one flipped bit in any part of the state changes that part's digest alone.
@@ -37,7 +39,9 @@ func TestDigestSeesEveryPart(t *testing.T) {
 // BenchmarkDigest: the state of 18 million parameters.
 func BenchmarkDigest(b *testing.B) {
 	m := &toy{scale: 1, poison: -1, params: []Param{{Name: "a", Data: make([]float32, 9<<20)}, {Name: "b", Data: make([]float32, 9<<20)}}}
-	trainer, err := New(m, hyper(), kernel.NewPool(2))
+	pool := kernel.NewPool(2)
+	defer pool.Close()
+	trainer, err := New(m, hyper(), pool)
 	if err != nil {
 		b.Fatal(err)
 	}
