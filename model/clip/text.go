@@ -1,4 +1,5 @@
-// Package clip builds the text side of CLIP, transformers' CLIPTextModel and CLIPTextModelWithProjection, as a graph.
+// Package clip builds CLIP as graphs: the text side, transformers' CLIPTextModel and CLIPTextModelWithProjection, and the
+// vision side of CLIPModel, with its image processor.
 //
 // No padding mask acts: diffusers gives none, so padding tokens are attended to under the causal mask alone.
 // Parameters carry the names that transformers 5 writes (embeddings.…, encoder.layers.0.…); Rename brings the names of
@@ -49,8 +50,9 @@ func BuildText(b *op.Builder, c Config, in Inputs) (out Outputs, err error) {
 func (c Config) build(m layer.Module, in Inputs) Outputs {
 	h := c.embed(m.Sub("embeddings"), in.IDs)
 	out := Outputs{Hidden: []op.Node{h}}
+	l := encoderLayer{c.HiddenSize, c.IntermediateSize, c.NumAttentionHeads, c.HiddenAct, c.LayerNormEps, true}
 	for i := range c.NumHiddenLayers {
-		h = c.layer(m.Sub("encoder.layers.%d", i), h)
+		h = l.build(m.Sub("encoder.layers.%d", i), h)
 		out.Hidden = append(out.Hidden, h)
 	}
 	out.Last = m.LayerNorm("final_layer_norm", h, c.LayerNormEps)
@@ -69,30 +71,6 @@ func (c Config) embed(m layer.Module, ids op.Node) op.Node {
 	tokens := m.B.Param(m.Path+".token_embedding.weight", c.VocabSize, c.HiddenSize)
 	positions := m.B.Param(m.Path+".position_embedding.weight", c.MaxPositionEmbeddings, c.HiddenSize)
 	return m.Apply(op.AddPosition{}, m.Apply(op.Embedding{}, ids, tokens), positions)
-}
-
-// layer is CLIPEncoderLayer: causal self-attention and a two-layer perceptron, each behind its norm and added.
-func (c Config) layer(m layer.Module, h op.Node) op.Node {
-	x := m.LayerNorm("layer_norm1", h, c.LayerNormEps)
-	h = m.Apply(op.Add{}, c.attention(m.Sub("self_attn"), x), h)
-	x = m.LayerNorm("layer_norm2", h, c.LayerNormEps)
-	x = m.Linear("mlp.fc1", x, c.IntermediateSize, true)
-	x = m.Linear("mlp.fc2", m.Apply(c.activation(), x), c.HiddenSize, true)
-	return m.Apply(op.Add{}, x, h)
-}
-
-func (c Config) attention(m layer.Module, x op.Node) op.Node {
-	q := m.Linear("q_proj", x, c.HiddenSize, true)
-	k := m.Linear("k_proj", x, c.HiddenSize, true)
-	v := m.Linear("v_proj", x, c.HiddenSize, true)
-	return m.Linear("out_proj", m.Apply(op.Attention{Heads: c.NumAttentionHeads, Causal: true}, q, k, v), c.HiddenSize, true)
-}
-
-func (c Config) activation() op.Def {
-	if c.HiddenAct == "gelu" {
-		return op.GELU{}
-	}
-	return op.QuickGELU{}
 }
 
 // PoolPositions returns, for each of the texts ids [B][L], the position at which the model pools: the first end token,

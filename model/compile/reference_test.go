@@ -129,6 +129,13 @@ func referenceMovement(d op.Def, in []array, out op.Shape) array {
 		})
 	case op.Embedding:
 		return eachOf(out, func(i []int) float64 { return in[1].at(int(x.at(i[:len(i)-1]...)), i[len(i)-1]) })
+	case op.PrependRow:
+		return eachOf(out, func(i []int) float64 {
+			if i[1] == 0 {
+				return in[1].at(i[2])
+			}
+			return x.at(i[0], i[1]-1, i[2])
+		})
 	case op.TakeRow:
 		return eachOf(out, func(i []int) float64 { return x.at(i[0], int(in[1].data[i[0]]), i[1]) })
 	case op.MSEPerSample:

@@ -42,21 +42,25 @@ func (e *KeyError) Error() string {
 
 // Read reads config.json in the folder dir of fsys and parses it. Errors name the file.
 func Read[C any](fsys fs.FS, dir string, parse func(data []byte) (C, error)) (C, error) {
+	return ReadFile(fsys, path.Join(dir, FileName), parse)
+}
+
+// ReadFile is Read for a configuration under another name.
+func ReadFile[C any](fsys fs.FS, name string, parse func(data []byte) (C, error)) (C, error) {
 	var none C
-	data, err := readFile(fsys, dir)
+	data, err := readFile(fsys, name)
 	if err != nil {
 		return none, err
 	}
 	c, err := parse(data)
 	if err != nil {
-		return none, fmt.Errorf("read %s: %w", path.Join(dir, FileName), err)
+		return none, fmt.Errorf("read %s: %w", name, err)
 	}
 	return c, nil
 }
 
-// readFile returns the bytes of config.json in the folder dir of fsys, at most 1 MiB.
-func readFile(fsys fs.FS, dir string) ([]byte, error) {
-	name := path.Join(dir, FileName)
+// readFile returns the bytes of the file, at most 1 MiB.
+func readFile(fsys fs.FS, name string) ([]byte, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("open model config: %w", err)

@@ -101,3 +101,21 @@ func (TakeRowBackward) Name() string { return "take.row.backward" }
 
 // Infer returns Input.
 func (t TakeRowBackward) Infer([]Shape) ([]Shape, error) { return []Shape{t.Input}, nil }
+
+// PrependRow puts one row before those of every sample. Operands: x [B,N,C], row [C]. Result: [B,N+1,C]. It has no
+// gradient: vision models, whose class token it is, are not trained here.
+type PrependRow struct{}
+
+// Name is "prepend.row".
+func (PrependRow) Name() string { return "prepend.row" }
+
+// Operands is two.
+func (PrependRow) Operands() (int, int) { return 2, 2 }
+
+// Infer returns [B,N+1,C].
+func (PrependRow) Infer(in []Shape) ([]Shape, error) {
+	if len(in[0]) != 3 || !in[1].Eq(Shape{in[0][2]}) {
+		return nil, fmt.Errorf("wants x [B,N,C] and row [C]")
+	}
+	return []Shape{{in[0][0], in[0][1] + 1, in[0][2]}}, nil
+}

@@ -12,7 +12,7 @@ import json, os, shutil, sys
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-CASES = ["01_unet_sd", "03a_vae_sd", "04a_clip_text_quickgelu", "05_clip_tokenizer", "06_schedulers",
+CASES = ["01_unet_sd", "03a_vae_sd", "04a_clip_text_quickgelu", "04d_clip_model_pickscore", "05_clip_tokenizer", "06_schedulers",
          "07a_train_sd", "07c_mapo_loss_function", "08a_lora_sd", "09c_storage_variants", "10_pair_preprocessing", "11_lr_schedules"]
 LONG_RUNS = ("DDPMScheduler", "DDIMScheduler")
 LARGEST, LARGEST_OTHER = 1500, 300

@@ -119,3 +119,18 @@ func takeRowBackward(x op.Shape) backend.Kernel {
 		}
 	}}
 }
+
+func prependRow(in []op.Shape) backend.Kernel {
+	b, n := in[0][0], in[0][1]*in[0][2]
+	return backend.Kernel{Bind: func(a backend.Args) func() error {
+		x, row, y := a.In[0], a.In[1], a.Out[0]
+		return func() error {
+			for s := range b {
+				out := y[s*(len(row)+n):][:len(row)+n]
+				copy(out, row)
+				copy(out[len(row):], x[s*n:(s+1)*n])
+			}
+			return nil
+		}
+	}}
+}

@@ -33,6 +33,8 @@ func (be *Backend) reduction(d op.Def, in []op.Shape) (backend.Kernel, bool) {
 		return be.embedding(in), true
 	case op.EmbeddingBackward:
 		return embeddingBackward(in), true
+	case op.PrependRow:
+		return prependRow(in), true
 	case op.TakeRow:
 		return takeRow(in), true
 	case op.TakeRowBackward:
