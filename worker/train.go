@@ -47,7 +47,7 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wi
 	r := &rank{w: w, id: id, job: j, wish: wish, res: res}
 	r.log = w.log.With().Uint64(logkey.Generation, j.Generation).Int(logkey.Rank, j.Rank).Int(logkey.WorldSize, len(j.Nodes)).Logger()
 	ring, err := natsring.New(natsring.Config{
-		Conn: w.bus.Conn(), RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: joinTimeout, Log: w.o.Log, // The ring names itself.
+		Conn: w.bus.Conn(), Direct: w.bus, RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: joinTimeout, Log: w.o.Log, // The ring names itself.
 	})
 	if err != nil {
 		return wire.Done{}, fmt.Errorf("start ring: %w", err)

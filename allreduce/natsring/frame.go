@@ -13,8 +13,9 @@ import (
 //	 8 generation   16 step   24 attempt   28 bucket
 //	32 job           what the operation is, 0 = none was started yet
 //	36 chunk         data: number in the operation; beat: chunks sent; ack: chunks taken; allChunks = it is over
-//	40 aux           beat: 1 = please acknowledge; ack: 1 = your beats arrive; abort: a reason
-//	44 length        of the bytes that follow
+//	40 aux           beat: 1 = please acknowledge; ack: your beats arrive and frames are to come 1 = through routes,
+//	                 2 = on the connection for bulk, 0 = wait; abort: a reason
+//	44 length        of the bytes that follow; those of a beat are an offer of a connection
 const (
 	headerBytes  = 48
 	frameVersion = 2

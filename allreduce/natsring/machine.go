@@ -14,7 +14,29 @@ type settings struct {
 	window      int           // Most chunks of an operation ahead of the acknowledgement.
 	silence     time.Duration // A neighbour that was heard is lost after so long without a frame.
 	join        time.Duration // One that never was is lost so long after an operation began.
+	offer       string        // What the next rank needs to connect to this one's server; "" when it cannot.
+	pulls       bool          // This rank can connect to the previous one's server.
 }
+
+// way is where a frame goes: to the next or the previous rank, through the routes or in one hop on that rank's connection
+// for bulk.
+type way uint8
+
+const (
+	nextRouted way = iota
+	nextDirect
+	prevRouted
+	prevDirect
+)
+
+// path is how frames from the previous rank come. The number is what an ack tells it.
+type path uint32
+
+const (
+	pathOpen path = iota // Not decided yet: no chunk is to be sent.
+	pathRouted
+	pathDirect
+)
 
 func (s settings) next() int { return (s.rank + 1) % s.world }
 func (s settings) prev() int { return (s.rank + s.world - 1) % s.world }
@@ -28,7 +50,11 @@ func (s settings) prev() int { return (s.rank + s.world - 1) % s.world }
 type machine struct {
 	settings
 	prevPeer, nextPeer peer
-	linkUp             bool // The next rank says that this rank's beats reach it.
+	linkUp             bool // The next rank says that this rank's beats reach it, and where it wants frames.
+	toNext             way
+	fromPrev           path
+	dialled            bool   // An offer of the previous rank was taken up.
+	toDial             string // That offer, for the shell to take.
 	lastTick, lastBeat time.Time
 
 	running *operation
@@ -144,15 +170,12 @@ func (m *machine) fromPrevious(now time.Time, frame []byte) (kept bool) {
 	if !ok {
 		return false
 	}
-	if !m.prevPeer.heard {
-		m.control.ack = true
-	}
 	m.prevPeer = peer{true, now}
 	switch h.kind {
 	case kindData:
 		return m.data(stashed{h, payload, frame})
 	case kindBeat:
-		m.beat(h)
+		m.beat(h, payload)
 	case kindAbort:
 		m.aborted(h, payload)
 	default:
@@ -272,9 +295,10 @@ func (m *machine) lost(op *operation) {
 }
 
 // beat notes how far the previous rank is. Its chunks came before, on the same subject.
-func (m *machine) beat(h header) {
+func (m *machine) beat(h header, offer []byte) {
 	m.remind(h, false)
-	if h.aux != 0 {
+	m.decide(offer)
+	if h.aux != 0 && m.fromPrev != pathOpen {
 		m.control.ack = true
 	}
 	op := m.running
@@ -290,6 +314,30 @@ func (m *machine) beat(h header) {
 	if _, complete := op.job.progress(); !complete && h.chunk > uint32(op.received+len(op.waiting)) {
 		m.lost(op)
 	}
+}
+
+// decide chooses how frames are to come, once a beat has said what there is to choose from.
+func (m *machine) decide(offer []byte) {
+	switch {
+	case m.fromPrev != pathOpen || m.dialled:
+	case len(offer) == 0 || !m.pulls:
+		m.come(pathRouted)
+	default:
+		m.dialled, m.toDial = true, string(offer)
+	}
+}
+
+// pulled says that the connection to the previous rank's server is there, or failed, or is lost.
+func (m *machine) pulled(up bool) {
+	if up {
+		m.come(pathDirect)
+	} else {
+		m.come(pathRouted)
+	}
+}
+
+func (m *machine) come(p path) {
+	m.fromPrev, m.control.ack = p, true
 }
 
 // leftBehind fails the running operation when the previous rank is at seen, a later one, while
@@ -309,11 +357,15 @@ func (m *machine) leftBehind(seen key) {
 // ack notes what the next rank took.
 func (m *machine) ack(h header) {
 	m.remind(h, true)
-	if h.aux == 0 {
-		m.control.beat = true // It has not heard a beat yet.
+	switch path(h.aux) {
+	case pathRouted:
+		m.linkUp, m.toNext = true, nextRouted
+	case pathDirect:
+		m.linkUp, m.toNext = true, nextDirect
+	default:
+		m.control.beat = true // It has not heard a beat yet, or makes its connection.
 		return
 	}
-	m.linkUp = true
 	op := m.running
 	if op == nil || h.key.job == 0 {
 		return

@@ -33,7 +33,8 @@ type sim struct {
 // first with a higher attempt after an error.
 type simRank struct {
 	m             *machine
-	toNext, toPre [][]byte // In flight.
+	inFlight      [4][][]byte // By way.
+	dialling      bool
 	step, attempt int
 	call          int // Of the step: 0, 1 reduce, 2 gather.
 	reduce        reduceJob
@@ -58,7 +59,8 @@ func newSim(t *testing.T, seed uint64, world, loss int) *sim {
 		scratch: make([]byte, 0, maxFrameBytes), want: map[int]vectors{}}
 	window := 1 + s.rng.IntN(6)
 	for rank := range world {
-		m := newMachine(settings{generation: 3, rank: rank, world: world, window: window, silence: simSilence, join: 10 * time.Second})
+		m := newMachine(settings{generation: 3, rank: rank, world: world, window: window, silence: simSilence, join: 10 * time.Second,
+			offer: "here", pulls: s.rng.IntN(3) > 0})
 		start := s.now.Add(time.Duration(s.rng.IntN(1+int(seed%3)*1500)) * time.Millisecond) // Up to three silence limits.
 		s.ranks = append(s.ranks, &simRank{m: m, startAt: start})
 	}
@@ -134,9 +136,27 @@ func (s *sim) work(rank int, k *simRank) bool {
 		k.handed = min(k.handed+1+s.rng.IntN(2), len(k.reduce.buckets))
 		k.m.handOver(op.key, k.handed)
 	}
+	s.dial(rank, k)
 	k.freed += len(k.m.freed)
 	k.m.freed = k.m.freed[:0]
 	return true
+}
+
+// dial makes the connection to the previous rank's server, or fails, or loses it with all that is on it.
+func (s *sim) dial(rank int, k *simRank) {
+	if k.m.toDial != "" {
+		k.m.toDial, k.dialling = "", true
+	}
+	switch {
+	case k.dialling && s.rng.IntN(20) == 0:
+		k.dialling = false
+		k.m.pulled(s.rng.IntN(4) > 0)
+	case k.m.fromPrev == pathDirect && s.loss > 0 && s.rng.IntN(2000) == 0:
+		s.loss--
+		s.ranks[(rank+len(s.ranks)-1)%len(s.ranks)].inFlight[nextDirect] = nil
+		k.inFlight[prevDirect] = nil
+		k.m.pulled(false)
+	}
 }
 
 // canBeHandedTheEnd reports whether a rank tries the last step again while another one has its sums and
@@ -225,7 +245,7 @@ func (s *sim) publish(k *simRank) {
 	if !s.exists(k) {
 		return
 	}
-	frame, toNext, ok := k.m.nextFrame(s.scratch[:0])
+	frame, to, ok := k.m.nextFrame(s.scratch[:0])
 	if !ok {
 		return
 	}
@@ -242,11 +262,7 @@ func (s *sim) publish(k *simRank) {
 		copies = 2
 	}
 	for range copies {
-		if toNext {
-			k.toNext = append(k.toNext, frame)
-		} else {
-			k.toPre = append(k.toPre, frame)
-		}
+		k.inFlight[to] = append(k.inFlight[to], frame)
 	}
 }
 
@@ -255,19 +271,19 @@ func (s *sim) deliver(rank int) {
 	world := len(s.ranks)
 	k, next, prev := s.ranks[rank], s.ranks[(rank+1)%world], s.ranks[(rank+world-1)%world]
 	for range 1 + s.rng.IntN(6) {
-		if len(k.toNext) > 0 {
-			if s.exists(next) {
-				if next.m.fromPrevious(s.now, k.toNext[0]) {
-					next.kept++
-				}
-			}
-			k.toNext = k.toNext[1:]
+		to := way(s.rng.IntN(len(k.inFlight)))
+		if len(k.inFlight[to]) == 0 {
+			continue
 		}
-		if len(k.toPre) > 0 {
-			if s.exists(prev) {
-				prev.m.fromNext(s.now, k.toPre[0])
+		frame := k.inFlight[to][0]
+		k.inFlight[to] = k.inFlight[to][1:]
+		switch {
+		case to <= nextDirect && s.exists(next):
+			if next.m.fromPrevious(s.now, frame) {
+				next.kept++
 			}
-			k.toPre = k.toPre[1:]
+		case to >= prevRouted && s.exists(prev):
+			prev.m.fromNext(s.now, frame)
 		}
 	}
 	if op := next.m.running; op != nil && len(op.waiting) > next.m.window {

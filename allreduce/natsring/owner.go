@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// own is the goroutine that has the machine to itself until Close.
-func (r *Ring) own() {
+// run is the goroutine that has the machine to itself until Close.
+func (r *Ring) run() {
 	defer close(r.closed)
 	ticker := time.NewTicker(min(tickPeriod, r.config.SilenceTimeout/(2*beatsPerSilence)))
 	defer ticker.Stop()
@@ -15,6 +15,7 @@ func (r *Ring) own() {
 	for {
 		more := r.publishOne()
 		running = r.settle(running)
+		r.reclaim()
 		var open bool
 		if running, open = r.await(running, ticker.C, more); !open {
 			r.shutDown(running)
@@ -37,10 +38,17 @@ func (r *Ring) await(running *call, tick <-chan time.Time, more bool) (now *call
 		publish = ready
 	}
 	select {
+	case b := <-r.dataFrames:
+		r.take(b)
+	case b := <-r.ackFrames:
+		r.machine.fromNext(time.Now(), b)
+		r.pool.put(b)
 	case m := <-r.data:
-		r.machine.fromPrevious(time.Now(), m.Data)
+		r.take(m.Data)
 	case m := <-r.acks:
 		r.machine.fromNext(time.Now(), m.Data)
+	case d := <-r.dialResults:
+		r.pulled(d)
 	case h := <-r.handovers:
 		r.machine.handOver(h.key, h.buckets)
 	case c := <-calls:
@@ -59,6 +67,38 @@ func (r *Ring) await(running *call, tick <-chan time.Time, more bool) (now *call
 	return running, true
 }
 
+// take gives a frame of the previous rank to the machine, and back to the pool what that no longer needs.
+func (r *Ring) take(frame []byte) {
+	if !r.machine.fromPrevious(time.Now(), frame) {
+		r.pool.put(frame)
+	}
+	if offer := r.machine.toDial; offer != "" {
+		r.machine.toDial = ""
+		r.dial(offer)
+	}
+}
+
+func (r *Ring) reclaim() {
+	for _, b := range r.machine.freed {
+		r.pool.put(b)
+	}
+	clear(r.machine.freed)
+	r.machine.freed = r.machine.freed[:0]
+}
+
+// pulled notes that the connection to the previous rank's server is there, or not.
+func (r *Ring) pulled(d dialled) {
+	if d.err == nil {
+		r.pull = d.link
+		r.machine.pulled(true)
+		return
+	}
+	r.log.Warn().Err(d.err).Msg("no direct connection to the previous rank; its chunks come through the routes")
+	r.pull.close()
+	r.pull = nil
+	r.machine.pulled(false)
+}
+
 // begin gives the call's operation to the machine, or answers at once when it cannot begin.
 func (r *Ring) begin(c *call) *call {
 	if err := context.Cause(c.ctx); err != nil {
@@ -75,18 +115,43 @@ func (r *Ring) begin(c *call) *call {
 
 // publishOne publishes the machine's next frame, if it has one.
 func (r *Ring) publishOne() bool {
-	frame, toNext, ok := r.machine.nextFrame(r.scratch[:0])
+	frame, to, ok := r.machine.nextFrame(r.scratch[lineRoom:lineRoom])
 	if !ok {
 		return false
 	}
-	subject := r.toPrevious
-	if toNext {
-		subject = r.toNext
-	}
-	if err := r.config.Conn.Publish(subject, frame); err != nil {
-		r.machine.publishFailed(fmt.Errorf("publish to %s: %w", subject, err))
+	if err := r.publish(to, r.scratch[:lineRoom+len(frame)]); err != nil {
+		r.machine.publishFailed(err)
 	}
 	return true
+}
+
+// publish publishes b[lineRoom:].
+func (r *Ring) publish(to way, b []byte) error {
+	subject, on := r.toNext, r.own
+	switch to {
+	case nextRouted:
+		on = nil
+	case nextDirect:
+		subject = r.bulk
+	case prevRouted:
+		subject, on = r.toPrevious, nil
+	case prevDirect:
+		subject, on = r.toPrevious, r.pull
+	}
+	var err error
+	if on != nil {
+		err = on.tap.publish(subject, b)
+	} else {
+		err = r.config.Conn.Publish(subject, b[lineRoom:])
+	}
+	switch {
+	case err == nil:
+		return nil
+	case to == prevDirect:
+		r.pulled(dialled{err: err}) // Not this operation's end: the previous rank hears of it through the routes.
+		return nil
+	}
+	return fmt.Errorf("publish to %s: %w", subject, err)
 }
 
 // settle answers the running call when its operation has ended.
@@ -102,6 +167,9 @@ func (r *Ring) settle(running *call) *call {
 const flushTimeout = time.Second
 
 func (r *Ring) shutDown(running *call) {
+	defer r.pull.close()
+	defer r.own.close()
+	defer r.cancelDials()
 	r.machine.cancel(ErrClosed)
 	r.settle(running)
 	if r.config.Conn == nil || r.config.Conn.IsClosed() || len(r.subs) == 0 {

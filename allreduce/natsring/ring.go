@@ -23,7 +23,10 @@ type Config struct {
 	Names      []string   // The nodes by rank; its length is the world size.
 	Rank       int
 	Generation uint64
-	Format     fixedpoint.Format // Of sums on the wire; Int32 by default.
+	// Direct, when set, makes connections on which bulk takes one hop: each rank connects to its previous rank's server.
+	// Without it, or where that fails, all goes through Conn.
+	Direct Direct
+	Format fixedpoint.Format // Of sums on the wire; Int32 by default.
 
 	Window         int           // Chunks in flight to the next rank, 1 to 1,024; default 64.
 	SilenceTimeout time.Duration // A neighbour is lost after so long without any frame; default 5 s, at least 100 ms.
@@ -46,15 +49,25 @@ type Ring struct {
 	machine *machine
 	warned  bool // That frames were dropped.
 
-	prefix, toNext, toPrevious string // Subjects: up to the rank, where frames go.
+	prefix, toNext, toPrevious, bulk string // Subjects: up to the rank, and where frames go.
 
 	data, acks chan *nats.Msg
 	subs       []*nats.Subscription
-	calls      chan *call
-	handovers  chan handover
-	inspect    chan func(*machine) // For tests: the owner calls it.
-	reduce     reduceJob           // Used by the owner's running call only.
-	scratch    []byte
+
+	// Of direct connections:
+	ctx                   context.Context // Ends with the ring.
+	cancelDials           context.CancelFunc
+	own, pull             *link // To this process's server and the previous rank's; nil: none.
+	ackFrames, dataFrames chan []byte
+	pool                  *pool
+	dials                 sync.WaitGroup
+	dialResults           chan dialled
+
+	calls     chan *call
+	handovers chan handover
+	inspect   chan func(*machine) // For tests: the owner calls it.
+	reduce    reduceJob           // Used by the owner's running call only.
+	scratch   []byte
 
 	closeOnce sync.Once
 	closing   chan struct{}
@@ -85,21 +98,31 @@ func New(c Config) (*Ring, error) {
 	if err := c.complete(); err != nil {
 		return nil, fmt.Errorf("ring config: %w", err)
 	}
+	offer := ""
+	if c.Direct != nil && len(c.Names) > 1 {
+		offer = c.Direct.Offer()
+	}
 	r := &Ring{config: c, prefix: fmt.Sprintf("yohaku.%s.ring.%d.", c.RunID, c.Generation),
-		machine: newMachine(settings{generation: c.Generation, rank: c.Rank, world: len(c.Names), window: c.Window, silence: c.SilenceTimeout, join: c.JoinTimeout}),
-		data:    make(chan *nats.Msg, stashWindows*c.Window+queueSlack), acks: make(chan *nats.Msg, queueSlack),
-		calls: make(chan *call), handovers: make(chan handover), inspect: make(chan func(*machine)), scratch: make([]byte, 0, maxFrameBytes),
+		machine: newMachine(settings{generation: c.Generation, rank: c.Rank, world: len(c.Names), window: c.Window, silence: c.SilenceTimeout, join: c.JoinTimeout,
+			offer: offer, pulls: offer != ""}),
+		data: make(chan *nats.Msg, stashWindows*c.Window+queueSlack), acks: make(chan *nats.Msg, queueSlack),
+		calls: make(chan *call), handovers: make(chan handover), inspect: make(chan func(*machine)), scratch: make([]byte, lineRoom+maxFrameBytes+2),
+		ackFrames: make(chan []byte, queueSlack), dataFrames: make(chan []byte, stashWindows*c.Window+queueSlack), pool: &pool{}, dialResults: make(chan dialled),
 		closing: make(chan struct{}), closed: make(chan struct{})}
+	var cancel context.CancelFunc
+	r.ctx, cancel = context.WithCancel(context.Background())
+	r.cancelDials = cancel
 	r.log = c.Log.With().Str(logkey.Component, "ring").Str(logkey.RunID, c.RunID).Str(logkey.Node, c.Names[c.Rank]).
 		Int(logkey.Rank, c.Rank).Int(logkey.WorldSize, len(c.Names)).Uint64(logkey.Generation, c.Generation).Logger()
-	r.toNext, r.toPrevious = r.subject(r.machine.next(), "data"), r.subject(r.machine.prev(), "ack")
+	r.toNext, r.toPrevious, r.bulk = r.subject(r.machine.next(), "data"), r.subject(r.machine.prev(), "ack"), r.subject(r.machine.next(), "bulk")
 	if len(c.Names) > 1 {
-		if err := r.subscribe(); err != nil {
+		if err := r.connect(offer != ""); err != nil {
 			r.unsubscribe()
+			r.own.close()
 			return nil, err
 		}
 	}
-	go r.own()
+	go r.run()
 	return r, nil
 }
 
@@ -148,12 +171,25 @@ func checkToken(id string) error {
 
 func (r *Ring) subject(rank int, what string) string { return fmt.Sprint(r.prefix, rank, ".", what) }
 
+// connect subscribes, and connects to this process's server for bulk.
+func (r *Ring) connect(direct bool) error {
+	if direct {
+		if err := r.connectOwn(); err != nil {
+			return err
+		}
+	}
+	return r.subscribe()
+}
+
 // subscribe makes the queues. They hold all that neighbours with credit can send, so NATS never finds them full.
 func (r *Ring) subscribe() error {
 	for _, s := range []struct {
 		what  string
 		queue chan *nats.Msg
 	}{{"data", r.data}, {"ack", r.acks}} {
+		if s.what == "ack" && r.own != nil {
+			continue // They come on that connection.
+		}
 		sub, err := r.config.Conn.ChanSubscribe(r.subject(r.config.Rank, s.what), s.queue)
 		if err != nil {
 			return fmt.Errorf("subscribe to %s: %w", r.subject(r.config.Rank, s.what), err)
@@ -230,5 +266,6 @@ func newCall(ctx context.Context, op Operation, id uint32, start func() job) (*c
 func (r *Ring) Close() error {
 	r.closeOnce.Do(func() { close(r.closing) })
 	<-r.closed
+	r.dials.Wait()
 	return nil
 }

@@ -69,9 +69,11 @@ type Bus struct {
 	config   Config
 	log      zerolog.Logger
 	server   *server.Server // nil with ExternalURL.
-	password string         // Of the embedded server's clients.
-	conn     *nats.Conn
-	watch    *watcher // nil with ExternalURL.
+	password string         // Of the embedded server's clients in this process.
+	// ringPassword is that of peers that take the ring's bulk, see direct.go.
+	ringPassword string
+	conn         *nats.Conn
+	watch        *watcher // nil with ExternalURL.
 
 	mu     sync.Mutex // Guards routes and reloads.
 	routes []string

@@ -3,8 +3,9 @@
 //
 // Invariants:
 //   - Beyond loopback nothing listens without mutual TLS 1.3. The embedded server's client
-//     listener is on loopback and asks for a password that only this process knows; it exists
-//     because nats-server opens no route listener without one.
+//     listener is on the address of the routes. It knows two accounts: one for this process alone, and one
+//     for the next rank of a ring, which may take bulk and acknowledge it and is told its password
+//     over the bus (Offer, ConnectPeer).
 //   - Addresses are explicit: Start guesses no interface.
 //   - A peer that dies or freezes is noticed: by its closed connection, by unanswered pings
 //     (PingInterval × MaxPingsOut), or by writes that do not drain (WriteDeadline). Messages in

@@ -26,7 +26,7 @@ const (
 
 // startServer starts the embedded server with its routes.
 func (b *Bus) startServer() error {
-	b.password = randomPassword()
+	b.password, b.ringPassword = randomPassword(), randomPassword()
 	logger := newServerLog(b.log)
 	s, err := server.NewServer(b.options())
 	if err != nil {
@@ -66,8 +66,7 @@ func (b *Bus) options() *server.Options {
 		ServerName: b.config.NodeName,
 		Host:       clientListenIP,
 		Port:       server.RANDOM_PORT,
-		Username:   embeddedUser,
-		Password:   b.password,
+		Users:      b.users(),
 		NoSigs:     true,
 		NoLog:      true,
 		MaxPayload: MaxPayload,
@@ -78,12 +77,15 @@ func (b *Bus) options() *server.Options {
 		return o
 	}
 	host, port, _ := net.SplitHostPort(b.config.RouteListen) // Checked by check.
+	if !b.listensLocally() {
+		o.Host, o.TLSConfig, o.TLSTimeout = host, b.config.TLS.Clone(), tlsTimeout
+	}
 	o.Cluster = server.ClusterOpts{
 		Name:           clusterName + b.config.RunID,
 		Host:           host,
 		Port:           portOrRandom(port),
 		Advertise:      b.config.RouteAdvertise,
-		NoAdvertise:    true, // Of client URLs: nobody else may use the client listener.
+		NoAdvertise:    true, // Of client URLs: the client listener is for the next rank of the ring alone.
 		ConnectRetries: routeRetries,
 		PoolSize:       1,
 		Compression:    server.CompressionOpts{Mode: server.CompressionOff}, // Useless on gradients.
