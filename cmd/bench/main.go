@@ -26,6 +26,10 @@ type options struct {
 	pattern, venv, profile string
 	turns, threads         int
 	serve, list            bool
+
+	ring, serveRing     bool
+	ringRank, ringWorld int
+	ringRoute           string
 }
 
 func main() {
@@ -37,6 +41,11 @@ func main() {
 	flag.IntVar(&o.threads, "threads", 2, "threads of each side")
 	flag.BoolVar(&o.list, "list", false, "list the rows and end")
 	flag.BoolVar(&o.serve, "serve", false, "be our side: answer requests on standard input")
+	flag.BoolVar(&o.ring, "ring", false, "time the ring beside Gloo and OpenMPI instead of the engine beside PyTorch")
+	flag.BoolVar(&o.serveRing, "serve-ring", false, "be our side of the ring: answer requests on standard input")
+	flag.IntVar(&o.ringRank, "ring-rank", -1, "be this rank of our side")
+	flag.IntVar(&o.ringWorld, "ring-world", 0, "with -ring-rank: the number of ranks")
+	flag.StringVar(&o.ringRoute, "ring-route", "", "with -ring-rank: route of rank 0")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -64,9 +73,18 @@ func run(ctx context.Context, o options) error {
 	if o.serve {
 		return bench.Serve(os.Stdin, os.Stdout, o.threads, map[string]bench.Maker{"step": makeStep})
 	}
+	switch {
+	case o.serveRing:
+		return serveRing(os.Stdin, os.Stdout)
+	case o.ringRank >= 0:
+		return serveRingRank(os.Stdin, os.Stdout, o)
+	}
 	pattern, err := regexp.Compile(o.pattern)
 	if err != nil {
 		return fmt.Errorf("-bench: %w", err)
+	}
+	if o.ring {
+		return compareRing(ctx, o, pattern)
 	}
 	works, left := bench.Select(bench.Works(), pattern)
 	if len(works) == 0 {

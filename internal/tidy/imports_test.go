@@ -21,6 +21,7 @@ var layers = []struct {
 	reason string
 }{
 	{"cmd", []string{"coordinator", "worker", "dataset", "model", "internal", "cmd"}, "cmd wires everything"},
+	{"cmd/bench", []string{"worker", "model", "allreduce", "internal"}, "the benchmarks time the engine and the ring"},
 	{"cmd/worker", []string{"cmd/internal"}, "the worker's binary has nothing of the coordinator"},
 	{"coordinator", []string{"dataset", "internal"}, "the coordinator runs without tensors"},
 	{"coordinator/rendezvous", []string{"internal/assert", "internal/assignment"}, "a pure machine"},
