@@ -25,10 +25,10 @@ type modelFiles struct {
 }
 
 // workerParts are the components that workers compute with.
-var workerParts = []string{"model_index.json", "unet/", "vae/", "text_encoder/", "tokenizer/", "scheduler/"}
+var workerParts = []string{"model_index.json", "unet/", "vae/", "text_encoder/", "tokenizer/", "text_encoder_2/", "tokenizer_2/", "scheduler/"}
 
 // encoderParts decide what pictures and prompts are encoded to.
-var encoderParts = []string{"vae/", "text_encoder/", "tokenizer/"}
+var encoderParts = []string{"vae/", "text_encoder/", "tokenizer/", "text_encoder_2/", "tokenizer_2/"}
 
 // prepareModel names every file of the base model by content and offers it to the workers.
 func (c *Coordinator) prepareModel(ctx context.Context) error {

@@ -9,7 +9,6 @@ import (
 	"yohaku/dataset"
 	"yohaku/dataset/latents"
 	"yohaku/internal/wire"
-	"yohaku/model/checkpoint"
 	"yohaku/model/encode"
 )
 
@@ -75,16 +74,14 @@ func (w *Worker) openEncoders(ctx context.Context, j wire.EncodeJob) error {
 		return nil
 	}
 	e := &encoders{digest: digest, resolution: j.Resolution}
-	parts := map[string]*checkpoint.Folder{}
-	for _, name := range []string{"vae", "text_encoder", "tokenizer"} {
-		if parts[name], err = folder.Sub(name); err != nil {
-			return err
-		}
+	autoencoder, err := folder.Sub("vae")
+	if err != nil {
+		return err
 	}
-	if e.pictures, err = encode.OpenPictures(parts["vae"], w.backend, picturesAtATime, j.Resolution, j.Resolution); err != nil {
+	if e.pictures, err = encode.OpenPictures(autoencoder, w.backend, picturesAtATime, j.Resolution, j.Resolution); err != nil {
 		return fmt.Errorf("open picture encoder: %w", err)
 	}
-	if e.text, err = encode.OpenText(parts["text_encoder"], parts["tokenizer"], w.backend, promptsAtATime); err != nil {
+	if e.text, err = encode.OpenText(folder, w.backend, promptsAtATime); err != nil {
 		return fmt.Errorf("open text encoder: %w", err)
 	}
 	w.encoders = e
@@ -105,33 +102,40 @@ func (e *encoders) shard(ctx context.Context, j wire.EncodeJob, batch wire.Batch
 		return nil, fmt.Errorf("encode prompts: %w", err)
 	}
 	for _, x := range embeds {
-		s.Embeds = append(s.Embeds, x...)
+		s.Embeds = append(s.Embeds, x.Tokens...)
+		s.Pooled = append(s.Pooled, x.Pooled...)
 	}
-	if s.Winner, s.Loser, err = e.moments(ctx, j, batch, false); err != nil {
+	var times []float32
+	if s.Winner, s.Loser, times, err = e.moments(ctx, j, batch, false); err != nil {
 		return nil, err
 	}
+	if n := e.text.PooledDim(); n > 0 {
+		s.PooledShape, s.TimeIDs = []int{n}, times
+	}
 	if j.RandomFlip {
-		s.WinnerFlipped, s.LoserFlipped, err = e.moments(ctx, j, batch, true)
+		s.WinnerFlipped, s.LoserFlipped, _, err = e.moments(ctx, j, batch, true)
 	}
 	return s, err
 }
 
-// moments encodes the pictures of all pairs.
-func (e *encoders) moments(ctx context.Context, j wire.EncodeJob, batch wire.Batch, flip bool) (winner, loser []float32, err error) {
+// moments encodes the pictures of all pairs, and returns their time ids too.
+func (e *encoders) moments(ctx context.Context, j wire.EncodeJob, batch wire.Batch, flip bool) (winner, loser, times []float32, err error) {
 	transform := dataset.Transform{Resolution: j.Resolution, CenterCrop: j.CenterCrop, Seed: j.Seed}
 	for _, p := range batch {
 		if ctx.Err() != nil {
-			return nil, nil, context.Cause(ctx)
+			return nil, nil, nil, context.Cause(ctx)
 		}
 		pixels, err := transform.Pair(&dataset.Pair{ID: p.ID, Prompt: p.Prompt, Winner: p.Winner, Loser: p.Loser, LoserFirst: p.LoserFirst}, flip)
 		if err != nil {
-			return nil, nil, fmt.Errorf("pair %s: %w", p.ID, err)
+			return nil, nil, nil, fmt.Errorf("pair %s: %w", p.ID, err)
 		}
+		ids := pixels.TimeIDs()
+		times = append(times, ids[:]...)
 		both, err := e.pictures.Encode([][]float32{pixels.Winner, pixels.Loser})
 		if err != nil {
-			return nil, nil, fmt.Errorf("encode pair %s: %w", p.ID, err)
+			return nil, nil, nil, fmt.Errorf("encode pair %s: %w", p.ID, err)
 		}
 		winner, loser = append(winner, both[0]...), append(loser, both[1]...)
 	}
-	return winner, loser, nil
+	return winner, loser, times, nil
 }

@@ -88,7 +88,8 @@ func (m *microBatches) fill(dst *train.Item, step int, item plan.Item) error {
 	if err != nil {
 		return fmt.Errorf("latents of pair %d: %w", item.Pair, err)
 	}
-	dst.Timestep, dst.Context, dst.NoMargin = item.Timestep, pair.Embeds, m.noMargin(step)
+	dst.Timestep, dst.NoMargin = item.Timestep, m.noMargin(step)
+	dst.Context, dst.Pooled, dst.TimeIDs = pair.Embeds, pair.Pooled, pair.TimeIDs
 	m.draw(rng.Noise, step, item.Index, dst.Noise)
 	for k, side := range []struct{ dst, moments []float32 }{{dst.Winner, pair.Winner}, {dst.Loser, pair.Loser}} {
 		m.draw(rng.Latent, step, 2*item.Index+uint64(k), m.eps)

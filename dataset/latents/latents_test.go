@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"yohaku/internal/rng"
 	"yohaku/internal/safetensors"
@@ -29,8 +30,9 @@ func makeShard(seed uint64, n int, flips bool) *Shard {
 		return x
 	}
 	s.Winner, s.Loser, s.Embeds = fill(0, 120), fill(1, 120), fill(2, 42)
-	if flips {
+	if flips { // And what only some models have.
 		s.WinnerFlipped, s.LoserFlipped = fill(3, 120), fill(4, 120)
+		s.PooledShape, s.Pooled, s.TimeIDs = []int{3}, fill(5, 3), fill(6, 6)
 	}
 	s.Key = Key(s.PairIDs, "encoder", "preprocessing", "generic")
 	return s
@@ -61,7 +63,11 @@ func pairOf(s *Shard, i int, flipped bool) Latents {
 	if flipped {
 		w, l = s.WinnerFlipped, s.LoserFlipped
 	}
-	return Latents{w[i*120 : (i+1)*120], l[i*120 : (i+1)*120], s.Embeds[i*42 : (i+1)*42]}
+	pair := Latents{Winner: w[i*120 : (i+1)*120], Loser: l[i*120 : (i+1)*120], Embeds: s.Embeds[i*42 : (i+1)*42]}
+	if s.Pooled != nil {
+		pair.Pooled, pair.TimeIDs = s.Pooled[i*3:(i+1)*3], s.TimeIDs[i*6:(i+1)*6]
+	}
+	return pair
 }
 
 func TestStoreRoundTrip(t *testing.T) {
@@ -101,7 +107,7 @@ func TestStoreRoundTrip(t *testing.T) {
 				if err := r.Pair(i, flipped, &got); err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(got, pairOf(shard, i, flipped)); diff != "" {
+				if diff := cmp.Diff(got, pairOf(shard, i, flipped), cmpopts.EquateEmpty()); diff != "" {
 					t.Errorf("seed 1, pair %d, flipped %v (-got +want):\n%s", i, flipped, diff)
 				}
 			}
@@ -162,7 +168,7 @@ func TestSet(t *testing.T) {
 				if err := set.Pair(global, i%2 == 1, &got); err != nil {
 					t.Error(err)
 				}
-				if diff := cmp.Diff(got, pairOf(s, i, i%2 == 1)); diff != "" {
+				if diff := cmp.Diff(got, pairOf(s, i, i%2 == 1), cmpopts.EquateEmpty()); diff != "" {
 					t.Errorf("pair %d (-got +want):\n%s", global, diff)
 				}
 			})
@@ -241,6 +247,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no tensor":   {write([]safetensors.Entry{entry(winnerName, 2, 3), entry(loserName, 2, 3)}, metadata), "prompt_embeds is missing"},
 		"pair count":  {write([]safetensors.Entry{entry(winnerName, 3, 3)}, metadata), "winner_moments is F32 [3 3], want F32 with 2 pairs first"},
 		"two shapes":  {write([]safetensors.Entry{entry(winnerName, 2, 3), entry(loserName, 2, 4)}, metadata), "loser_moments is [2 4], want [3] for each pair"},
+		"half SDXL":   {write([]safetensors.Entry{entry(winnerName, 2, 3), entry(loserName, 2, 3), entry(embedsName, 2, 3), entry(pooledName, 2, 3)}, metadata), "must both be there"},
 		"half a flip": {write([]safetensors.Entry{entry(winnerName, 2, 3), entry(loserName, 2, 3), entry(embedsName, 2, 3), entry(winnerFlippedName, 2, 3)}, metadata), "only one of"},
 	} {
 		if _, err := NewReader("shard", bytes.NewReader(tt.data), int64(len(tt.data))); err == nil || !strings.Contains(err.Error(), tt.want) {

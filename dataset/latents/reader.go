@@ -20,10 +20,13 @@ type Reader struct {
 	ids  []string
 
 	moments, embeds          []int // Shapes of one pair.
+	pooled, times            []int // nil for models without.
 	momentsLen, embedsLen    int
+	pooledLen                int
 	winner, loser            int64 // Offsets in the file.
 	winnerFlipped, loserFlip int64 // 0 when there are none.
 	embedsAt                 int64
+	pooledAt, timesAt        int64 // 0 when there are none.
 	closer                   io.Closer
 }
 
@@ -31,6 +34,8 @@ type Reader struct {
 type Latents struct {
 	Winner, Loser []float32 // Moments.
 	Embeds        []float32 // Text embedding of the prompt.
+	Pooled        []float32 // Pooled embedding, and
+	TimeIDs       []float32 // size conditioning; both empty for models without.
 }
 
 // OpenShard opens a shard file.
@@ -112,6 +117,7 @@ func (r *Reader) readTensors(f *safetensors.File) error {
 	}{
 		{winnerName, &r.moments, &r.winner, false}, {loserName, &r.moments, &r.loser, false}, {embedsName, &r.embeds, &r.embedsAt, false},
 		{winnerFlippedName, &r.moments, &r.winnerFlipped, true}, {loserFlippedName, &r.moments, &r.loserFlip, true},
+		{pooledName, &r.pooled, &r.pooledAt, true}, {timeIDsName, &r.times, &r.timesAt, true},
 	} {
 		if _, ok := f.Info(t.name); !ok && t.optional {
 			continue
@@ -123,8 +129,16 @@ func (r *Reader) readTensors(f *safetensors.File) error {
 	if (r.winnerFlipped == 0) != (r.loserFlip == 0) {
 		return fmt.Errorf("only one of %s and %s is there", winnerFlippedName, loserFlippedName)
 	}
+	if (r.pooledAt == 0) != (r.timesAt == 0) || r.timesAt != 0 && !sameShape(r.times, []int{timeIDs}) {
+		return fmt.Errorf("%s and %s must both be there, the latter with %d for each pair, or none", pooledName, timeIDsName, timeIDs)
+	}
 	if r.momentsLen, err = elements(r.moments); err != nil {
 		return err
+	}
+	if r.pooledAt != 0 {
+		if r.pooledLen, err = elements(r.pooled); err != nil {
+			return err
+		}
 	}
 	r.embedsLen, err = elements(r.embeds)
 	return err
@@ -154,6 +168,9 @@ func (r *Reader) MomentsShape() []int { return slices.Clone(r.moments) }
 // EmbedsShape returns the shape of one prompt's embedding.
 func (r *Reader) EmbedsShape() []int { return slices.Clone(r.embeds) }
 
+// PooledShape returns the shape of one prompt's pooled embedding, nil when there is none.
+func (r *Reader) PooledShape() []int { return slices.Clone(r.pooled) }
+
 // HasFlipped says whether the moments of the mirrored pictures are there.
 func (r *Reader) HasFlipped() bool { return r.winnerFlipped != 0 }
 
@@ -170,11 +187,18 @@ func (r *Reader) Pair(i int, flipped bool, dst *Latents) error {
 		}
 		winner, loser = r.winnerFlipped, r.loserFlip
 	}
+	times := 0
+	if r.timesAt != 0 {
+		times = timeIDs
+	}
 	for _, part := range []struct {
 		dst *[]float32
 		at  int64
 		n   int
-	}{{&dst.Winner, winner, r.momentsLen}, {&dst.Loser, loser, r.momentsLen}, {&dst.Embeds, r.embedsAt, r.embedsLen}} {
+	}{
+		{&dst.Winner, winner, r.momentsLen}, {&dst.Loser, loser, r.momentsLen}, {&dst.Embeds, r.embedsAt, r.embedsLen},
+		{&dst.Pooled, r.pooledAt, r.pooledLen}, {&dst.TimeIDs, r.timesAt, times},
+	} {
 		if err := r.read(part.dst, part.at+4*int64(i)*int64(part.n), part.n); err != nil {
 			return fmt.Errorf("read latents %s, pair %d: %w", r.name, i, err)
 		}

@@ -22,9 +22,9 @@ func NewSet(shards ...*Reader) (*Set, error) {
 	total := 0
 	for _, r := range shards {
 		first := shards[0]
-		if !sameShape(r.moments, first.moments) || !sameShape(r.embeds, first.embeds) || r.HasFlipped() != first.HasFlipped() {
-			return nil, fmt.Errorf("join latents: %s has moments %v, embeddings %v, flips %v; %s has %v, %v, %v: encode them again together",
-				r.name, r.moments, r.embeds, r.HasFlipped(), first.name, first.moments, first.embeds, first.HasFlipped())
+		if !sameShape(r.moments, first.moments) || !sameShape(r.embeds, first.embeds) || !sameShape(r.pooled, first.pooled) || r.HasFlipped() != first.HasFlipped() {
+			return nil, fmt.Errorf("join latents: %s has moments %v, embeddings %v, pooled %v, flips %v; %s has %v, %v, %v, %v: encode them again together",
+				r.name, r.moments, r.embeds, r.pooled, r.HasFlipped(), first.name, first.moments, first.embeds, first.pooled, first.HasFlipped())
 		}
 		total += r.Len()
 		s.shards, s.ends = append(s.shards, r), append(s.ends, total)
@@ -40,6 +40,9 @@ func (s *Set) MomentsShape() []int { return s.shards[0].MomentsShape() }
 
 // EmbedsShape returns the shape of one prompt's embedding.
 func (s *Set) EmbedsShape() []int { return s.shards[0].EmbedsShape() }
+
+// PooledShape returns the shape of one prompt's pooled embedding, nil when there is none.
+func (s *Set) PooledShape() []int { return s.shards[0].PooledShape() }
 
 // HasFlipped says whether the moments of the mirrored pictures are there.
 func (s *Set) HasFlipped() bool { return s.shards[0].HasFlipped() }

@@ -6,6 +6,7 @@
 //	winner_moments, loser_moments                  [n, …]  mean ‖ logvar, as the encoder gives them
 //	winner_moments_flipped, loser_moments_flipped  [n, …]  of the mirrored pictures, when there are flips
 //	prompt_embeds                                  [n, …]
+//	pooled_prompt_embeds, time_ids                 [n, …]  for models that take both, such as SDXL
 //
 // and the metadata format, key and pairs (a JSON list of pair identifiers). The shape of one pair's
 // moments and embedding is the encoders' own and is kept as it is.
@@ -51,10 +52,12 @@ type Shard struct {
 	PairIDs      []string
 	MomentsShape []int // Of one picture.
 	EmbedsShape  []int // Of one prompt.
+	PooledShape  []int // Of one prompt; nil for models without.
 
 	Winner, Loser               []float32 // [n, MomentsShape…]
 	WinnerFlipped, LoserFlipped []float32 // The same, or both empty.
 	Embeds                      []float32 // [n, EmbedsShape…]
+	Pooled, TimeIDs             []float32 // [n, PooledShape…] and [n, 6], or both empty.
 }
 
 // Names of the tensors.
@@ -64,7 +67,12 @@ const (
 	winnerFlippedName = "winner_moments_flipped"
 	loserFlippedName  = "loser_moments_flipped"
 	embedsName        = "prompt_embeds"
+	pooledName        = "pooled_prompt_embeds"
+	timeIDsName       = "time_ids"
 )
+
+// timeIDs is how many time ids a pair has.
+const timeIDs = 6
 
 // Bounds of a shard, checked before anything is allocated.
 const (
@@ -84,6 +92,9 @@ func (s *Shard) Write(w io.Writer) error {
 	if len(s.WinnerFlipped)+len(s.LoserFlipped) > 0 {
 		tensors = append(tensors, tensor{winnerFlippedName, s.MomentsShape, s.WinnerFlipped},
 			tensor{loserFlippedName, s.MomentsShape, s.LoserFlipped})
+	}
+	if len(s.Pooled)+len(s.TimeIDs) > 0 {
+		tensors = append(tensors, tensor{pooledName, s.PooledShape, s.Pooled}, tensor{timeIDsName, []int{timeIDs}, s.TimeIDs})
 	}
 	var entries []safetensors.Entry
 	for _, t := range tensors {

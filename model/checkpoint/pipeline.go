@@ -19,6 +19,8 @@ type Pipeline struct {
 	*Folder
 	Class      string               // Such as StableDiffusionPipeline.
 	Components map[string]Component // By folder name; parts that are null are left out.
+
+	ForceZerosForEmptyPrompt bool // Of StableDiffusionXLPipeline: no negative prompt is an embedding of zeros.
 }
 
 // pipelineParts lists, for each pipeline class that is supported, the parts that must be there and
@@ -30,6 +32,15 @@ var pipelineParts = map[string]map[string][]string{
 		"text_encoder": {"CLIPTextModel"},
 		"tokenizer":    {"CLIPTokenizer", "CLIPTokenizerFast"},
 		"scheduler":    nil,
+	},
+	"StableDiffusionXLPipeline": {
+		"unet":           {"UNet2DConditionModel"},
+		"vae":            {"AutoencoderKL"},
+		"text_encoder":   {"CLIPTextModel"},
+		"text_encoder_2": {"CLIPTextModelWithProjection"},
+		"tokenizer":      {"CLIPTokenizer", "CLIPTokenizerFast"},
+		"tokenizer_2":    {"CLIPTokenizer", "CLIPTokenizerFast"},
+		"scheduler":      nil,
 	},
 }
 
@@ -75,6 +86,12 @@ func parseIndex(data []byte) (*Pipeline, error) {
 	p := &Pipeline{Components: map[string]Component{}}
 	if err := json.Unmarshal(raw["_class_name"], &p.Class); err != nil {
 		return nil, fmt.Errorf("_class_name must be a string; supported: %s", strings.Join(PipelineClasses(), ", "))
+	}
+	p.ForceZerosForEmptyPrompt = true
+	if value, ok := raw["force_zeros_for_empty_prompt"]; ok {
+		if err := json.Unmarshal(value, &p.ForceZerosForEmptyPrompt); err != nil {
+			return nil, fmt.Errorf("force_zeros_for_empty_prompt is %s, it must be true or false", value)
+		}
 	}
 	parts, ok := pipelineParts[p.Class]
 	if !ok {

@@ -93,23 +93,27 @@ func TestGoldenPrompts(t *testing.T) {
 		t.Cleanup(be.Close)
 		var first []float32
 		for _, batch := range []int{1, 3} {
-			text, err := OpenText(model, tokens, be, batch)
+			e, err := openTextEncoder(model, tokens, be, batch, textUse{})
 			if err != nil {
 				t.Fatal(err)
 			}
+			text := &Text{encoders: []*textEncoder{e}}
 			embeds, err := text.Encode(args.Prompts)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := slices.Concat(embeds...)
+			var got []float32
+			for _, e := range embeds {
+				got = append(got, e.Tokens...)
+			}
 			if first == nil {
 				first = got
 			}
 			if !slices.Equal(got, first) {
 				t.Errorf("batches of %d change bits", batch)
 			}
-			if len(embeds[0]) != text.Length()*text.Dim() {
-				t.Errorf("%d elements for %d×%d", len(embeds[0]), text.Length(), text.Dim())
+			if len(embeds[0].Tokens) != text.Length()*text.Dim() {
+				t.Errorf("%d elements for %d×%d", len(embeds[0].Tokens), text.Length(), text.Dim())
 			}
 		}
 		c.Near(t, "last_hidden_state", first, golden.Float32(t, c.Outputs(t), "last_hidden_state"))

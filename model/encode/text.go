@@ -12,77 +12,179 @@ import (
 	"yohaku/model/weights"
 )
 
-// Text encodes prompts as StableDiffusionPipeline does: tokens of the fast tokenizer, padded to the model's length, no
-// padding mask, the last hidden state behind its norm. It belongs to one goroutine.
-type Text struct {
+// Text encodes prompts as a pipeline of diffusers does: tokens of the fast tokenizer, padded to the model's length, no
+// padding mask. It belongs to one goroutine.
+//
+// StableDiffusionPipeline takes the last hidden state of its one encoder, behind its norm. StableDiffusionXLPipeline has
+// two, takes the state before the last layer of each, side by side, and the second's projected pooled output.
+type Text struct{ encoders []*textEncoder }
+
+// Embedding is a prompt's.
+type Embedding struct {
+	Tokens []float32 // [Length,Dim].
+	Pooled []float32 // [PooledDim]; nil where there is none.
+}
+
+// textEncoder is one CLIPTextModel with its tokenizer.
+type textEncoder struct {
 	config    clip.Config
 	tokenizer *tokenizer.Tokenizer
 	exe       *compile.Executable
 	batch     int
+	use       textUse
 }
 
-const inputIDs = "input.ids"
+// textUse says what is taken of an encoder.
+type textUse struct{ penultimate, pooled bool }
 
-// OpenText reads the CLIPTextModel in text and the CLIPTokenizer in tokens and compiles the encoder for batches of
-// prompts. It returns an error when the two do not fit each other.
-func OpenText(text, tokens *checkpoint.Folder, be backend.Backend, batch int) (*Text, error) {
-	c, err := clip.ReadConfig(text.FS(), ".")
-	if err != nil {
-		return nil, fmt.Errorf("open the text encoder in %s: %w", text.Path(), err)
-	}
+// Names of the programs' inputs.
+const (
+	inputIDs  = "input.ids"
+	inputPool = "input.pool"
+)
+
+// TextParts are the folders of a pipeline that OpenText reads, the last two in SDXL only.
+var TextParts = []string{"text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"}
+
+// OpenText reads the text encoders and tokenizers of the pipeline folder f and compiles them for batches of prompts. It
+// returns an error when parts do not fit each other.
+func OpenText(f *checkpoint.Folder, be backend.Backend, batch int) (*Text, error) {
 	if batch < 1 {
 		return nil, fmt.Errorf("encode prompts in batches of %d: must be at least 1", batch)
 	}
-	tok, err := openTokenizer(tokens, c)
+	uses := []textUse{{}}
+	if f.Has(TextParts[2]) {
+		uses = []textUse{{penultimate: true}, {penultimate: true, pooled: true}}
+	}
+	t := &Text{}
+	for i, use := range uses {
+		model, err := f.Sub(TextParts[2*i])
+		if err != nil {
+			return nil, err
+		}
+		tokens, err := f.Sub(TextParts[2*i+1])
+		if err != nil {
+			return nil, err
+		}
+		e, err := openTextEncoder(model, tokens, be, batch, use)
+		if err != nil {
+			return nil, fmt.Errorf("open the text encoder in %s: %w", model.Path(), err)
+		}
+		t.encoders = append(t.encoders, e)
+	}
+	if a, b := t.encoders[0], t.encoders[len(uses)-1]; a.length() != b.length() {
+		return nil, fmt.Errorf("the text encoders of %s have %d and %d positions: they belong to different models", f.Path(), a.length(), b.length())
+	}
+	return t, nil
+}
+
+func openTextEncoder(model, tokens *checkpoint.Folder, be backend.Backend, batch int, use textUse) (*textEncoder, error) {
+	c, err := clip.ReadConfig(model.FS(), ".")
 	if err != nil {
+		return nil, err
+	}
+	if use.pooled && !c.HasProjection() {
+		return nil, fmt.Errorf("it is a %s: want a %s", clip.Class, clip.ClassWithProjection)
+	}
+	e := &textEncoder{config: c, batch: batch, use: use}
+	if e.tokenizer, err = openTokenizer(tokens, c); err != nil {
 		return nil, fmt.Errorf("open the tokenizer in %s: %w", tokens.Path(), err)
 	}
+	if e.exe, err = e.program(be); err != nil {
+		return nil, err
+	}
+	return e, weights.Load(e.exe, model, checkpoint.LoadOptions{Rename: clip.Rename, Partial: c.HasProjection() && !use.pooled})
+}
+
+func (e *textEncoder) program(be backend.Backend) (*compile.Executable, error) {
 	b := op.NewBuilder()
-	out, err := clip.BuildText(b, c, clip.Inputs{IDs: b.Input(inputIDs, batch, c.MaxPositionEmbeddings)})
+	in := clip.Inputs{IDs: b.Input(inputIDs, e.batch, e.length())}
+	if e.use.pooled {
+		in.Pool = b.Input(inputPool, e.batch)
+	}
+	out, err := clip.BuildText(b, e.config, in)
 	if err != nil {
-		return nil, fmt.Errorf("open the text encoder in %s: %w", text.Path(), err)
+		return nil, err
 	}
-	exe, err := compile.Compile(b, be, []op.Node{out.Last}, nil, compile.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("compile the text encoder: %w", err)
+	outputs := []op.Node{out.Last}
+	if e.use.penultimate {
+		outputs[0] = out.Hidden[len(out.Hidden)-2]
 	}
-	if err := weights.Load(exe, text, checkpoint.LoadOptions{Rename: clip.Rename, Partial: c.HasProjection()}); err != nil {
-		return nil, fmt.Errorf("open the text encoder in %s: %w", text.Path(), err)
+	if e.use.pooled {
+		outputs = append(outputs, out.Embeds)
 	}
-	return &Text{config: c, tokenizer: tok, exe: exe, batch: batch}, nil
+	return compile.Compile(b, be, outputs, nil, compile.Options{})
 }
 
 // Length is the number of tokens of a prompt's embedding.
-func (t *Text) Length() int { return t.config.MaxPositionEmbeddings }
+func (t *Text) Length() int { return t.encoders[0].length() }
 
 // Dim is the width of a token's embedding.
-func (t *Text) Dim() int { return t.config.HiddenSize }
-
-// Encode returns the embedding of each prompt, [Length,Dim]. A prompt that is too long is cut, as diffusers cuts it.
-func (t *Text) Encode(prompts []string) ([][]float32, error) {
-	embeds := make([][]float32, 0, len(prompts))
-	n := t.Length() * t.Dim()
-	for start := 0; start < len(prompts); start += t.batch {
-		part := prompts[start:min(start+t.batch, len(prompts))]
-		for i, prompt := range part {
-			t.fill(i, prompt)
-		}
-		if err := t.exe.Run(nil); err != nil {
-			return nil, fmt.Errorf("encode prompts: %w", err)
-		}
-		for i := range part {
-			embeds = append(embeds, append([]float32(nil), t.exe.Output(0)[i*n:(i+1)*n]...))
-		}
+func (t *Text) Dim() int {
+	n := 0
+	for _, e := range t.encoders {
+		n += e.config.HiddenSize
 	}
-	return embeds, nil
+	return n
 }
 
-// fill writes row i of a batch; rows without a prompt keep what they had, and their results are dropped.
-func (t *Text) fill(i int, prompt string) {
-	row := t.exe.Input(inputIDs)[i*t.Length() : (i+1)*t.Length()]
-	ids, _ := t.tokenizer.Encode(prompt, len(row), tokenizer.Fast)
-	for j, id := range ids {
-		row[j] = float32(id)
+// PooledDim is the width of the pooled embedding, 0 where there is none.
+func (t *Text) PooledDim() int {
+	if e := t.encoders[len(t.encoders)-1]; e.use.pooled {
+		return *e.config.ProjectionDim
+	}
+	return 0
+}
+
+// Encode returns the embedding of each prompt. A prompt that is too long is cut, as diffusers cuts it.
+func (t *Text) Encode(prompts []string) ([]Embedding, error) {
+	out := make([]Embedding, len(prompts))
+	for i := range out {
+		out[i].Tokens = make([]float32, t.Length()*t.Dim())
+	}
+	column := 0
+	for _, e := range t.encoders {
+		for start := 0; start < len(prompts); start += e.batch {
+			end := min(start+e.batch, len(prompts))
+			if err := e.run(prompts[start:end]); err != nil {
+				return nil, fmt.Errorf("encode prompts: %w", err)
+			}
+			for i := range out[start:end] {
+				e.take(&out[start+i], i, column, t.Dim())
+			}
+		}
+		column += e.config.HiddenSize
+	}
+	return out, nil
+}
+
+func (e *textEncoder) length() int { return e.config.MaxPositionEmbeddings }
+
+// run encodes at most a batch; rows without a prompt keep what they had, and nobody takes their results.
+func (e *textEncoder) run(prompts []string) error {
+	for i, prompt := range prompts {
+		ids, _ := e.tokenizer.Encode(prompt, e.length(), tokenizer.Fast)
+		row := e.exe.Input(inputIDs)[i*e.length() : (i+1)*e.length()]
+		for j, id := range ids {
+			row[j] = float32(id)
+		}
+		if e.use.pooled {
+			copy(e.exe.Input(inputPool)[i:], e.config.PoolPositions([][]int{ids}))
+		}
+	}
+	return e.exe.Run(nil)
+}
+
+// take copies row i of the last run to dst, whose tokens are dim wide, from the given column on.
+func (e *textEncoder) take(dst *Embedding, i, column, dim int) {
+	n, width := e.length(), e.config.HiddenSize
+	states := e.exe.Output(0)[i*n*width : (i+1)*n*width]
+	for k := range n {
+		copy(dst.Tokens[k*dim+column:], states[k*width:(k+1)*width])
+	}
+	if e.use.pooled {
+		p := *e.config.ProjectionDim
+		dst.Pooled = append([]float32(nil), e.exe.Output(1)[i*p:(i+1)*p]...)
 	}
 }
 

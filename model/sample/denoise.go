@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"yohaku/model/compile"
+	"yohaku/model/encode"
 )
 
 // denoise walks x [B,h,w,C] from noise to latents. With guidance the network sees the batch twice, without and with the
@@ -51,40 +52,57 @@ func fillTimesteps(exe *compile.Executable, t float32) {
 	}
 }
 
-// fillContext writes the embeddings: all negatives first when guided, then all prompts.
+// fillContext writes the embeddings: all negatives first when guided, then all prompts; and SDXL's size conditioning,
+// the picture's size with no crop.
 func (r *run) fillContext(exe *compile.Executable) error {
+	p := r.pipeline
 	var texts []string
 	if r.guided() {
 		for _, q := range r.requests {
 			texts = append(texts, q.Negative)
 		}
 	}
+	negatives := len(texts)
 	for _, q := range r.requests {
 		texts = append(texts, q.Prompt)
 	}
-	embeds, err := r.pipeline.encode(texts)
+	embeds, err := p.encode(texts)
 	if err != nil {
 		return err
 	}
-	in := exe.Input(inputContext)
 	for i, e := range embeds {
-		copy(in[i*len(e):], e)
+		zero := p.zeros && i < negatives && texts[i] == ""
+		fillRow(exe.Input(inputContext), i, e.Tokens, zero)
+		if p.unet.HasTextTime() {
+			fillRow(exe.Input(inputPooled), i, e.Pooled, zero)
+			h, w := float32(r.options.Height), float32(r.options.Width)
+			fillRow(exe.Input(inputTimeIDs), i, []float32{h, w, 0, 0, h, w}, false)
+		}
 	}
 	return nil
+}
+
+// fillRow writes row i of in, values or zeros.
+func fillRow(in []float32, i int, values []float32, zero bool) {
+	row := in[i*len(values):][:len(values)]
+	copy(row, values)
+	if zero {
+		clear(row)
+	}
 }
 
 // maxEmbeds bounds the embeddings kept from one call to the next.
 const maxEmbeds = 256
 
 // encode returns the texts' embeddings, from memory where it has them.
-func (p *Pipeline) encode(texts []string) ([][]float32, error) {
+func (p *Pipeline) encode(texts []string) ([]encode.Embedding, error) {
 	if len(p.embeds) > maxEmbeds {
 		clear(p.embeds)
 	}
 	var missing []string
 	for _, t := range texts {
 		if _, ok := p.embeds[t]; !ok {
-			p.embeds[t] = nil
+			p.embeds[t] = encode.Embedding{}
 			missing = append(missing, t)
 		}
 	}
@@ -96,7 +114,7 @@ func (p *Pipeline) encode(texts []string) ([][]float32, error) {
 	for i, t := range missing {
 		p.embeds[t] = made[i]
 	}
-	embeds := make([][]float32, len(texts))
+	embeds := make([]encode.Embedding, len(texts))
 	for i, t := range texts {
 		embeds[i] = p.embeds[t]
 	}

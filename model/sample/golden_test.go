@@ -9,6 +9,7 @@ import (
 
 	"yohaku/internal/golden"
 	"yohaku/model/diffusion"
+	"yohaku/model/encode"
 	"yohaku/model/layer"
 )
 
@@ -43,6 +44,34 @@ func TestGoldenPipeline(t *testing.T) {
 				}
 				goldenPictures(t, c, a, p, run.key, run.negative)
 			})
+		}
+	})
+}
+
+// TestGoldenPipelineXL is TestGoldenPipeline for StableDiffusionXLPipeline, and holds its embeddings to the case's.
+func TestGoldenPipelineXL(t *testing.T) {
+	if os.Getenv("YOHAKU_GOLDEN") == "" {
+		return // Not in the repository's subset.
+	}
+	golden.Run(t, "09b_pipeline_sdxl", func(t *testing.T, c *golden.Case) {
+		var a goldenArgs
+		c.Args(t, &a)
+		p := open(t, c.Path("pipeline"), 2)
+		embeds, err := p.text.Encode(a.Prompts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, part := range map[string]func(encode.Embedding) []float32{
+			"prompt_embeds":        func(e encode.Embedding) []float32 { return e.Tokens },
+			"pooled_prompt_embeds": func(e encode.Embedding) []float32 { return e.Pooled },
+		} {
+			got := append(slices.Clone(part(embeds[0])), part(embeds[1])...)
+			if worst, at := golden.MaxDifference(t, got, golden.Float32(t, c.Outputs(t), name)); worst > 1e-4 { // The case has no tolerance for them.
+				t.Errorf("%s[%d]: off by %g", name, at, worst)
+			}
+		}
+		for key, negative := range map[string]string{"euler": "", "euler_neg": "blurry, low quality"} {
+			t.Run(key, func(t *testing.T) { goldenPictures(t, c, a, p, key, negative) })
 		}
 	})
 }

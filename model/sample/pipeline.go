@@ -1,8 +1,9 @@
-// Package sample makes pictures from prompts with a StableDiffusionPipeline folder: text encoder, denoising loop with
-// classifier-free guidance, decoder.
+// Package sample makes pictures from prompts with the folder of a StableDiffusionPipeline or a
+// StableDiffusionXLPipeline: text encoders, denoising loop with classifier-free guidance, decoder.
 //
 // A picture depends on its prompt, seed and options only, never on the other pictures of its batch or on threads: noise
-// is keyed by (seed, step). Source: diffusers 0.42, pipelines/stable_diffusion/pipeline_stable_diffusion.py.
+// is keyed by (seed, step). Source: diffusers 0.42, pipelines/stable_diffusion/pipeline_stable_diffusion.py
+// and pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl.py.
 package sample
 
 import (
@@ -25,7 +26,8 @@ type Pipeline struct {
 	vae       vae.Config
 	scheduler diffusion.Config
 	text      *encode.Text
-	embeds    map[string][]float32 // By prompt.
+	embeds    map[string]encode.Embedding // By prompt.
+	zeros     bool                        // An empty negative prompt is zeros: force_zeros_for_empty_prompt.
 	denoisers map[shape]*compile.Executable
 	decoders  map[shape]*compile.Executable
 	unetSlab  []float32 // The weights that all denoisers share; nil before the first.
@@ -44,7 +46,7 @@ const textBatch = 4
 // It returns an error that names the component when a part is missing, or is of a class or has a value that is not
 // supported; a scheduler without a sampler is refused by Generate only.
 func Open(f *checkpoint.Folder, be backend.Backend) (*Pipeline, error) {
-	p := &Pipeline{backend: be, folder: f, embeds: map[string][]float32{},
+	p := &Pipeline{backend: be, folder: f, embeds: map[string]encode.Embedding{},
 		denoisers: map[shape]*compile.Executable{}, decoders: map[shape]*compile.Executable{}}
 	var err error
 	if p.unet, err = unet.ReadConfig(f.FS(), "unet"); err != nil {
@@ -56,32 +58,38 @@ func Open(f *checkpoint.Folder, be backend.Backend) (*Pipeline, error) {
 	if p.scheduler, err = diffusion.ReadConfig(f.FS(), "scheduler"); err != nil {
 		return nil, fmt.Errorf("open the pipeline in %s: %w", f.Path(), err)
 	}
-	if p.text, err = openText(f, be); err != nil {
+	if p.text, err = encode.OpenText(f, be, textBatch); err != nil {
+		return nil, fmt.Errorf("open the pipeline in %s: %w", f.Path(), err)
+	}
+	if p.zeros, err = forcesZeros(f); err != nil {
 		return nil, err
 	}
 	return p, p.check()
 }
 
-func openText(f *checkpoint.Folder, be backend.Backend) (*encode.Text, error) {
-	text, err := f.Sub("text_encoder")
-	if err != nil {
-		return nil, err
+// forcesZeros reads force_zeros_for_empty_prompt of the folder's model_index.json. Pipelines of Stable Diffusion 1 and 2
+// do not have it.
+func forcesZeros(f *checkpoint.Folder) (bool, error) {
+	if !f.Has("text_encoder_2") {
+		return false, nil
 	}
-	tokens, err := f.Sub("tokenizer")
+	p, err := f.Pipeline()
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	return encode.OpenText(text, tokens, be, textBatch)
+	return p.ForceZerosForEmptyPrompt, nil
 }
 
 // check holds the components to each other.
 func (p *Pipeline) check() error {
 	at := p.folder.Path()
 	switch {
-	case p.unet.HasTextTime():
-		return fmt.Errorf("open the pipeline in %s: the unet takes pooled text and time ids (SDXL), which sampling does not support yet", at)
+	case p.unet.HasTextTime() && p.unet.PooledDim() != p.text.PooledDim():
+		return fmt.Errorf("open the pipeline in %s: the unet takes a pooled embedding of %d, text_encoder_2 has %d (0: there is none): they belong to different models", at, p.unet.PooledDim(), p.text.PooledDim())
+	case !p.unet.HasTextTime() && p.text.PooledDim() > 0:
+		return fmt.Errorf("open the pipeline in %s: it has a text_encoder_2, but the unet takes no pooled embedding: they belong to different models", at)
 	case p.unet.ContextDim() != p.text.Dim():
-		return fmt.Errorf("open the pipeline in %s: the unet's cross_attention_dim is %d, the text encoder's hidden_size %d: they belong to different models", at, p.unet.ContextDim(), p.text.Dim())
+		return fmt.Errorf("open the pipeline in %s: the unet's cross_attention_dim is %d, the text encoders' hidden_size together %d: they belong to different models", at, p.unet.ContextDim(), p.text.Dim())
 	case p.unet.InChannels != p.vae.LatentChannels || p.unet.OutChannels != p.vae.LatentChannels:
 		return fmt.Errorf("open the pipeline in %s: the unet has %d to %d channels, the vae's latents %d: inpainting and variance-predicting models are not supported", at, p.unet.InChannels, p.unet.OutChannels, p.vae.LatentChannels)
 	case p.vae.OutChannels != 3:

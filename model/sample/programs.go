@@ -16,6 +16,8 @@ const (
 	inputSample    = "input.sample"
 	inputTimesteps = "input.timesteps"
 	inputContext   = "input.context"
+	inputPooled    = "input.pooled"
+	inputTimeIDs   = "input.time_ids"
 	inputLatents   = "input.latents"
 )
 
@@ -29,11 +31,16 @@ func (p *Pipeline) denoiser(s shape) (*compile.Executable, error) {
 		return e, nil
 	}
 	b := op.NewBuilder()
-	pred, err := unet.Build(b, p.unet, unet.Inputs{
+	in := unet.Inputs{
 		Sample:    b.Input(inputSample, s.batch, s.height, s.width, p.unet.InChannels),
 		Timesteps: b.Input(inputTimesteps, s.batch),
 		Context:   b.Input(inputContext, s.batch, p.text.Length(), p.text.Dim()),
-	})
+	}
+	if p.unet.HasTextTime() {
+		in.Pooled = b.Input(inputPooled, s.batch, p.unet.PooledDim())
+		in.TimeIDs = b.Input(inputTimeIDs, s.batch, unet.TimeIDs)
+	}
+	pred, err := unet.Build(b, p.unet, in)
 	if err != nil {
 		return nil, fmt.Errorf("build the unet: %w", err)
 	}

@@ -287,7 +287,7 @@ func TestOpenRefuses(t *testing.T) {
 		}, "tokenizer"},
 		{"other text encoder", func(t *testing.T, dir string) {
 			write(t, filepath.Join(dir, "unet", "config.json"), strings.Replace(configs["unet"], `"cross_attention_dim":12`, `"cross_attention_dim":16`, 1))
-		}, "cross_attention_dim is 16, the text encoder's hidden_size 12"},
+		}, "cross_attention_dim is 16, the text encoders' hidden_size together 12"},
 		{"other latents", func(t *testing.T, dir string) {
 			write(t, filepath.Join(dir, "vae", "config.json"), strings.Replace(configs["vae"], `{`, `{"latent_channels":8,`, 1))
 		}, "the vae's latents 8"},
