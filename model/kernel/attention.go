@@ -18,7 +18,8 @@ import (
 //
 // DK or DV may be nil when nobody needs them. No result may overlap an operand.
 //
-// Bits: as for Gemm; softmax goes over blocks of 126 keys in order.
+// Bits: as for Gemm; softmax goes over blocks of 126 keys in order. Scores are multiplied by log₂ e, so that exponentials are
+// powers of 2.
 type AttentionArgs struct {
 	Batch, Heads, Queries, Keys, Dim int
 	Causal                           bool
@@ -30,6 +31,9 @@ type AttentionArgs struct {
 // keyBlock is the keys of one block of scores: a multiple of the rows of every set's tile, so that a block of scores and
 // one of their gradients stay in the first-level cache.
 const keyBlock = 126
+
+// gradPanels is the panels of queries whose parts of the gradients of a block of keys are added at once.
+const gradPanels = 4
 
 // AttentionForward computes O and LogSums on the pool's threads.
 func (p *Pool) AttentionForward(a *AttentionArgs) { p.attention.run(p, a, false) }
@@ -78,15 +82,18 @@ type attention struct {
 	scratch     []*Scratch
 }
 
-// attentionScratch is what one thread needs.
+// attentionScratch is what one thread needs. Backward, several panels of queries are under way at a time, all of one head.
 type attentionScratch struct {
-	q, do, qRows, doRows    []float32 // Panels of queries: by channel and by query.
-	o                       []float32 // A panel of O, as q.
-	s, dp                   []float32 // [keyBlock, nr]
-	acc                     []float32 // [dim, nr]
-	largest, sum, old, part []float32 // [nr]
-	keys, values, turned    []float32 // Panels of one head, backward.
-	operand                 matrix
+	q, do                []float32 // Panels of queries by channel, [panels, dim, nr].
+	acc                  []float32 // Sums of the results, [panels, dim, nr].
+	largest, sum         []float32 // [panels, nr]; the shift of the scores and D, backward.
+	old, part, total     []float32 // [nr]
+	qRows, doRows        []float32 // Panels of queries by query, [⌈dim/nr⌉, panels·nr, nr].
+	o                    []float32 // A panel of O, as q.
+	s, dp                []float32 // [keyBlock, nr]
+	p, ds                []float32 // [keyBlock, wide]
+	keys, values, turned []float32 // Panels of one head, backward.
+	operand              matrix
 }
 
 func (n *attention) run(p *Pool, a *AttentionArgs, backward bool) {
@@ -108,6 +115,9 @@ func (n *attention) run(p *Pool, a *AttentionArgs, backward bool) {
 	}
 	n.AttentionArgs, n.scratch = AttentionArgs{}, nil
 }
+
+// wide is the elements from one key's row of P and dS to the next: a panel more would make rows share cache sets.
+func (n *attention) wide() int { return gradPanels*n.set.nr + 16 }
 
 // blockRows is the rows of one block of keys in panels; channelRows that of the channels of a head.
 func (n *attention) blockRows() int   { return ceilDiv(keyBlock, n.set.mr) * n.set.mr }
@@ -162,13 +172,18 @@ func (n *attention) packQueries(s *Scratch, dst, x []float32, q0, nq int) {
 
 // prepare sizes the scratch.
 func (n *attention) prepare(s *Scratch) *attentionScratch {
-	w, nr := &s.attention, n.set.nr
-	w.q, w.acc = grow(w.q, n.Dim*nr), grow(w.acc, n.Dim*nr)
-	w.s = grow(w.s, keyBlock*nr)
-	w.largest, w.sum, w.old, w.part = grow(w.largest, nr), grow(w.sum, nr), grow(w.old, nr), grow(w.part, nr)
+	w, nr, panels := &s.attention, n.set.nr, 1
 	if n.backward {
-		w.do, w.dp, w.o = grow(w.do, n.Dim*nr), grow(w.dp, keyBlock*nr), grow(w.o, n.Dim*nr)
-		rows := ceilDiv(n.Dim, nr) * nr * nr
+		panels = gradPanels
+	}
+	w.q, w.acc = grow(w.q, panels*n.Dim*nr), grow(w.acc, panels*n.Dim*nr)
+	w.s = grow(w.s, keyBlock*nr)
+	w.largest, w.sum = grow(w.largest, panels*nr), grow(w.sum, panels*nr)
+	w.old, w.part, w.total = grow(w.old, nr), grow(w.part, nr), grow(w.total, nr)
+	if n.backward {
+		w.do, w.dp, w.o = grow(w.do, panels*n.Dim*nr), grow(w.dp, keyBlock*nr), grow(w.o, n.Dim*nr)
+		w.p, w.ds = grow(w.p, keyBlock*n.wide()), grow(w.ds, keyBlock*n.wide())
+		rows := ceilDiv(n.Dim, nr) * panels * nr * nr
 		w.qRows, w.doRows = grow(w.qRows, rows), grow(w.doRows, rows)
 		w.keys, w.values = grow(w.keys, n.keyRows*n.Dim), grow(w.values, n.keyRows*n.Dim)
 		w.turned = grow(w.turned, n.channelRows()*n.Keys)
@@ -182,7 +197,7 @@ func (n *attention) forward(s *Scratch, head, panel int) {
 	q0 := panel * nr
 	nq := min(nr, n.Queries-q0)
 	n.packQueries(s, w.q, n.head(n.Q, head, n.Queries), q0, nq)
-	Scale(w.q, w.q, n.Scale)
+	Scale(w.q, w.q, n.Scale*log2e)
 	for i := range w.largest {
 		w.largest[i], w.sum[i] = -math.MaxFloat32, 0
 	}
@@ -192,7 +207,7 @@ func (n *attention) forward(s *Scratch, head, panel int) {
 		n.byKey(s, w.s, keys[k0/keyBlock*n.blockRows()*n.Dim:], w.q, rows)
 		n.hide(w.s, k0, rows, q0)
 		n.softmax(w, rows, k0 > 0)
-		n.byChannel(s, values[k0*n.set.mr:], w.s, rows, k0 > 0)
+		n.byChannel(s, w.acc, values[k0*n.set.mr:], w.s, rows, k0 > 0)
 	}
 	n.storeForward(s, head, q0, nq)
 }
@@ -205,9 +220,9 @@ func (n *attention) byKey(s *Scratch, dst, keys, queries []float32, rows int) {
 }
 
 // byChannel adds panels of channels times a block of scores to acc, [dim, nr].
-func (n *attention) byChannel(s *Scratch, panels, scores []float32, rows int, load bool) {
+func (n *attention) byChannel(s *Scratch, acc, panels, scores []float32, rows int, load bool) {
 	mr, nr := n.set.mr, n.set.nr
-	s.strip = strip{rows: n.Dim, cols: nr, kc: rows, step: mr, aStep: mr * n.Keys, a: panels, lda: mr, b: scores, c: s.attention.acc, ldc: nr, load: load}
+	s.strip = strip{rows: n.Dim, cols: nr, kc: rows, step: mr, aStep: mr * n.Keys, a: panels, lda: mr, b: scores, c: acc, ldc: nr, load: load}
 	n.set.strip(&s.strip, s)
 }
 
@@ -232,11 +247,8 @@ func (n *attention) softmax(w *attentionScratch, rows int, before bool) {
 	v.columnMax(&w.s[0], &w.largest[0], rows, nr, 4*nr)
 	v.columnExp(&w.s[0], &w.largest[0], &w.part[0], rows, nr, 4*nr)
 	if before {
-		for i, m := range w.largest {
-			w.old[i] -= m
-		}
-		v.exp(&w.old[0], &w.old[0], nr)
-		v.mul(&w.sum[0], &w.sum[0], &w.old[0], nr)
+		v.columnExp(&w.old[0], &w.largest[0], &w.total[0], 1, nr, 4*nr)
+		v.scaleColumns(&w.sum[0], &w.old[0], 1, nr)
 		v.scaleColumns(&w.acc[0], &w.old[0], n.Dim, nr)
 	}
 	v.add(&w.sum[0], &w.sum[0], &w.part[0], nr)
@@ -247,15 +259,15 @@ func (n *attention) storeForward(s *Scratch, head, q0, nq int) {
 	for i := range nq {
 		w.part[i] = 1 / w.sum[i]
 		if n.LogSums != nil {
-			n.LogSums[head*n.Queries+q0+i] = float32(float64(w.largest[i]) + math.Log(float64(w.sum[i])))
+			n.LogSums[head*n.Queries+q0+i] = float32((float64(w.largest[i]) + math.Log2(float64(w.sum[i]))) * math.Ln2)
 		}
 	}
-	n.storeTurned(s, n.head(n.O, head, n.Queries), q0, nq, w.part)
+	n.storeTurned(s, w.acc, n.head(n.O, head, n.Queries), q0, nq, w.part)
 }
 
 // storeTurned writes acc, [dim, nr], times a factor for each column to the tokens from q0 on. acc is lost.
-func (n *attention) storeTurned(s *Scratch, dst []float32, q0, nq int, factor []float32) {
-	acc, nr := s.attention.acc, n.set.nr
+func (n *attention) storeTurned(s *Scratch, acc, dst []float32, q0, nq int, factor []float32) {
+	nr := n.set.nr
 	n.set.vectors.scaleColumns(&acc[0], &factor[0], n.Dim, nr)
 	for c := 0; c < n.Dim; c += 16 {
 		rows := s.rows[:min(16, n.Dim-c)]

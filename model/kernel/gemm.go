@@ -64,7 +64,7 @@ type Scratch struct {
 // grow returns a slice of n elements, s itself when it is large enough. The content is arbitrary.
 func grow(s []float32, n int) []float32 {
 	if cap(s) < n {
-		return make([]float32, n)
+		return Slab(n)
 	}
 	return s[:n]
 }

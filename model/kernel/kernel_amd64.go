@@ -790,40 +790,10 @@ func transpose8(dst *float32, rows **float32, blocks int, dstStep int)
 //go:noescape
 func add512(dst *float32, a *float32, b *float32, n int)
 
-// mul512 computes dst = a·b.
-//
-//go:noescape
-func mul512(dst *float32, a *float32, b *float32, n int)
-
-// axpy512 computes y += alpha·x.
-//
-//go:noescape
-func axpy512(y *float32, x *float32, n int, alpha float32)
-
 // scale512 computes dst = alpha·x.
 //
 //go:noescape
 func scale512(dst *float32, x *float32, n int, alpha float32)
-
-// sum512 sums x in 16 lanes.
-//
-//go:noescape
-func sum512(x *float32, n int) float32
-
-// dot512 sums a·b in 16 lanes.
-//
-//go:noescape
-func dot512(a *float32, b *float32, n int) float32
-
-// largest512 returns the maximum of x and the lowest float32.
-//
-//go:noescape
-func largest512(x *float32, n int) float32
-
-// exp512 computes dst = exp(x).
-//
-//go:noescape
-func exp512(dst *float32, x *float32, n int)
 
 // silu512 computes dst = x/(1+exp(−x)).
 //
@@ -854,16 +824,6 @@ func quickGELU512(dst *float32, x *float32, n int)
 //
 //go:noescape
 func quickGELUGrad512(dx *float32, x *float32, dy *float32, n int)
-
-// expSum512 computes dst = exp(scale·x − shift) and its sum in 16 lanes.
-//
-//go:noescape
-func expSum512(dst *float32, x *float32, n int, scale float32, shift float32) float32
-
-// softmaxGrad512 computes dx = (dp − dot)·p·scale.
-//
-//go:noescape
-func softmaxGrad512(dx *float32, p *float32, dp *float32, n int, dot float32, scale float32)
 
 // geglu512 computes dst = x·gelu(gate).
 //
@@ -925,10 +885,11 @@ func layerNormGrad512(dx *float32, x *float32, dy *float32, gamma *float32, n in
 //go:noescape
 func scaleColumns512(x *float32, factor *float32, rows int, n int)
 
-// attentionGrad512 computes s = exp(s − logSum) and dp = s·(dp − dot), logSum and dot by column.
+// attentionGrad512 computes p = 2^(s − shift) and dp = ds = p·(dp − dot), shift and dot by column.
+// Rows of p and ds are stride bytes apart.
 //
 //go:noescape
-func attentionGrad512(s *float32, dp *float32, logSum *float32, dot *float32, rows int, n int)
+func attentionGrad512(s *float32, dp *float32, p *float32, ds *float32, shift *float32, dot *float32, rows int, n int, stride int)
 
 // columnSums512 computes sum = Σ x, by column, rows in ascending order.
 //
@@ -955,7 +916,7 @@ func columnDots512(a *float32, b *float32, dot *float32, rows int, n int, stride
 //go:noescape
 func columnMax512(x *float32, first *float32, rows int, n int, stride int)
 
-// columnExp512 computes x = exp(x − shift) and total = Σ x, by column, rows in ascending order.
+// columnExp512 computes x = 2^(x − shift) and total = Σ x, by column, rows in ascending order.
 //
 //go:noescape
 func columnExp512(x *float32, shift *float32, total *float32, rows int, n int, stride int)
@@ -970,40 +931,10 @@ func adamW512(p *float32, grad *float32, m *float32, v *float32, factors *float3
 //go:noescape
 func add256(dst *float32, a *float32, b *float32, n int)
 
-// mul256 computes dst = a·b.
-//
-//go:noescape
-func mul256(dst *float32, a *float32, b *float32, n int)
-
-// axpy256 computes y += alpha·x.
-//
-//go:noescape
-func axpy256(y *float32, x *float32, n int, alpha float32)
-
 // scale256 computes dst = alpha·x.
 //
 //go:noescape
 func scale256(dst *float32, x *float32, n int, alpha float32)
-
-// sum256 sums x in 16 lanes.
-//
-//go:noescape
-func sum256(x *float32, n int) float32
-
-// dot256 sums a·b in 16 lanes.
-//
-//go:noescape
-func dot256(a *float32, b *float32, n int) float32
-
-// largest256 returns the maximum of x and the lowest float32.
-//
-//go:noescape
-func largest256(x *float32, n int) float32
-
-// exp256 computes dst = exp(x).
-//
-//go:noescape
-func exp256(dst *float32, x *float32, n int)
 
 // silu256 computes dst = x/(1+exp(−x)).
 //
@@ -1034,16 +965,6 @@ func quickGELU256(dst *float32, x *float32, n int)
 //
 //go:noescape
 func quickGELUGrad256(dx *float32, x *float32, dy *float32, n int)
-
-// expSum256 computes dst = exp(scale·x − shift) and its sum in 16 lanes.
-//
-//go:noescape
-func expSum256(dst *float32, x *float32, n int, scale float32, shift float32) float32
-
-// softmaxGrad256 computes dx = (dp − dot)·p·scale.
-//
-//go:noescape
-func softmaxGrad256(dx *float32, p *float32, dp *float32, n int, dot float32, scale float32)
 
 // geglu256 computes dst = x·gelu(gate).
 //
@@ -1105,10 +1026,11 @@ func layerNormGrad256(dx *float32, x *float32, dy *float32, gamma *float32, n in
 //go:noescape
 func scaleColumns256(x *float32, factor *float32, rows int, n int)
 
-// attentionGrad256 computes s = exp(s − logSum) and dp = s·(dp − dot), logSum and dot by column.
+// attentionGrad256 computes p = 2^(s − shift) and dp = ds = p·(dp − dot), shift and dot by column.
+// Rows of p and ds are stride bytes apart.
 //
 //go:noescape
-func attentionGrad256(s *float32, dp *float32, logSum *float32, dot *float32, rows int, n int)
+func attentionGrad256(s *float32, dp *float32, p *float32, ds *float32, shift *float32, dot *float32, rows int, n int, stride int)
 
 // columnSums256 computes sum = Σ x, by column, rows in ascending order.
 //
@@ -1135,7 +1057,7 @@ func columnDots256(a *float32, b *float32, dot *float32, rows int, n int, stride
 //go:noescape
 func columnMax256(x *float32, first *float32, rows int, n int, stride int)
 
-// columnExp256 computes x = exp(x − shift) and total = Σ x, by column, rows in ascending order.
+// columnExp256 computes x = 2^(x − shift) and total = Σ x, by column, rows in ascending order.
 //
 //go:noescape
 func columnExp256(x *float32, shift *float32, total *float32, rows int, n int, stride int)

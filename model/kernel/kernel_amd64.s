@@ -21760,95 +21760,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func mul512(dst *float32, a *float32, b *float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·mul512(SB), NOSPLIT, $0-32
-	MOVQ    dst+0(FP), DI
-	MOVQ    a+8(FP), SI
-	MOVQ    b+16(FP), BX
-	MOVQ    n+24(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	MOVL    $0x00000001, AX
-	SHLL    CL, AX
-	DECL    AX
-	KMOVW   AX, K1
-	MOVQ    DX, CX
-	SHLQ    $0x02, CX
-	MOVQ    CX, R13
-	ANDQ    $-64, R13
-	XORQ    AX, AX
-	CMPQ    AX, R13
-	JGE     partial
-	PCALIGN $0x10
-
-whole:
-	VMOVUPS (SI)(AX*1), Z0
-	VMOVUPS (BX)(AX*1), Z1
-	VMULPS  Z1, Z0, Z0
-	VMOVUPS Z0, (DI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ      AX, CX
-	JGE       done
-	VMOVUPS.Z (SI)(AX*1), K1, Z0
-	VMOVUPS.Z (BX)(AX*1), K1, Z1
-	VMULPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (DI)(AX*1)
-
-done:
-	VZEROUPPER
-	RET
-
-// func axpy512(y *float32, x *float32, n int, alpha float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·axpy512(SB), NOSPLIT, $0-28
-	MOVQ         y+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVSS        alpha+24(FP), X0
-	VBROADCASTSS X0, Z10
-	MOVQ         n+16(FP), DX
-	MOVQ         DX, CX
-	ANDQ         $0x0f, CX
-	MOVL         $0x00000001, AX
-	SHLL         CL, AX
-	DECL         AX
-	KMOVW        AX, K1
-	MOVQ         DX, CX
-	SHLQ         $0x02, CX
-	MOVQ         CX, R13
-	ANDQ         $-64, R13
-	XORQ         AX, AX
-	CMPQ         AX, R13
-	JGE          partial
-	PCALIGN      $0x10
-
-whole:
-	VMOVUPS (SI)(AX*1), Z0
-	VMOVUPS (DI)(AX*1), Z1
-	VMULPS  Z10, Z0, Z0
-	VADDPS  Z0, Z1, Z0
-	VMOVUPS Z0, (DI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ      AX, CX
-	JGE       done
-	VMOVUPS.Z (SI)(AX*1), K1, Z0
-	VMOVUPS.Z (DI)(AX*1), K1, Z1
-	VMULPS    Z10, Z0, Z0
-	VADDPS    Z0, Z1, Z0
-	VMOVUPS   Z0, K1, (DI)(AX*1)
-
-done:
-	VZEROUPPER
-	RET
-
 // func scale512(dst *float32, x *float32, n int, alpha float32)
 // Requires: AVX, AVX512F, SSE
 TEXT ·scale512(SB), NOSPLIT, $0-28
@@ -21891,178 +21802,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func sum512(x *float32, n int) float32
-// Requires: AVX, AVX512F, SSE
-TEXT ·sum512(SB), NOSPLIT, $0-20
-	MOVQ     x+0(FP), DI
-	MOVQ     n+8(FP), DX
-	MOVQ     DX, CX
-	ANDQ     $0x0f, CX
-	MOVL     $0x00000001, AX
-	SHLL     CL, AX
-	DECL     AX
-	KMOVW    AX, K1
-	KSHIFTRW $0x08, K1, K2
-	MOVQ     DX, CX
-	SHLQ     $0x02, CX
-	MOVQ     CX, R13
-	ANDQ     $-64, R13
-	VPXORD   Z8, Z8, Z8
-	XORQ     AX, AX
-	CMPQ     AX, R13
-	JGE      partial
-	PCALIGN  $0x10
-
-whole:
-	VMOVUPS (DI)(AX*1), Z0
-	VADDPS  Z0, Z8, Z8
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ      AX, CX
-	JGE       done
-	VMOVUPS.Z (DI)(AX*1), K1, Z0
-	VADDPS    Z0, Z8, Z8
-
-done:
-	VEXTRACTF64X4 $0x01, Z8, Y1
-	VADDPS        Y1, Y8, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VADDPS        X1, X0, X0
-	VSHUFPS       $0x01, X0, X0, X1
-	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+16(FP)
-	VZEROUPPER
-	RET
-
-// func dot512(a *float32, b *float32, n int) float32
-// Requires: AVX, AVX512F, SSE
-TEXT ·dot512(SB), NOSPLIT, $0-28
-	MOVQ     a+0(FP), DI
-	MOVQ     b+8(FP), SI
-	MOVQ     n+16(FP), DX
-	MOVQ     DX, CX
-	ANDQ     $0x0f, CX
-	MOVL     $0x00000001, AX
-	SHLL     CL, AX
-	DECL     AX
-	KMOVW    AX, K1
-	KSHIFTRW $0x08, K1, K2
-	MOVQ     DX, CX
-	SHLQ     $0x02, CX
-	MOVQ     CX, R13
-	ANDQ     $-64, R13
-	VPXORD   Z8, Z8, Z8
-	XORQ     AX, AX
-	CMPQ     AX, R13
-	JGE      partial
-	PCALIGN  $0x10
-
-whole:
-	VMOVUPS (DI)(AX*1), Z0
-	VMOVUPS (SI)(AX*1), Z1
-	VMULPS  Z1, Z0, Z0
-	VADDPS  Z0, Z8, Z8
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ      AX, CX
-	JGE       done
-	VMOVUPS.Z (DI)(AX*1), K1, Z0
-	VMOVUPS.Z (SI)(AX*1), K1, Z1
-	VMULPS    Z1, Z0, Z0
-	VADDPS    Z0, Z8, Z8
-
-done:
-	VEXTRACTF64X4 $0x01, Z8, Y1
-	VADDPS        Y1, Y8, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VADDPS        X1, X0, X0
-	VSHUFPS       $0x01, X0, X0, X1
-	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+24(FP)
-	VZEROUPPER
-	RET
-
-// func largest512(x *float32, n int) float32
-// Requires: AVX, AVX512F, SSE
-TEXT ·largest512(SB), NOSPLIT, $0-20
-	MOVQ     x+0(FP), DI
-	MOVQ     n+8(FP), DX
-	MOVQ     DX, CX
-	ANDQ     $0x0f, CX
-	MOVL     $0x00000001, AX
-	SHLL     CL, AX
-	DECL     AX
-	KMOVW    AX, K1
-	KSHIFTRW $0x08, K1, K2
-	MOVQ     DX, CX
-	SHLQ     $0x02, CX
-	MOVQ     CX, R13
-	ANDQ     $-64, R13
-	VMOVUPS  constantff7fffff<>+0(SB), Z31
-	VMOVUPS  Z31, Z8
-	XORQ     AX, AX
-	CMPQ     AX, R13
-	JGE      partial
-	PCALIGN  $0x10
-
-whole:
-	VMOVUPS (DI)(AX*1), Z0
-	VMAXPS  Z0, Z8, Z8
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ    AX, CX
-	JGE     done
-	VMOVAPS Z8, Z0
-	VMOVUPS (DI)(AX*1), K1, Z0
-	VMAXPS  Z0, Z8, Z8
-
-done:
-	VEXTRACTF64X4 $0x01, Z8, Y1
-	VMAXPS        Y1, Y8, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VMAXPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VMAXPS        X1, X0, X0
-	VSHUFPS       $0x01, X0, X0, X1
-	VMAXPS        X1, X0, X0
-	MOVSS         X0, ret+16(FP)
-	VZEROUPPER
-	RET
-
-DATA constantff7fffff<>+0(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+4(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+8(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+12(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+16(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+20(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+24(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+28(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+32(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+36(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+40(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+44(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+48(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+52(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+56(SB)/4, $0xff7fffff
-DATA constantff7fffff<>+60(SB)/4, $0xff7fffff
-GLOBL constantff7fffff<>(SB), RODATA|NOPTR, $64
-
-// func exp512(dst *float32, x *float32, n int)
+// func silu512(dst *float32, x *float32, n int)
 // Requires: AVX, AVX512F
-TEXT ·exp512(SB), NOSPLIT, $0-24
+TEXT ·silu512(SB), NOSPLIT, $0-24
 	MOVQ    dst+0(FP), DI
 	MOVQ    x+8(FP), SI
 	MOVQ    n+16(FP), DX
@@ -22096,34 +21838,38 @@ TEXT ·exp512(SB), NOSPLIT, $0-24
 
 whole:
 	VMOVUPS (SI)(AX*1), Z0
+	VPXORD  Z3, Z3, Z3
+	VSUBPS  Z0, Z3, Z3
 	VMOVUPS Z31, Z2
-	VMINPS  Z0, Z2, Z0
+	VMINPS  Z3, Z2, Z3
 	VMOVUPS Z30, Z2
-	VMAXPS  Z0, Z2, Z0
-	VMULPS  Z29, Z0, Z2
+	VMAXPS  Z3, Z2, Z3
+	VMULPS  Z29, Z3, Z2
 	VADDPS  Z28, Z2, Z2
 	VSUBPS  Z28, Z2, Z1
 	VPSLLD  $0x17, Z2, Z2
 	VPADDD  Z25, Z2, Z2
 	VMULPS  Z27, Z1, Z13
-	VSUBPS  Z13, Z0, Z0
+	VSUBPS  Z13, Z3, Z3
 	VMULPS  Z26, Z1, Z13
-	VSUBPS  Z13, Z0, Z0
-	VMULPS  Z24, Z0, Z1
+	VSUBPS  Z13, Z3, Z3
+	VMULPS  Z24, Z3, Z1
 	VADDPS  Z23, Z1, Z1
-	VMULPS  Z0, Z1, Z1
+	VMULPS  Z3, Z1, Z1
 	VADDPS  Z22, Z1, Z1
-	VMULPS  Z0, Z1, Z1
+	VMULPS  Z3, Z1, Z1
 	VADDPS  Z21, Z1, Z1
-	VMULPS  Z0, Z1, Z1
+	VMULPS  Z3, Z1, Z1
 	VADDPS  Z20, Z1, Z1
-	VMULPS  Z0, Z1, Z1
+	VMULPS  Z3, Z1, Z1
 	VADDPS  Z19, Z1, Z1
-	VMULPS  Z0, Z0, Z13
+	VMULPS  Z3, Z3, Z13
 	VMULPS  Z13, Z1, Z1
-	VADDPS  Z0, Z1, Z1
+	VADDPS  Z3, Z1, Z1
 	VADDPS  Z25, Z1, Z1
 	VMULPS  Z2, Z1, Z1
+	VADDPS  Z25, Z1, Z1
+	VDIVPS  Z1, Z0, Z1
 	VMOVUPS Z1, (DI)(AX*1)
 	ADDQ    $0x40, AX
 	CMPQ    AX, R13
@@ -22133,34 +21879,38 @@ partial:
 	CMPQ      AX, CX
 	JGE       done
 	VMOVUPS.Z (SI)(AX*1), K1, Z0
+	VPXORD    Z3, Z3, Z3
+	VSUBPS    Z0, Z3, Z3
 	VMOVUPS   Z31, Z2
-	VMINPS    Z0, Z2, Z0
+	VMINPS    Z3, Z2, Z3
 	VMOVUPS   Z30, Z2
-	VMAXPS    Z0, Z2, Z0
-	VMULPS    Z29, Z0, Z2
+	VMAXPS    Z3, Z2, Z3
+	VMULPS    Z29, Z3, Z2
 	VADDPS    Z28, Z2, Z2
 	VSUBPS    Z28, Z2, Z1
 	VPSLLD    $0x17, Z2, Z2
 	VPADDD    Z25, Z2, Z2
 	VMULPS    Z27, Z1, Z13
-	VSUBPS    Z13, Z0, Z0
+	VSUBPS    Z13, Z3, Z3
 	VMULPS    Z26, Z1, Z13
-	VSUBPS    Z13, Z0, Z0
-	VMULPS    Z24, Z0, Z1
+	VSUBPS    Z13, Z3, Z3
+	VMULPS    Z24, Z3, Z1
 	VADDPS    Z23, Z1, Z1
-	VMULPS    Z0, Z1, Z1
+	VMULPS    Z3, Z1, Z1
 	VADDPS    Z22, Z1, Z1
-	VMULPS    Z0, Z1, Z1
+	VMULPS    Z3, Z1, Z1
 	VADDPS    Z21, Z1, Z1
-	VMULPS    Z0, Z1, Z1
+	VMULPS    Z3, Z1, Z1
 	VADDPS    Z20, Z1, Z1
-	VMULPS    Z0, Z1, Z1
+	VMULPS    Z3, Z1, Z1
 	VADDPS    Z19, Z1, Z1
-	VMULPS    Z0, Z0, Z13
+	VMULPS    Z3, Z3, Z13
 	VMULPS    Z13, Z1, Z1
-	VADDPS    Z0, Z1, Z1
+	VADDPS    Z3, Z1, Z1
 	VADDPS    Z25, Z1, Z1
 	VMULPS    Z2, Z1, Z1
+	VADDPS    Z25, Z1, Z1
+	VDIVPS    Z1, Z0, Z1
 	VMOVUPS   Z1, K1, (DI)(AX*1)
 
 done:
@@ -22400,121 +22150,6 @@ DATA constant3f000000<>+52(SB)/4, $0x3f000000
 DATA constant3f000000<>+56(SB)/4, $0x3f000000
 DATA constant3f000000<>+60(SB)/4, $0x3f000000
 GLOBL constant3f000000<>(SB), RODATA|NOPTR, $64
-
-// func silu512(dst *float32, x *float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·silu512(SB), NOSPLIT, $0-24
-	MOVQ    dst+0(FP), DI
-	MOVQ    x+8(FP), SI
-	MOVQ    n+16(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	MOVL    $0x00000001, AX
-	SHLL    CL, AX
-	DECL    AX
-	KMOVW   AX, K1
-	MOVQ    DX, CX
-	SHLQ    $0x02, CX
-	MOVQ    CX, R13
-	ANDQ    $-64, R13
-	VMOVUPS constant42b00000<>+0(SB), Z31
-	VMOVUPS constantc2b00000<>+0(SB), Z30
-	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
-	VMOVUPS constant4b400000<>+0(SB), Z28
-	VMOVUPS constant3f318000<>+0(SB), Z27
-	VMOVUPS constantb95e8083<>+0(SB), Z26
-	VMOVUPS constant3f800000<>+0(SB), Z25
-	VMOVUPS constant39506967<>+0(SB), Z24
-	VMOVUPS constant3ab743ce<>+0(SB), Z23
-	VMOVUPS constant3c088908<>+0(SB), Z22
-	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
-	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
-	VMOVUPS constant3f000000<>+0(SB), Z19
-	XORQ    AX, AX
-	CMPQ    AX, R13
-	JGE     partial
-	PCALIGN $0x10
-
-whole:
-	VMOVUPS (SI)(AX*1), Z0
-	VPXORD  Z3, Z3, Z3
-	VSUBPS  Z0, Z3, Z3
-	VMOVUPS Z31, Z2
-	VMINPS  Z3, Z2, Z3
-	VMOVUPS Z30, Z2
-	VMAXPS  Z3, Z2, Z3
-	VMULPS  Z29, Z3, Z2
-	VADDPS  Z28, Z2, Z2
-	VSUBPS  Z28, Z2, Z1
-	VPSLLD  $0x17, Z2, Z2
-	VPADDD  Z25, Z2, Z2
-	VMULPS  Z27, Z1, Z13
-	VSUBPS  Z13, Z3, Z3
-	VMULPS  Z26, Z1, Z13
-	VSUBPS  Z13, Z3, Z3
-	VMULPS  Z24, Z3, Z1
-	VADDPS  Z23, Z1, Z1
-	VMULPS  Z3, Z1, Z1
-	VADDPS  Z22, Z1, Z1
-	VMULPS  Z3, Z1, Z1
-	VADDPS  Z21, Z1, Z1
-	VMULPS  Z3, Z1, Z1
-	VADDPS  Z20, Z1, Z1
-	VMULPS  Z3, Z1, Z1
-	VADDPS  Z19, Z1, Z1
-	VMULPS  Z3, Z3, Z13
-	VMULPS  Z13, Z1, Z1
-	VADDPS  Z3, Z1, Z1
-	VADDPS  Z25, Z1, Z1
-	VMULPS  Z2, Z1, Z1
-	VADDPS  Z25, Z1, Z1
-	VDIVPS  Z1, Z0, Z1
-	VMOVUPS Z1, (DI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ      AX, CX
-	JGE       done
-	VMOVUPS.Z (SI)(AX*1), K1, Z0
-	VPXORD    Z3, Z3, Z3
-	VSUBPS    Z0, Z3, Z3
-	VMOVUPS   Z31, Z2
-	VMINPS    Z3, Z2, Z3
-	VMOVUPS   Z30, Z2
-	VMAXPS    Z3, Z2, Z3
-	VMULPS    Z29, Z3, Z2
-	VADDPS    Z28, Z2, Z2
-	VSUBPS    Z28, Z2, Z1
-	VPSLLD    $0x17, Z2, Z2
-	VPADDD    Z25, Z2, Z2
-	VMULPS    Z27, Z1, Z13
-	VSUBPS    Z13, Z3, Z3
-	VMULPS    Z26, Z1, Z13
-	VSUBPS    Z13, Z3, Z3
-	VMULPS    Z24, Z3, Z1
-	VADDPS    Z23, Z1, Z1
-	VMULPS    Z3, Z1, Z1
-	VADDPS    Z22, Z1, Z1
-	VMULPS    Z3, Z1, Z1
-	VADDPS    Z21, Z1, Z1
-	VMULPS    Z3, Z1, Z1
-	VADDPS    Z20, Z1, Z1
-	VMULPS    Z3, Z1, Z1
-	VADDPS    Z19, Z1, Z1
-	VMULPS    Z3, Z3, Z13
-	VMULPS    Z13, Z1, Z1
-	VADDPS    Z3, Z1, Z1
-	VADDPS    Z25, Z1, Z1
-	VMULPS    Z2, Z1, Z1
-	VADDPS    Z25, Z1, Z1
-	VDIVPS    Z1, Z0, Z1
-	VMOVUPS   Z1, K1, (DI)(AX*1)
-
-done:
-	VZEROUPPER
-	RET
 
 // func siluGrad512(dx *float32, x *float32, dy *float32, n int)
 // Requires: AVX, AVX512F
@@ -23503,186 +23138,6 @@ partial:
 	VMULPS    Z1, Z3, Z3
 	VMULPS    Z3, Z4, Z4
 	VMOVUPS   Z4, K1, (DI)(AX*1)
-
-done:
-	VZEROUPPER
-	RET
-
-// func expSum512(dst *float32, x *float32, n int, scale float32, shift float32) float32
-// Requires: AVX, AVX512F, SSE
-TEXT ·expSum512(SB), NOSPLIT, $0-36
-	MOVQ         dst+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Z10
-	MOVSS        shift+28(FP), X0
-	VBROADCASTSS X0, Z11
-	MOVQ         n+16(FP), DX
-	MOVQ         DX, CX
-	ANDQ         $0x0f, CX
-	MOVL         $0x00000001, AX
-	SHLL         CL, AX
-	DECL         AX
-	KMOVW        AX, K1
-	KSHIFTRW     $0x08, K1, K2
-	MOVQ         DX, CX
-	SHLQ         $0x02, CX
-	MOVQ         CX, R13
-	ANDQ         $-64, R13
-	VMOVUPS      constant42b00000<>+0(SB), Z31
-	VMOVUPS      constantc2b00000<>+0(SB), Z30
-	VMOVUPS      constant3fb8aa3b<>+0(SB), Z29
-	VMOVUPS      constant4b400000<>+0(SB), Z28
-	VMOVUPS      constant3f318000<>+0(SB), Z27
-	VMOVUPS      constantb95e8083<>+0(SB), Z26
-	VMOVUPS      constant3f800000<>+0(SB), Z25
-	VMOVUPS      constant39506967<>+0(SB), Z24
-	VMOVUPS      constant3ab743ce<>+0(SB), Z23
-	VMOVUPS      constant3c088908<>+0(SB), Z22
-	VMOVUPS      constant3d2aa9c1<>+0(SB), Z21
-	VMOVUPS      constant3e2aaaaa<>+0(SB), Z20
-	VMOVUPS      constant3f000000<>+0(SB), Z19
-	VPXORD       Z8, Z8, Z8
-	XORQ         AX, AX
-	CMPQ         AX, R13
-	JGE          partial
-	PCALIGN      $0x10
-
-whole:
-	VMOVUPS (SI)(AX*1), Z0
-	VMULPS  Z10, Z0, Z0
-	VSUBPS  Z11, Z0, Z0
-	VMOVUPS Z31, Z2
-	VMINPS  Z0, Z2, Z0
-	VMOVUPS Z30, Z2
-	VMAXPS  Z0, Z2, Z0
-	VMULPS  Z29, Z0, Z2
-	VADDPS  Z28, Z2, Z2
-	VSUBPS  Z28, Z2, Z1
-	VPSLLD  $0x17, Z2, Z2
-	VPADDD  Z25, Z2, Z2
-	VMULPS  Z27, Z1, Z13
-	VSUBPS  Z13, Z0, Z0
-	VMULPS  Z26, Z1, Z13
-	VSUBPS  Z13, Z0, Z0
-	VMULPS  Z24, Z0, Z1
-	VADDPS  Z23, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z22, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z21, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z20, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VADDPS  Z19, Z1, Z1
-	VMULPS  Z0, Z0, Z13
-	VMULPS  Z13, Z1, Z1
-	VADDPS  Z0, Z1, Z1
-	VADDPS  Z25, Z1, Z1
-	VMULPS  Z2, Z1, Z1
-	VADDPS  Z1, Z8, Z8
-	VMOVUPS Z1, (DI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ      AX, CX
-	JGE       done
-	VMOVUPS.Z (SI)(AX*1), K1, Z0
-	VMULPS    Z10, Z0, Z0
-	VSUBPS    Z11, Z0, Z0
-	VMOVUPS   Z31, Z2
-	VMINPS    Z0, Z2, Z0
-	VMOVUPS   Z30, Z2
-	VMAXPS    Z0, Z2, Z0
-	VMULPS    Z29, Z0, Z2
-	VADDPS    Z28, Z2, Z2
-	VSUBPS    Z28, Z2, Z1
-	VPSLLD    $0x17, Z2, Z2
-	VPADDD    Z25, Z2, Z2
-	VMULPS    Z27, Z1, Z13
-	VSUBPS    Z13, Z0, Z0
-	VMULPS    Z26, Z1, Z13
-	VSUBPS    Z13, Z0, Z0
-	VMULPS    Z24, Z0, Z1
-	VADDPS    Z23, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z22, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z21, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z20, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VADDPS    Z19, Z1, Z1
-	VMULPS    Z0, Z0, Z13
-	VMULPS    Z13, Z1, Z1
-	VADDPS    Z0, Z1, Z1
-	VADDPS    Z25, Z1, Z1
-	VMULPS    Z2, Z1, Z1
-	VMOVAPS.Z Z1, K1, Z1
-	VADDPS    Z1, Z8, Z8
-	VMOVUPS   Z1, K1, (DI)(AX*1)
-
-done:
-	VEXTRACTF64X4 $0x01, Z8, Y1
-	VADDPS        Y1, Y8, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VADDPS        X1, X0, X0
-	VSHUFPS       $0x01, X0, X0, X1
-	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+32(FP)
-	VZEROUPPER
-	RET
-
-// func softmaxGrad512(dx *float32, p *float32, dp *float32, n int, dot float32, scale float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·softmaxGrad512(SB), NOSPLIT, $0-40
-	MOVQ         dx+0(FP), DI
-	MOVQ         p+8(FP), SI
-	MOVQ         dp+16(FP), BX
-	MOVSS        dot+32(FP), X0
-	VBROADCASTSS X0, Z10
-	MOVSS        scale+36(FP), X0
-	VBROADCASTSS X0, Z11
-	MOVQ         n+24(FP), DX
-	MOVQ         DX, CX
-	ANDQ         $0x0f, CX
-	MOVL         $0x00000001, AX
-	SHLL         CL, AX
-	DECL         AX
-	KMOVW        AX, K1
-	MOVQ         DX, CX
-	SHLQ         $0x02, CX
-	MOVQ         CX, R13
-	ANDQ         $-64, R13
-	XORQ         AX, AX
-	CMPQ         AX, R13
-	JGE          partial
-	PCALIGN      $0x10
-
-whole:
-	VMOVUPS (SI)(AX*1), Z0
-	VMOVUPS (BX)(AX*1), Z1
-	VSUBPS  Z10, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VMULPS  Z11, Z1, Z1
-	VMOVUPS Z1, (DI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ      AX, CX
-	JGE       done
-	VMOVUPS.Z (SI)(AX*1), K1, Z0
-	VMOVUPS.Z (BX)(AX*1), K1, Z1
-	VSUBPS    Z10, Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMULPS    Z11, Z1, Z1
-	VMOVUPS   Z1, K1, (DI)(AX*1)
 
 done:
 	VZEROUPPER
@@ -24812,14 +24267,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func attentionGrad512(s *float32, dp *float32, logSum *float32, dot *float32, rows int, n int)
+// func attentionGrad512(s *float32, dp *float32, p *float32, ds *float32, shift *float32, dot *float32, rows int, n int, stride int)
 // Requires: AVX, AVX512F
-TEXT ·attentionGrad512(SB), NOSPLIT, $0-48
+TEXT ·attentionGrad512(SB), NOSPLIT, $0-72
 	MOVQ    s+0(FP), DI
 	MOVQ    dp+8(FP), SI
-	MOVQ    logSum+16(FP), BX
-	MOVQ    dot+24(FP), R8
-	MOVQ    n+40(FP), DX
+	MOVQ    p+16(FP), BX
+	MOVQ    ds+24(FP), R8
+	MOVQ    shift+32(FP), R9
+	MOVQ    dot+40(FP), R10
+	MOVQ    n+56(FP), DX
 	MOVQ    DX, CX
 	ANDQ    $0x0f, CX
 	MOVL    $0x00000001, AX
@@ -24830,20 +24287,15 @@ TEXT ·attentionGrad512(SB), NOSPLIT, $0-48
 	SHLQ    $0x02, CX
 	MOVQ    CX, R13
 	ANDQ    $-64, R13
-	VMOVUPS constant42b00000<>+0(SB), Z31
-	VMOVUPS constantc2b00000<>+0(SB), Z30
-	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
-	VMOVUPS constant4b400000<>+0(SB), Z28
-	VMOVUPS constant3f318000<>+0(SB), Z27
-	VMOVUPS constantb95e8083<>+0(SB), Z26
-	VMOVUPS constant3f800000<>+0(SB), Z25
-	VMOVUPS constant39506967<>+0(SB), Z24
-	VMOVUPS constant3ab743ce<>+0(SB), Z23
-	VMOVUPS constant3c088908<>+0(SB), Z22
-	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
-	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
-	VMOVUPS constant3f000000<>+0(SB), Z19
-	MOVQ    rows+32(FP), DX
+	VMOVUPS constantc2fe0000<>+0(SB), Z31
+	VMOVUPS constant4b40007f<>+0(SB), Z30
+	VMOVUPS constant3f800000<>+0(SB), Z29
+	VMOVUPS constant3aaddd0a<>+0(SB), Z28
+	VMOVUPS constant3c1e7544<>+0(SB), Z27
+	VMOVUPS constant3d635ba9<>+0(SB), Z26
+	VMOVUPS constant3e75fcde<>+0(SB), Z25
+	VMOVUPS constant3f317215<>+0(SB), Z24
+	MOVQ    rows+48(FP), DX
 
 row:
 	XORQ    AX, AX
@@ -24852,75 +24304,194 @@ row:
 	PCALIGN $0x10
 
 whole:
-	VMOVUPS      (DI)(AX*1), Z0
-	VMOVUPS      (BX)(AX*1), Z1
-	VSUBPS       Z1, Z0, Z0
-	VMOVUPS      Z30, Z2
-	VMAXPS       Z0, Z2, Z0
-	VMOVUPS      Z28, Z2
-	VFMADD231PS  Z29, Z0, Z2
-	VSUBPS       Z28, Z2, Z13
-	VPSLLD       $0x17, Z2, Z2
-	VPADDD       Z25, Z2, Z2
-	VFNMADD231PS Z27, Z13, Z0
-	VFNMADD231PS Z26, Z13, Z0
-	VMOVUPS      Z24, Z1
-	VFMADD213PS  Z23, Z0, Z1
-	VFMADD213PS  Z22, Z0, Z1
-	VFMADD213PS  Z21, Z0, Z1
-	VFMADD213PS  Z20, Z0, Z1
-	VFMADD213PS  Z19, Z0, Z1
-	VFMADD213PS  Z25, Z0, Z1
-	VFMADD213PS  Z25, Z0, Z1
-	VMULPS       Z2, Z1, Z1
-	VMOVUPS      Z1, (DI)(AX*1)
-	VMOVUPS      (SI)(AX*1), Z0
-	VMOVUPS      (R8)(AX*1), Z2
-	VSUBPS       Z2, Z0, Z0
-	VMULPS       Z1, Z0, Z0
-	VMOVUPS      Z0, (SI)(AX*1)
-	ADDQ         $0x40, AX
-	CMPQ         AX, R13
-	JLT          whole
+	VMOVUPS     (DI)(AX*1), Z0
+	VMOVUPS     (R9)(AX*1), Z1
+	VSUBPS      Z1, Z0, Z0
+	VMAXPS      Z0, Z31, Z0
+	VADDPS      Z30, Z0, Z2
+	VSUBPS      Z30, Z2, Z3
+	VSUBPS      Z3, Z0, Z0
+	VPSLLD      $0x17, Z2, Z2
+	VMOVUPS     Z28, Z1
+	VFMADD213PS Z27, Z0, Z1
+	VFMADD213PS Z26, Z0, Z1
+	VFMADD213PS Z25, Z0, Z1
+	VFMADD213PS Z24, Z0, Z1
+	VFMADD213PS Z29, Z0, Z1
+	VMULPS      Z2, Z1, Z1
+	VMOVUPS     Z1, (BX)(AX*1)
+	VMOVUPS     (SI)(AX*1), Z0
+	VMOVUPS     (R10)(AX*1), Z2
+	VSUBPS      Z2, Z0, Z0
+	VMULPS      Z1, Z0, Z0
+	VMOVUPS     Z0, (SI)(AX*1)
+	VMOVUPS     Z0, (R8)(AX*1)
+	ADDQ        $0x40, AX
+	CMPQ        AX, R13
+	JLT         whole
 
 partial:
-	CMPQ         AX, CX
-	JGE          done
-	VMOVUPS.Z    (DI)(AX*1), K1, Z0
-	VMOVUPS.Z    (BX)(AX*1), K1, Z1
-	VSUBPS       Z1, Z0, Z0
-	VMOVUPS      Z30, Z2
-	VMAXPS       Z0, Z2, Z0
-	VMOVUPS      Z28, Z2
-	VFMADD231PS  Z29, Z0, Z2
-	VSUBPS       Z28, Z2, Z13
-	VPSLLD       $0x17, Z2, Z2
-	VPADDD       Z25, Z2, Z2
-	VFNMADD231PS Z27, Z13, Z0
-	VFNMADD231PS Z26, Z13, Z0
-	VMOVUPS      Z24, Z1
-	VFMADD213PS  Z23, Z0, Z1
-	VFMADD213PS  Z22, Z0, Z1
-	VFMADD213PS  Z21, Z0, Z1
-	VFMADD213PS  Z20, Z0, Z1
-	VFMADD213PS  Z19, Z0, Z1
-	VFMADD213PS  Z25, Z0, Z1
-	VFMADD213PS  Z25, Z0, Z1
-	VMULPS       Z2, Z1, Z1
-	VMOVUPS      Z1, K1, (DI)(AX*1)
-	VMOVUPS.Z    (SI)(AX*1), K1, Z0
-	VMOVUPS.Z    (R8)(AX*1), K1, Z2
-	VSUBPS       Z2, Z0, Z0
-	VMULPS       Z1, Z0, Z0
-	VMOVUPS      Z0, K1, (SI)(AX*1)
+	CMPQ        AX, CX
+	JGE         done
+	VMOVUPS.Z   (DI)(AX*1), K1, Z0
+	VMOVUPS.Z   (R9)(AX*1), K1, Z1
+	VSUBPS      Z1, Z0, Z0
+	VMAXPS      Z0, Z31, Z0
+	VADDPS      Z30, Z0, Z2
+	VSUBPS      Z30, Z2, Z3
+	VSUBPS      Z3, Z0, Z0
+	VPSLLD      $0x17, Z2, Z2
+	VMOVUPS     Z28, Z1
+	VFMADD213PS Z27, Z0, Z1
+	VFMADD213PS Z26, Z0, Z1
+	VFMADD213PS Z25, Z0, Z1
+	VFMADD213PS Z24, Z0, Z1
+	VFMADD213PS Z29, Z0, Z1
+	VMULPS      Z2, Z1, Z1
+	VMOVUPS     Z1, K1, (BX)(AX*1)
+	VMOVUPS.Z   (SI)(AX*1), K1, Z0
+	VMOVUPS.Z   (R10)(AX*1), K1, Z2
+	VSUBPS      Z2, Z0, Z0
+	VMULPS      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (SI)(AX*1)
+	VMOVUPS     Z0, K1, (R8)(AX*1)
 
 done:
+	MOVQ stride+64(FP), AX
 	ADDQ CX, DI
 	ADDQ CX, SI
+	ADDQ AX, BX
+	ADDQ AX, R8
 	DECQ DX
 	JNZ  row
 	VZEROUPPER
 	RET
+
+DATA constantc2fe0000<>+0(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+4(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+8(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+12(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+16(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+20(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+24(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+28(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+32(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+36(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+40(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+44(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+48(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+52(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+56(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+60(SB)/4, $0xc2fe0000
+GLOBL constantc2fe0000<>(SB), RODATA|NOPTR, $64
+
+DATA constant4b40007f<>+0(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+4(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+8(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+12(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+16(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+20(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+24(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+28(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+32(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+36(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+40(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+44(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+48(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+52(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+56(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+60(SB)/4, $0x4b40007f
+GLOBL constant4b40007f<>(SB), RODATA|NOPTR, $64
+
+DATA constant3aaddd0a<>+0(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+4(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+8(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+12(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+16(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+20(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+24(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+28(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+32(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+36(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+40(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+44(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+48(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+52(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+56(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+60(SB)/4, $0x3aaddd0a
+GLOBL constant3aaddd0a<>(SB), RODATA|NOPTR, $64
+
+DATA constant3c1e7544<>+0(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+4(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+8(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+12(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+16(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+20(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+24(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+28(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+32(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+36(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+40(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+44(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+48(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+52(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+56(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+60(SB)/4, $0x3c1e7544
+GLOBL constant3c1e7544<>(SB), RODATA|NOPTR, $64
+
+DATA constant3d635ba9<>+0(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+4(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+8(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+12(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+16(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+20(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+24(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+28(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+32(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+36(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+40(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+44(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+48(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+52(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+56(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+60(SB)/4, $0x3d635ba9
+GLOBL constant3d635ba9<>(SB), RODATA|NOPTR, $64
+
+DATA constant3e75fcde<>+0(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+4(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+8(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+12(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+16(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+20(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+24(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+28(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+32(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+36(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+40(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+44(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+48(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+52(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+56(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+60(SB)/4, $0x3e75fcde
+GLOBL constant3e75fcde<>(SB), RODATA|NOPTR, $64
+
+DATA constant3f317215<>+0(SB)/4, $0x3f317215
+DATA constant3f317215<>+4(SB)/4, $0x3f317215
+DATA constant3f317215<>+8(SB)/4, $0x3f317215
+DATA constant3f317215<>+12(SB)/4, $0x3f317215
+DATA constant3f317215<>+16(SB)/4, $0x3f317215
+DATA constant3f317215<>+20(SB)/4, $0x3f317215
+DATA constant3f317215<>+24(SB)/4, $0x3f317215
+DATA constant3f317215<>+28(SB)/4, $0x3f317215
+DATA constant3f317215<>+32(SB)/4, $0x3f317215
+DATA constant3f317215<>+36(SB)/4, $0x3f317215
+DATA constant3f317215<>+40(SB)/4, $0x3f317215
+DATA constant3f317215<>+44(SB)/4, $0x3f317215
+DATA constant3f317215<>+48(SB)/4, $0x3f317215
+DATA constant3f317215<>+52(SB)/4, $0x3f317215
+DATA constant3f317215<>+56(SB)/4, $0x3f317215
+DATA constant3f317215<>+60(SB)/4, $0x3f317215
+GLOBL constant3f317215<>(SB), RODATA|NOPTR, $64
 
 // func columnSums512(x *float32, sum *float64, rows int, n int, stride int)
 // Requires: AVX, AVX512F
@@ -25266,19 +24837,14 @@ TEXT ·columnExp512(SB), NOSPLIT, $0-48
 	SHLL    CL, AX
 	DECL    AX
 	KMOVW   AX, K1
-	VMOVUPS constant42b00000<>+0(SB), Z31
-	VMOVUPS constantc2b00000<>+0(SB), Z30
-	VMOVUPS constant3fb8aa3b<>+0(SB), Z29
-	VMOVUPS constant4b400000<>+0(SB), Z28
-	VMOVUPS constant3f318000<>+0(SB), Z27
-	VMOVUPS constantb95e8083<>+0(SB), Z26
-	VMOVUPS constant3f800000<>+0(SB), Z25
-	VMOVUPS constant39506967<>+0(SB), Z24
-	VMOVUPS constant3ab743ce<>+0(SB), Z23
-	VMOVUPS constant3c088908<>+0(SB), Z22
-	VMOVUPS constant3d2aa9c1<>+0(SB), Z21
-	VMOVUPS constant3e2aaaaa<>+0(SB), Z20
-	VMOVUPS constant3f000000<>+0(SB), Z19
+	VMOVUPS constantc2fe0000<>+0(SB), Z31
+	VMOVUPS constant4b40007f<>+0(SB), Z30
+	VMOVUPS constant3f800000<>+0(SB), Z29
+	VMOVUPS constant3aaddd0a<>+0(SB), Z28
+	VMOVUPS constant3c1e7544<>+0(SB), Z27
+	VMOVUPS constant3d635ba9<>+0(SB), Z26
+	VMOVUPS constant3e75fcde<>+0(SB), Z25
+	VMOVUPS constant3f317215<>+0(SB), Z24
 	MOVQ    stride+40(FP), R13
 	XORQ    AX, AX
 
@@ -25289,37 +24855,31 @@ whole:
 	MOVQ   rows+24(FP), CX
 
 wholeRow:
-	VMOVUPS      (DI)(AX*1), Z0
-	VMOVUPS      (SI)(AX*1), Z1
-	VSUBPS       Z1, Z0, Z0
-	VMOVUPS      Z30, Z2
-	VMAXPS       Z0, Z2, Z0
-	VMOVUPS      Z28, Z2
-	VFMADD231PS  Z29, Z0, Z2
-	VSUBPS       Z28, Z2, Z13
-	VPSLLD       $0x17, Z2, Z2
-	VPADDD       Z25, Z2, Z2
-	VFNMADD231PS Z27, Z13, Z0
-	VFNMADD231PS Z26, Z13, Z0
-	VMOVUPS      Z24, Z1
-	VFMADD213PS  Z23, Z0, Z1
-	VFMADD213PS  Z22, Z0, Z1
-	VFMADD213PS  Z21, Z0, Z1
-	VFMADD213PS  Z20, Z0, Z1
-	VFMADD213PS  Z19, Z0, Z1
-	VFMADD213PS  Z25, Z0, Z1
-	VFMADD213PS  Z25, Z0, Z1
-	VMULPS       Z2, Z1, Z1
-	VADDPS       Z1, Z8, Z8
-	VMOVUPS      Z1, (DI)(AX*1)
-	ADDQ         R13, DI
-	DECQ         CX
-	JNZ          wholeRow
-	VMOVUPS      Z8, (BX)(AX*1)
-	MOVQ         x+0(FP), DI
-	ADDQ         $0x40, AX
-	SUBQ         $0x10, DX
-	JMP          whole
+	VMOVUPS     (DI)(AX*1), Z0
+	VMOVUPS     (SI)(AX*1), Z1
+	VSUBPS      Z1, Z0, Z0
+	VMAXPS      Z0, Z31, Z0
+	VADDPS      Z30, Z0, Z2
+	VSUBPS      Z30, Z2, Z3
+	VSUBPS      Z3, Z0, Z0
+	VPSLLD      $0x17, Z2, Z2
+	VMOVUPS     Z28, Z1
+	VFMADD213PS Z27, Z0, Z1
+	VFMADD213PS Z26, Z0, Z1
+	VFMADD213PS Z25, Z0, Z1
+	VFMADD213PS Z24, Z0, Z1
+	VFMADD213PS Z29, Z0, Z1
+	VMULPS      Z2, Z1, Z1
+	VADDPS      Z1, Z8, Z8
+	VMOVUPS     Z1, (DI)(AX*1)
+	ADDQ        R13, DI
+	DECQ        CX
+	JNZ         wholeRow
+	VMOVUPS     Z8, (BX)(AX*1)
+	MOVQ        x+0(FP), DI
+	ADDQ        $0x40, AX
+	SUBQ        $0x10, DX
+	JMP         whole
 
 partial:
 	TESTQ  DX, DX
@@ -25328,34 +24888,28 @@ partial:
 	MOVQ   rows+24(FP), CX
 
 partialRow:
-	VMOVUPS.Z    (DI)(AX*1), K1, Z0
-	VMOVUPS.Z    (SI)(AX*1), K1, Z1
-	VSUBPS       Z1, Z0, Z0
-	VMOVUPS      Z30, Z2
-	VMAXPS       Z0, Z2, Z0
-	VMOVUPS      Z28, Z2
-	VFMADD231PS  Z29, Z0, Z2
-	VSUBPS       Z28, Z2, Z13
-	VPSLLD       $0x17, Z2, Z2
-	VPADDD       Z25, Z2, Z2
-	VFNMADD231PS Z27, Z13, Z0
-	VFNMADD231PS Z26, Z13, Z0
-	VMOVUPS      Z24, Z1
-	VFMADD213PS  Z23, Z0, Z1
-	VFMADD213PS  Z22, Z0, Z1
-	VFMADD213PS  Z21, Z0, Z1
-	VFMADD213PS  Z20, Z0, Z1
-	VFMADD213PS  Z19, Z0, Z1
-	VFMADD213PS  Z25, Z0, Z1
-	VFMADD213PS  Z25, Z0, Z1
-	VMULPS       Z2, Z1, Z1
-	VADDPS       Z1, Z8, Z8
-	VMOVUPS      Z1, K1, (DI)(AX*1)
-	ADDQ         R13, DI
-	DECQ         CX
-	JNZ          partialRow
-	VMOVUPS      Z8, K1, (BX)(AX*1)
-	MOVQ         x+0(FP), DI
+	VMOVUPS.Z   (DI)(AX*1), K1, Z0
+	VMOVUPS.Z   (SI)(AX*1), K1, Z1
+	VSUBPS      Z1, Z0, Z0
+	VMAXPS      Z0, Z31, Z0
+	VADDPS      Z30, Z0, Z2
+	VSUBPS      Z30, Z2, Z3
+	VSUBPS      Z3, Z0, Z0
+	VPSLLD      $0x17, Z2, Z2
+	VMOVUPS     Z28, Z1
+	VFMADD213PS Z27, Z0, Z1
+	VFMADD213PS Z26, Z0, Z1
+	VFMADD213PS Z25, Z0, Z1
+	VFMADD213PS Z24, Z0, Z1
+	VFMADD213PS Z29, Z0, Z1
+	VMULPS      Z2, Z1, Z1
+	VADDPS      Z1, Z8, Z8
+	VMOVUPS     Z1, K1, (DI)(AX*1)
+	ADDQ        R13, DI
+	DECQ        CX
+	JNZ         partialRow
+	VMOVUPS     Z8, K1, (BX)(AX*1)
+	MOVQ        x+0(FP), DI
 
 done:
 	VZEROUPPER
@@ -25408,7 +24962,7 @@ whole:
 	VADDPS  Z0, Z2, Z2
 	VMOVUPS Z2, (R8)(AX*1)
 	VSQRTPS Z2, Z2
-	VDIVPS  Z20, Z2, Z2
+	VMULPS  Z20, Z2, Z2
 	VADDPS  Z21, Z2, Z2
 	VDIVPS  Z2, Z1, Z1
 	VMULPS  Z22, Z1, Z1
@@ -25437,7 +24991,7 @@ partial:
 	VADDPS    Z0, Z2, Z2
 	VMOVUPS   Z2, K1, (R8)(AX*1)
 	VSQRTPS   Z2, Z2
-	VDIVPS    Z20, Z2, Z2
+	VMULPS    Z20, Z2, Z2
 	VADDPS    Z21, Z2, Z2
 	VDIVPS    Z2, Z1, Z1
 	VMULPS    Z22, Z1, Z1
@@ -25502,115 +25056,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func mul256(dst *float32, a *float32, b *float32, n int)
-// Requires: AVX
-TEXT ·mul256(SB), NOSPLIT, $0-32
-	MOVQ    dst+0(FP), DI
-	MOVQ    a+8(FP), SI
-	MOVQ    b+16(FP), BX
-	MOVQ    n+24(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	LEAQ    maskTable<>+64(SB), AX
-	SHLQ    $0x02, CX
-	SUBQ    CX, AX
-	VMOVUPS (AX), Y14
-	VMOVUPS 32(AX), Y15
-	MOVQ    DX, CX
-	SHLQ    $0x02, CX
-	MOVQ    CX, R13
-	ANDQ    $-64, R13
-	XORQ    AX, AX
-	CMPQ    AX, R13
-	JGE     partial
-	PCALIGN $0x10
-
-whole:
-	VMOVUPS (SI)(AX*1), Y0
-	VMOVUPS (BX)(AX*1), Y1
-	VMULPS  Y1, Y0, Y0
-	VMOVUPS Y0, (DI)(AX*1)
-	VMOVUPS 32(SI)(AX*1), Y0
-	VMOVUPS 32(BX)(AX*1), Y1
-	VMULPS  Y1, Y0, Y0
-	VMOVUPS Y0, 32(DI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ       AX, CX
-	JGE        done
-	VMASKMOVPS (SI)(AX*1), Y14, Y0
-	VMASKMOVPS (BX)(AX*1), Y14, Y1
-	VMULPS     Y1, Y0, Y0
-	VMASKMOVPS Y0, Y14, (DI)(AX*1)
-	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
-	VMASKMOVPS 32(BX)(AX*1), Y15, Y1
-	VMULPS     Y1, Y0, Y0
-	VMASKMOVPS Y0, Y15, 32(DI)(AX*1)
-
-done:
-	VZEROUPPER
-	RET
-
-// func axpy256(y *float32, x *float32, n int, alpha float32)
-// Requires: AVX, AVX2, SSE
-TEXT ·axpy256(SB), NOSPLIT, $0-28
-	MOVQ         y+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVSS        alpha+24(FP), X0
-	VBROADCASTSS X0, Y10
-	MOVQ         n+16(FP), DX
-	MOVQ         DX, CX
-	ANDQ         $0x0f, CX
-	LEAQ         maskTable<>+64(SB), AX
-	SHLQ         $0x02, CX
-	SUBQ         CX, AX
-	VMOVUPS      (AX), Y14
-	VMOVUPS      32(AX), Y15
-	MOVQ         DX, CX
-	SHLQ         $0x02, CX
-	MOVQ         CX, R13
-	ANDQ         $-64, R13
-	XORQ         AX, AX
-	CMPQ         AX, R13
-	JGE          partial
-	PCALIGN      $0x10
-
-whole:
-	VMOVUPS (SI)(AX*1), Y0
-	VMOVUPS (DI)(AX*1), Y1
-	VMULPS  Y10, Y0, Y0
-	VADDPS  Y0, Y1, Y0
-	VMOVUPS Y0, (DI)(AX*1)
-	VMOVUPS 32(SI)(AX*1), Y0
-	VMOVUPS 32(DI)(AX*1), Y1
-	VMULPS  Y10, Y0, Y0
-	VADDPS  Y0, Y1, Y0
-	VMOVUPS Y0, 32(DI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ       AX, CX
-	JGE        done
-	VMASKMOVPS (SI)(AX*1), Y14, Y0
-	VMASKMOVPS (DI)(AX*1), Y14, Y1
-	VMULPS     Y10, Y0, Y0
-	VADDPS     Y0, Y1, Y0
-	VMASKMOVPS Y0, Y14, (DI)(AX*1)
-	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
-	VMASKMOVPS 32(DI)(AX*1), Y15, Y1
-	VMULPS     Y10, Y0, Y0
-	VADDPS     Y0, Y1, Y0
-	VMASKMOVPS Y0, Y15, 32(DI)(AX*1)
-
-done:
-	VZEROUPPER
-	RET
-
 // func scale256(dst *float32, x *float32, n int, alpha float32)
 // Requires: AVX, AVX2, SSE
 TEXT ·scale256(SB), NOSPLIT, $0-28
@@ -25655,328 +25100,6 @@ partial:
 	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
 	VMULPS     Y10, Y0, Y0
 	VMASKMOVPS Y0, Y15, 32(DI)(AX*1)
-
-done:
-	VZEROUPPER
-	RET
-
-// func sum256(x *float32, n int) float32
-// Requires: AVX, SSE
-TEXT ·sum256(SB), NOSPLIT, $0-20
-	MOVQ    x+0(FP), DI
-	MOVQ    n+8(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	LEAQ    maskTable<>+64(SB), AX
-	SHLQ    $0x02, CX
-	SUBQ    CX, AX
-	VMOVUPS (AX), Y14
-	VMOVUPS 32(AX), Y15
-	MOVQ    DX, CX
-	SHLQ    $0x02, CX
-	MOVQ    CX, R13
-	ANDQ    $-64, R13
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	XORQ    AX, AX
-	CMPQ    AX, R13
-	JGE     partial
-	PCALIGN $0x10
-
-whole:
-	VMOVUPS (DI)(AX*1), Y0
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS 32(DI)(AX*1), Y0
-	VADDPS  Y0, Y9, Y9
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ       AX, CX
-	JGE        done
-	VMASKMOVPS (DI)(AX*1), Y14, Y0
-	VADDPS     Y0, Y8, Y8
-	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
-	VADDPS     Y0, Y9, Y9
-
-done:
-	VADDPS       Y9, Y8, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VSHUFPS      $0x01, X0, X0, X1
-	VADDPS       X1, X0, X0
-	MOVSS        X0, ret+16(FP)
-	VZEROUPPER
-	RET
-
-// func dot256(a *float32, b *float32, n int) float32
-// Requires: AVX, SSE
-TEXT ·dot256(SB), NOSPLIT, $0-28
-	MOVQ    a+0(FP), DI
-	MOVQ    b+8(FP), SI
-	MOVQ    n+16(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	LEAQ    maskTable<>+64(SB), AX
-	SHLQ    $0x02, CX
-	SUBQ    CX, AX
-	VMOVUPS (AX), Y14
-	VMOVUPS 32(AX), Y15
-	MOVQ    DX, CX
-	SHLQ    $0x02, CX
-	MOVQ    CX, R13
-	ANDQ    $-64, R13
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	XORQ    AX, AX
-	CMPQ    AX, R13
-	JGE     partial
-	PCALIGN $0x10
-
-whole:
-	VMOVUPS (DI)(AX*1), Y0
-	VMOVUPS (SI)(AX*1), Y1
-	VMULPS  Y1, Y0, Y0
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS 32(DI)(AX*1), Y0
-	VMOVUPS 32(SI)(AX*1), Y1
-	VMULPS  Y1, Y0, Y0
-	VADDPS  Y0, Y9, Y9
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ       AX, CX
-	JGE        done
-	VMASKMOVPS (DI)(AX*1), Y14, Y0
-	VMASKMOVPS (SI)(AX*1), Y14, Y1
-	VMULPS     Y1, Y0, Y0
-	VADDPS     Y0, Y8, Y8
-	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
-	VMASKMOVPS 32(SI)(AX*1), Y15, Y1
-	VMULPS     Y1, Y0, Y0
-	VADDPS     Y0, Y9, Y9
-
-done:
-	VADDPS       Y9, Y8, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VSHUFPS      $0x01, X0, X0, X1
-	VADDPS       X1, X0, X0
-	MOVSS        X0, ret+24(FP)
-	VZEROUPPER
-	RET
-
-// func largest256(x *float32, n int) float32
-// Requires: AVX, SSE
-TEXT ·largest256(SB), NOSPLIT, $0-20
-	MOVQ    x+0(FP), DI
-	MOVQ    n+8(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	LEAQ    maskTable<>+64(SB), AX
-	SHLQ    $0x02, CX
-	SUBQ    CX, AX
-	VMOVUPS (AX), Y14
-	VMOVUPS 32(AX), Y15
-	MOVQ    DX, CX
-	SHLQ    $0x02, CX
-	MOVQ    CX, R13
-	ANDQ    $-64, R13
-	VMOVUPS constantff7fffff<>+0(SB), Y8
-	VMOVUPS constantff7fffff<>+0(SB), Y9
-	XORQ    AX, AX
-	CMPQ    AX, R13
-	JGE     partial
-	PCALIGN $0x10
-
-whole:
-	VMOVUPS (DI)(AX*1), Y0
-	VMAXPS  Y0, Y8, Y8
-	VMOVUPS 32(DI)(AX*1), Y0
-	VMAXPS  Y0, Y9, Y9
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ       AX, CX
-	JGE        done
-	VMASKMOVPS (DI)(AX*1), Y14, Y0
-	VBLENDVPS  Y14, Y0, Y8, Y0
-	VMAXPS     Y0, Y8, Y8
-	VMASKMOVPS 32(DI)(AX*1), Y15, Y0
-	VBLENDVPS  Y15, Y0, Y9, Y0
-	VMAXPS     Y0, Y9, Y9
-
-done:
-	VMAXPS       Y9, Y8, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VMAXPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VMAXPS       X1, X0, X0
-	VSHUFPS      $0x01, X0, X0, X1
-	VMAXPS       X1, X0, X0
-	MOVSS        X0, ret+16(FP)
-	VZEROUPPER
-	RET
-
-// func exp256(dst *float32, x *float32, n int)
-// Requires: AVX, AVX2
-TEXT ·exp256(SB), NOSPLIT, $0-24
-	MOVQ    dst+0(FP), DI
-	MOVQ    x+8(FP), SI
-	MOVQ    n+16(FP), DX
-	MOVQ    DX, CX
-	ANDQ    $0x0f, CX
-	LEAQ    maskTable<>+64(SB), AX
-	SHLQ    $0x02, CX
-	SUBQ    CX, AX
-	VMOVUPS (AX), Y14
-	VMOVUPS 32(AX), Y15
-	MOVQ    DX, CX
-	SHLQ    $0x02, CX
-	MOVQ    CX, R13
-	ANDQ    $-64, R13
-	XORQ    AX, AX
-	CMPQ    AX, R13
-	JGE     partial
-	PCALIGN $0x10
-
-whole:
-	VMOVUPS (SI)(AX*1), Y0
-	VMOVUPS constant42b00000<>+0(SB), Y2
-	VMINPS  Y0, Y2, Y0
-	VMOVUPS constantc2b00000<>+0(SB), Y2
-	VMAXPS  Y0, Y2, Y0
-	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS  constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  constant3f800000<>+0(SB), Y2, Y2
-	VMULPS  constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constant39506967<>+0(SB), Y0, Y1
-	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3c088908<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3f000000<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y0, Y13
-	VMULPS  Y13, Y1, Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMULPS  Y2, Y1, Y1
-	VMOVUPS Y1, (DI)(AX*1)
-	VMOVUPS 32(SI)(AX*1), Y0
-	VMOVUPS constant42b00000<>+0(SB), Y2
-	VMINPS  Y0, Y2, Y0
-	VMOVUPS constantc2b00000<>+0(SB), Y2
-	VMAXPS  Y0, Y2, Y0
-	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS  constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  constant3f800000<>+0(SB), Y2, Y2
-	VMULPS  constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constant39506967<>+0(SB), Y0, Y1
-	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3c088908<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3f000000<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y0, Y13
-	VMULPS  Y13, Y1, Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMULPS  Y2, Y1, Y1
-	VMOVUPS Y1, 32(DI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ       AX, CX
-	JGE        done
-	VMASKMOVPS (SI)(AX*1), Y14, Y0
-	VMOVUPS    constant42b00000<>+0(SB), Y2
-	VMINPS     Y0, Y2, Y0
-	VMOVUPS    constantc2b00000<>+0(SB), Y2
-	VMAXPS     Y0, Y2, Y0
-	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS     constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD     $0x17, Y2, Y2
-	VPADDD     constant3f800000<>+0(SB), Y2, Y2
-	VMULPS     constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constant39506967<>+0(SB), Y0, Y1
-	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3c088908<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3f000000<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y0, Y13
-	VMULPS     Y13, Y1, Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMULPS     Y2, Y1, Y1
-	VMASKMOVPS Y1, Y14, (DI)(AX*1)
-	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
-	VMOVUPS    constant42b00000<>+0(SB), Y2
-	VMINPS     Y0, Y2, Y0
-	VMOVUPS    constantc2b00000<>+0(SB), Y2
-	VMAXPS     Y0, Y2, Y0
-	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS     constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD     $0x17, Y2, Y2
-	VPADDD     constant3f800000<>+0(SB), Y2, Y2
-	VMULPS     constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constant39506967<>+0(SB), Y0, Y1
-	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3c088908<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3f000000<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y0, Y13
-	VMULPS     Y13, Y1, Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMULPS     Y2, Y1, Y1
-	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
 
 done:
 	VZEROUPPER
@@ -27206,253 +26329,6 @@ partial:
 	VMULPS     Y1, Y3, Y3
 	VMULPS     Y3, Y4, Y4
 	VMASKMOVPS Y4, Y15, 32(DI)(AX*1)
-
-done:
-	VZEROUPPER
-	RET
-
-// func expSum256(dst *float32, x *float32, n int, scale float32, shift float32) float32
-// Requires: AVX, AVX2, SSE
-TEXT ·expSum256(SB), NOSPLIT, $0-36
-	MOVQ         dst+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y10
-	MOVSS        shift+28(FP), X0
-	VBROADCASTSS X0, Y11
-	MOVQ         n+16(FP), DX
-	MOVQ         DX, CX
-	ANDQ         $0x0f, CX
-	LEAQ         maskTable<>+64(SB), AX
-	SHLQ         $0x02, CX
-	SUBQ         CX, AX
-	VMOVUPS      (AX), Y14
-	VMOVUPS      32(AX), Y15
-	MOVQ         DX, CX
-	SHLQ         $0x02, CX
-	MOVQ         CX, R13
-	ANDQ         $-64, R13
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	XORQ         AX, AX
-	CMPQ         AX, R13
-	JGE          partial
-	PCALIGN      $0x10
-
-whole:
-	VMOVUPS (SI)(AX*1), Y0
-	VMULPS  Y10, Y0, Y0
-	VSUBPS  Y11, Y0, Y0
-	VMOVUPS constant42b00000<>+0(SB), Y2
-	VMINPS  Y0, Y2, Y0
-	VMOVUPS constantc2b00000<>+0(SB), Y2
-	VMAXPS  Y0, Y2, Y0
-	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS  constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  constant3f800000<>+0(SB), Y2, Y2
-	VMULPS  constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constant39506967<>+0(SB), Y0, Y1
-	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3c088908<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3f000000<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y0, Y13
-	VMULPS  Y13, Y1, Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMULPS  Y2, Y1, Y1
-	VADDPS  Y1, Y8, Y8
-	VMOVUPS Y1, (DI)(AX*1)
-	VMOVUPS 32(SI)(AX*1), Y0
-	VMULPS  Y10, Y0, Y0
-	VSUBPS  Y11, Y0, Y0
-	VMOVUPS constant42b00000<>+0(SB), Y2
-	VMINPS  Y0, Y2, Y0
-	VMOVUPS constantc2b00000<>+0(SB), Y2
-	VMAXPS  Y0, Y2, Y0
-	VMULPS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS  constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS  constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD  $0x17, Y2, Y2
-	VPADDD  constant3f800000<>+0(SB), Y2, Y2
-	VMULPS  constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS  Y13, Y0, Y0
-	VMULPS  constant39506967<>+0(SB), Y0, Y1
-	VADDPS  constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3c088908<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VADDPS  constant3f000000<>+0(SB), Y1, Y1
-	VMULPS  Y0, Y0, Y13
-	VMULPS  Y13, Y1, Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  constant3f800000<>+0(SB), Y1, Y1
-	VMULPS  Y2, Y1, Y1
-	VADDPS  Y1, Y9, Y9
-	VMOVUPS Y1, 32(DI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ       AX, CX
-	JGE        done
-	VMASKMOVPS (SI)(AX*1), Y14, Y0
-	VMULPS     Y10, Y0, Y0
-	VSUBPS     Y11, Y0, Y0
-	VMOVUPS    constant42b00000<>+0(SB), Y2
-	VMINPS     Y0, Y2, Y0
-	VMOVUPS    constantc2b00000<>+0(SB), Y2
-	VMAXPS     Y0, Y2, Y0
-	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS     constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD     $0x17, Y2, Y2
-	VPADDD     constant3f800000<>+0(SB), Y2, Y2
-	VMULPS     constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constant39506967<>+0(SB), Y0, Y1
-	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3c088908<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3f000000<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y0, Y13
-	VMULPS     Y13, Y1, Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMULPS     Y2, Y1, Y1
-	VANDPS     Y14, Y1, Y1
-	VADDPS     Y1, Y8, Y8
-	VMASKMOVPS Y1, Y14, (DI)(AX*1)
-	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
-	VMULPS     Y10, Y0, Y0
-	VSUBPS     Y11, Y0, Y0
-	VMOVUPS    constant42b00000<>+0(SB), Y2
-	VMINPS     Y0, Y2, Y0
-	VMOVUPS    constantc2b00000<>+0(SB), Y2
-	VMAXPS     Y0, Y2, Y0
-	VMULPS     constant3fb8aa3b<>+0(SB), Y0, Y2
-	VADDPS     constant4b400000<>+0(SB), Y2, Y2
-	VSUBPS     constant4b400000<>+0(SB), Y2, Y1
-	VPSLLD     $0x17, Y2, Y2
-	VPADDD     constant3f800000<>+0(SB), Y2, Y2
-	VMULPS     constant3f318000<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constantb95e8083<>+0(SB), Y1, Y13
-	VSUBPS     Y13, Y0, Y0
-	VMULPS     constant39506967<>+0(SB), Y0, Y1
-	VADDPS     constant3ab743ce<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3c088908<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3d2aa9c1<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3e2aaaaa<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VADDPS     constant3f000000<>+0(SB), Y1, Y1
-	VMULPS     Y0, Y0, Y13
-	VMULPS     Y13, Y1, Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     constant3f800000<>+0(SB), Y1, Y1
-	VMULPS     Y2, Y1, Y1
-	VANDPS     Y15, Y1, Y1
-	VADDPS     Y1, Y9, Y9
-	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
-
-done:
-	VADDPS       Y9, Y8, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VADDPS       X1, X0, X0
-	VSHUFPS      $0x01, X0, X0, X1
-	VADDPS       X1, X0, X0
-	MOVSS        X0, ret+32(FP)
-	VZEROUPPER
-	RET
-
-// func softmaxGrad256(dx *float32, p *float32, dp *float32, n int, dot float32, scale float32)
-// Requires: AVX, AVX2, SSE
-TEXT ·softmaxGrad256(SB), NOSPLIT, $0-40
-	MOVQ         dx+0(FP), DI
-	MOVQ         p+8(FP), SI
-	MOVQ         dp+16(FP), BX
-	MOVSS        dot+32(FP), X0
-	VBROADCASTSS X0, Y10
-	MOVSS        scale+36(FP), X0
-	VBROADCASTSS X0, Y11
-	MOVQ         n+24(FP), DX
-	MOVQ         DX, CX
-	ANDQ         $0x0f, CX
-	LEAQ         maskTable<>+64(SB), AX
-	SHLQ         $0x02, CX
-	SUBQ         CX, AX
-	VMOVUPS      (AX), Y14
-	VMOVUPS      32(AX), Y15
-	MOVQ         DX, CX
-	SHLQ         $0x02, CX
-	MOVQ         CX, R13
-	ANDQ         $-64, R13
-	XORQ         AX, AX
-	CMPQ         AX, R13
-	JGE          partial
-	PCALIGN      $0x10
-
-whole:
-	VMOVUPS (SI)(AX*1), Y0
-	VMOVUPS (BX)(AX*1), Y1
-	VSUBPS  Y10, Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VMULPS  Y11, Y1, Y1
-	VMOVUPS Y1, (DI)(AX*1)
-	VMOVUPS 32(SI)(AX*1), Y0
-	VMOVUPS 32(BX)(AX*1), Y1
-	VSUBPS  Y10, Y1, Y1
-	VMULPS  Y0, Y1, Y1
-	VMULPS  Y11, Y1, Y1
-	VMOVUPS Y1, 32(DI)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, R13
-	JLT     whole
-
-partial:
-	CMPQ       AX, CX
-	JGE        done
-	VMASKMOVPS (SI)(AX*1), Y14, Y0
-	VMASKMOVPS (BX)(AX*1), Y14, Y1
-	VSUBPS     Y10, Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VMULPS     Y11, Y1, Y1
-	VMASKMOVPS Y1, Y14, (DI)(AX*1)
-	VMASKMOVPS 32(SI)(AX*1), Y15, Y0
-	VMASKMOVPS 32(BX)(AX*1), Y15, Y1
-	VSUBPS     Y10, Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VMULPS     Y11, Y1, Y1
-	VMASKMOVPS Y1, Y15, 32(DI)(AX*1)
 
 done:
 	VZEROUPPER
@@ -29132,14 +28008,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func attentionGrad256(s *float32, dp *float32, logSum *float32, dot *float32, rows int, n int)
+// func attentionGrad256(s *float32, dp *float32, p *float32, ds *float32, shift *float32, dot *float32, rows int, n int, stride int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·attentionGrad256(SB), NOSPLIT, $0-48
+TEXT ·attentionGrad256(SB), NOSPLIT, $0-72
 	MOVQ    s+0(FP), DI
 	MOVQ    dp+8(FP), SI
-	MOVQ    logSum+16(FP), BX
-	MOVQ    dot+24(FP), R8
-	MOVQ    n+40(FP), DX
+	MOVQ    p+16(FP), BX
+	MOVQ    ds+24(FP), R8
+	MOVQ    shift+32(FP), R9
+	MOVQ    dot+40(FP), R10
+	MOVQ    n+56(FP), DX
 	MOVQ    DX, CX
 	ANDQ    $0x0f, CX
 	LEAQ    maskTable<>+64(SB), AX
@@ -29151,7 +28029,7 @@ TEXT ·attentionGrad256(SB), NOSPLIT, $0-48
 	SHLQ    $0x02, CX
 	MOVQ    CX, R13
 	ANDQ    $-64, R13
-	MOVQ    rows+32(FP), DX
+	MOVQ    rows+48(FP), DX
 
 row:
 	XORQ    AX, AX
@@ -29160,125 +28038,112 @@ row:
 	PCALIGN $0x10
 
 whole:
-	VMOVUPS      (DI)(AX*1), Y0
-	VMOVUPS      (BX)(AX*1), Y1
-	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      constantc2b00000<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
-	VMOVUPS      constant4b400000<>+0(SB), Y2
-	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       constant3f800000<>+0(SB), Y2, Y2
-	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
-	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
-	VMOVUPS      constant39506967<>+0(SB), Y1
-	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (DI)(AX*1)
-	VMOVUPS      (SI)(AX*1), Y0
-	VMOVUPS      (R8)(AX*1), Y2
-	VSUBPS       Y2, Y0, Y0
-	VMULPS       Y1, Y0, Y0
-	VMOVUPS      Y0, (SI)(AX*1)
-	VMOVUPS      32(DI)(AX*1), Y0
-	VMOVUPS      32(BX)(AX*1), Y1
-	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      constantc2b00000<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
-	VMOVUPS      constant4b400000<>+0(SB), Y2
-	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       constant3f800000<>+0(SB), Y2, Y2
-	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
-	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
-	VMOVUPS      constant39506967<>+0(SB), Y1
-	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 32(DI)(AX*1)
-	VMOVUPS      32(SI)(AX*1), Y0
-	VMOVUPS      32(R8)(AX*1), Y2
-	VSUBPS       Y2, Y0, Y0
-	VMULPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 32(SI)(AX*1)
-	ADDQ         $0x40, AX
-	CMPQ         AX, R13
-	JLT          whole
+	VMOVUPS     (DI)(AX*1), Y0
+	VMOVUPS     (R9)(AX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     constantc2fe0000<>+0(SB), Y2
+	VMAXPS      Y0, Y2, Y0
+	VADDPS      constant4b40007f<>+0(SB), Y0, Y2
+	VSUBPS      constant4b40007f<>+0(SB), Y2, Y3
+	VSUBPS      Y3, Y0, Y0
+	VPSLLD      $0x17, Y2, Y2
+	VMOVUPS     constant3aaddd0a<>+0(SB), Y1
+	VFMADD213PS constant3c1e7544<>+0(SB), Y0, Y1
+	VFMADD213PS constant3d635ba9<>+0(SB), Y0, Y1
+	VFMADD213PS constant3e75fcde<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f317215<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f800000<>+0(SB), Y0, Y1
+	VMULPS      Y2, Y1, Y1
+	VMOVUPS     Y1, (BX)(AX*1)
+	VMOVUPS     (SI)(AX*1), Y0
+	VMOVUPS     (R10)(AX*1), Y2
+	VSUBPS      Y2, Y0, Y0
+	VMULPS      Y1, Y0, Y0
+	VMOVUPS     Y0, (SI)(AX*1)
+	VMOVUPS     Y0, (R8)(AX*1)
+	VMOVUPS     32(DI)(AX*1), Y0
+	VMOVUPS     32(R9)(AX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     constantc2fe0000<>+0(SB), Y2
+	VMAXPS      Y0, Y2, Y0
+	VADDPS      constant4b40007f<>+0(SB), Y0, Y2
+	VSUBPS      constant4b40007f<>+0(SB), Y2, Y3
+	VSUBPS      Y3, Y0, Y0
+	VPSLLD      $0x17, Y2, Y2
+	VMOVUPS     constant3aaddd0a<>+0(SB), Y1
+	VFMADD213PS constant3c1e7544<>+0(SB), Y0, Y1
+	VFMADD213PS constant3d635ba9<>+0(SB), Y0, Y1
+	VFMADD213PS constant3e75fcde<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f317215<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f800000<>+0(SB), Y0, Y1
+	VMULPS      Y2, Y1, Y1
+	VMOVUPS     Y1, 32(BX)(AX*1)
+	VMOVUPS     32(SI)(AX*1), Y0
+	VMOVUPS     32(R10)(AX*1), Y2
+	VSUBPS      Y2, Y0, Y0
+	VMULPS      Y1, Y0, Y0
+	VMOVUPS     Y0, 32(SI)(AX*1)
+	VMOVUPS     Y0, 32(R8)(AX*1)
+	ADDQ        $0x40, AX
+	CMPQ        AX, R13
+	JLT         whole
 
 partial:
-	CMPQ         AX, CX
-	JGE          done
-	VMASKMOVPS   (DI)(AX*1), Y14, Y0
-	VMASKMOVPS   (BX)(AX*1), Y14, Y1
-	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      constantc2b00000<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
-	VMOVUPS      constant4b400000<>+0(SB), Y2
-	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       constant3f800000<>+0(SB), Y2, Y2
-	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
-	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
-	VMOVUPS      constant39506967<>+0(SB), Y1
-	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VMULPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y14, (DI)(AX*1)
-	VMASKMOVPS   (SI)(AX*1), Y14, Y0
-	VMASKMOVPS   (R8)(AX*1), Y14, Y2
-	VSUBPS       Y2, Y0, Y0
-	VMULPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y14, (SI)(AX*1)
-	VMASKMOVPS   32(DI)(AX*1), Y15, Y0
-	VMASKMOVPS   32(BX)(AX*1), Y15, Y1
-	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      constantc2b00000<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
-	VMOVUPS      constant4b400000<>+0(SB), Y2
-	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       constant3f800000<>+0(SB), Y2, Y2
-	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
-	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
-	VMOVUPS      constant39506967<>+0(SB), Y1
-	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VMULPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y15, 32(DI)(AX*1)
-	VMASKMOVPS   32(SI)(AX*1), Y15, Y0
-	VMASKMOVPS   32(R8)(AX*1), Y15, Y2
-	VSUBPS       Y2, Y0, Y0
-	VMULPS       Y1, Y0, Y0
-	VMASKMOVPS   Y0, Y15, 32(SI)(AX*1)
+	CMPQ        AX, CX
+	JGE         done
+	VMASKMOVPS  (DI)(AX*1), Y14, Y0
+	VMASKMOVPS  (R9)(AX*1), Y14, Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     constantc2fe0000<>+0(SB), Y2
+	VMAXPS      Y0, Y2, Y0
+	VADDPS      constant4b40007f<>+0(SB), Y0, Y2
+	VSUBPS      constant4b40007f<>+0(SB), Y2, Y3
+	VSUBPS      Y3, Y0, Y0
+	VPSLLD      $0x17, Y2, Y2
+	VMOVUPS     constant3aaddd0a<>+0(SB), Y1
+	VFMADD213PS constant3c1e7544<>+0(SB), Y0, Y1
+	VFMADD213PS constant3d635ba9<>+0(SB), Y0, Y1
+	VFMADD213PS constant3e75fcde<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f317215<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f800000<>+0(SB), Y0, Y1
+	VMULPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y14, (BX)(AX*1)
+	VMASKMOVPS  (SI)(AX*1), Y14, Y0
+	VMASKMOVPS  (R10)(AX*1), Y14, Y2
+	VSUBPS      Y2, Y0, Y0
+	VMULPS      Y1, Y0, Y0
+	VMASKMOVPS  Y0, Y14, (SI)(AX*1)
+	VMASKMOVPS  Y0, Y14, (R8)(AX*1)
+	VMASKMOVPS  32(DI)(AX*1), Y15, Y0
+	VMASKMOVPS  32(R9)(AX*1), Y15, Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     constantc2fe0000<>+0(SB), Y2
+	VMAXPS      Y0, Y2, Y0
+	VADDPS      constant4b40007f<>+0(SB), Y0, Y2
+	VSUBPS      constant4b40007f<>+0(SB), Y2, Y3
+	VSUBPS      Y3, Y0, Y0
+	VPSLLD      $0x17, Y2, Y2
+	VMOVUPS     constant3aaddd0a<>+0(SB), Y1
+	VFMADD213PS constant3c1e7544<>+0(SB), Y0, Y1
+	VFMADD213PS constant3d635ba9<>+0(SB), Y0, Y1
+	VFMADD213PS constant3e75fcde<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f317215<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f800000<>+0(SB), Y0, Y1
+	VMULPS      Y2, Y1, Y1
+	VMASKMOVPS  Y1, Y15, 32(BX)(AX*1)
+	VMASKMOVPS  32(SI)(AX*1), Y15, Y0
+	VMASKMOVPS  32(R10)(AX*1), Y15, Y2
+	VSUBPS      Y2, Y0, Y0
+	VMULPS      Y1, Y0, Y0
+	VMASKMOVPS  Y0, Y15, 32(SI)(AX*1)
+	VMASKMOVPS  Y0, Y15, 32(R8)(AX*1)
 
 done:
+	MOVQ stride+64(FP), AX
 	ADDQ CX, DI
 	ADDQ CX, SI
+	ADDQ AX, BX
+	ADDQ AX, R8
 	DECQ DX
 	JNZ  row
 	VZEROUPPER
@@ -29792,61 +28657,51 @@ whole:
 	MOVQ   rows+24(FP), CX
 
 wholeRow:
-	VMOVUPS      (DI)(AX*1), Y0
-	VMOVUPS      (SI)(AX*1), Y1
-	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      constantc2b00000<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
-	VMOVUPS      constant4b400000<>+0(SB), Y2
-	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       constant3f800000<>+0(SB), Y2, Y2
-	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
-	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
-	VMOVUPS      constant39506967<>+0(SB), Y1
-	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VMULPS       Y2, Y1, Y1
-	VADDPS       Y1, Y8, Y8
-	VMOVUPS      Y1, (DI)(AX*1)
-	VMOVUPS      32(DI)(AX*1), Y0
-	VMOVUPS      32(SI)(AX*1), Y1
-	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      constantc2b00000<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
-	VMOVUPS      constant4b400000<>+0(SB), Y2
-	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       constant3f800000<>+0(SB), Y2, Y2
-	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
-	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
-	VMOVUPS      constant39506967<>+0(SB), Y1
-	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VMULPS       Y2, Y1, Y1
-	VADDPS       Y1, Y9, Y9
-	VMOVUPS      Y1, 32(DI)(AX*1)
-	ADDQ         R13, DI
-	DECQ         CX
-	JNZ          wholeRow
-	VMOVUPS      Y8, (BX)(AX*1)
-	VMOVUPS      Y9, 32(BX)(AX*1)
-	MOVQ         x+0(FP), DI
-	ADDQ         $0x40, AX
-	SUBQ         $0x10, DX
-	JMP          whole
+	VMOVUPS     (DI)(AX*1), Y0
+	VMOVUPS     (SI)(AX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     constantc2fe0000<>+0(SB), Y2
+	VMAXPS      Y0, Y2, Y0
+	VADDPS      constant4b40007f<>+0(SB), Y0, Y2
+	VSUBPS      constant4b40007f<>+0(SB), Y2, Y3
+	VSUBPS      Y3, Y0, Y0
+	VPSLLD      $0x17, Y2, Y2
+	VMOVUPS     constant3aaddd0a<>+0(SB), Y1
+	VFMADD213PS constant3c1e7544<>+0(SB), Y0, Y1
+	VFMADD213PS constant3d635ba9<>+0(SB), Y0, Y1
+	VFMADD213PS constant3e75fcde<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f317215<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f800000<>+0(SB), Y0, Y1
+	VMULPS      Y2, Y1, Y1
+	VADDPS      Y1, Y8, Y8
+	VMOVUPS     Y1, (DI)(AX*1)
+	VMOVUPS     32(DI)(AX*1), Y0
+	VMOVUPS     32(SI)(AX*1), Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     constantc2fe0000<>+0(SB), Y2
+	VMAXPS      Y0, Y2, Y0
+	VADDPS      constant4b40007f<>+0(SB), Y0, Y2
+	VSUBPS      constant4b40007f<>+0(SB), Y2, Y3
+	VSUBPS      Y3, Y0, Y0
+	VPSLLD      $0x17, Y2, Y2
+	VMOVUPS     constant3aaddd0a<>+0(SB), Y1
+	VFMADD213PS constant3c1e7544<>+0(SB), Y0, Y1
+	VFMADD213PS constant3d635ba9<>+0(SB), Y0, Y1
+	VFMADD213PS constant3e75fcde<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f317215<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f800000<>+0(SB), Y0, Y1
+	VMULPS      Y2, Y1, Y1
+	VADDPS      Y1, Y9, Y9
+	VMOVUPS     Y1, 32(DI)(AX*1)
+	ADDQ        R13, DI
+	DECQ        CX
+	JNZ         wholeRow
+	VMOVUPS     Y8, (BX)(AX*1)
+	VMOVUPS     Y9, 32(BX)(AX*1)
+	MOVQ        x+0(FP), DI
+	ADDQ        $0x40, AX
+	SUBQ        $0x10, DX
+	JMP         whole
 
 partial:
 	TESTQ  DX, DX
@@ -29856,58 +28711,48 @@ partial:
 	MOVQ   rows+24(FP), CX
 
 partialRow:
-	VMASKMOVPS   (DI)(AX*1), Y14, Y0
-	VMASKMOVPS   (SI)(AX*1), Y14, Y1
-	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      constantc2b00000<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
-	VMOVUPS      constant4b400000<>+0(SB), Y2
-	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       constant3f800000<>+0(SB), Y2, Y2
-	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
-	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
-	VMOVUPS      constant39506967<>+0(SB), Y1
-	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VMULPS       Y2, Y1, Y1
-	VADDPS       Y1, Y8, Y8
-	VMASKMOVPS   Y1, Y14, (DI)(AX*1)
-	VMASKMOVPS   32(DI)(AX*1), Y15, Y0
-	VMASKMOVPS   32(SI)(AX*1), Y15, Y1
-	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      constantc2b00000<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
-	VMOVUPS      constant4b400000<>+0(SB), Y2
-	VFMADD231PS  constant3fb8aa3b<>+0(SB), Y0, Y2
-	VSUBPS       constant4b400000<>+0(SB), Y2, Y13
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       constant3f800000<>+0(SB), Y2, Y2
-	VFNMADD231PS constant3f318000<>+0(SB), Y13, Y0
-	VFNMADD231PS constantb95e8083<>+0(SB), Y13, Y0
-	VMOVUPS      constant39506967<>+0(SB), Y1
-	VFMADD213PS  constant3ab743ce<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3c088908<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3d2aa9c1<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3e2aaaaa<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f000000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VFMADD213PS  constant3f800000<>+0(SB), Y0, Y1
-	VMULPS       Y2, Y1, Y1
-	VADDPS       Y1, Y9, Y9
-	VMASKMOVPS   Y1, Y15, 32(DI)(AX*1)
-	ADDQ         R13, DI
-	DECQ         CX
-	JNZ          partialRow
-	VMASKMOVPS   Y8, Y14, (BX)(AX*1)
-	VMASKMOVPS   Y9, Y15, 32(BX)(AX*1)
-	MOVQ         x+0(FP), DI
+	VMASKMOVPS  (DI)(AX*1), Y14, Y0
+	VMASKMOVPS  (SI)(AX*1), Y14, Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     constantc2fe0000<>+0(SB), Y2
+	VMAXPS      Y0, Y2, Y0
+	VADDPS      constant4b40007f<>+0(SB), Y0, Y2
+	VSUBPS      constant4b40007f<>+0(SB), Y2, Y3
+	VSUBPS      Y3, Y0, Y0
+	VPSLLD      $0x17, Y2, Y2
+	VMOVUPS     constant3aaddd0a<>+0(SB), Y1
+	VFMADD213PS constant3c1e7544<>+0(SB), Y0, Y1
+	VFMADD213PS constant3d635ba9<>+0(SB), Y0, Y1
+	VFMADD213PS constant3e75fcde<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f317215<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f800000<>+0(SB), Y0, Y1
+	VMULPS      Y2, Y1, Y1
+	VADDPS      Y1, Y8, Y8
+	VMASKMOVPS  Y1, Y14, (DI)(AX*1)
+	VMASKMOVPS  32(DI)(AX*1), Y15, Y0
+	VMASKMOVPS  32(SI)(AX*1), Y15, Y1
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     constantc2fe0000<>+0(SB), Y2
+	VMAXPS      Y0, Y2, Y0
+	VADDPS      constant4b40007f<>+0(SB), Y0, Y2
+	VSUBPS      constant4b40007f<>+0(SB), Y2, Y3
+	VSUBPS      Y3, Y0, Y0
+	VPSLLD      $0x17, Y2, Y2
+	VMOVUPS     constant3aaddd0a<>+0(SB), Y1
+	VFMADD213PS constant3c1e7544<>+0(SB), Y0, Y1
+	VFMADD213PS constant3d635ba9<>+0(SB), Y0, Y1
+	VFMADD213PS constant3e75fcde<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f317215<>+0(SB), Y0, Y1
+	VFMADD213PS constant3f800000<>+0(SB), Y0, Y1
+	VMULPS      Y2, Y1, Y1
+	VADDPS      Y1, Y9, Y9
+	VMASKMOVPS  Y1, Y15, 32(DI)(AX*1)
+	ADDQ        R13, DI
+	DECQ        CX
+	JNZ         partialRow
+	VMASKMOVPS  Y8, Y14, (BX)(AX*1)
+	VMASKMOVPS  Y9, Y15, 32(BX)(AX*1)
+	MOVQ        x+0(FP), DI
 
 done:
 	VZEROUPPER
@@ -29958,7 +28803,7 @@ whole:
 	VMOVUPS      Y2, (R8)(AX*1)
 	VSQRTPS      Y2, Y2
 	VBROADCASTSS 16(R9), Y6
-	VDIVPS       Y6, Y2, Y2
+	VMULPS       Y6, Y2, Y2
 	VBROADCASTSS 20(R9), Y6
 	VADDPS       Y6, Y2, Y2
 	VDIVPS       Y2, Y1, Y1
@@ -29988,7 +28833,7 @@ whole:
 	VMOVUPS      Y2, 32(R8)(AX*1)
 	VSQRTPS      Y2, Y2
 	VBROADCASTSS 16(R9), Y6
-	VDIVPS       Y6, Y2, Y2
+	VMULPS       Y6, Y2, Y2
 	VBROADCASTSS 20(R9), Y6
 	VADDPS       Y6, Y2, Y2
 	VDIVPS       Y2, Y1, Y1
@@ -30025,7 +28870,7 @@ partial:
 	VMASKMOVPS   Y2, Y14, (R8)(AX*1)
 	VSQRTPS      Y2, Y2
 	VBROADCASTSS 16(R9), Y6
-	VDIVPS       Y6, Y2, Y2
+	VMULPS       Y6, Y2, Y2
 	VBROADCASTSS 20(R9), Y6
 	VADDPS       Y6, Y2, Y2
 	VDIVPS       Y2, Y1, Y1
@@ -30055,7 +28900,7 @@ partial:
 	VMASKMOVPS   Y2, Y15, 32(R8)(AX*1)
 	VSQRTPS      Y2, Y2
 	VBROADCASTSS 16(R9), Y6
-	VDIVPS       Y6, Y2, Y2
+	VMULPS       Y6, Y2, Y2
 	VBROADCASTSS 20(R9), Y6
 	VADDPS       Y6, Y2, Y2
 	VDIVPS       Y2, Y1, Y1

@@ -3,9 +3,8 @@
 package kernel
 
 var avx512Vectors = vectorSet{
-	add: add512, mul: mul512, axpy: axpy512, scale: scale512, sum: sum512,
-	largest: largest512, dot: dot512, exp: exp512, silu: silu512, gelu: gelu512,
-	siluGrad: siluGrad512, geluGrad: geluGrad512, expSum: expSum512, softmaxGrad: softmaxGrad512, normRow: normRow512,
+	add: add512, scale: scale512, silu: silu512, gelu: gelu512,
+	siluGrad: siluGrad512, geluGrad: geluGrad512, normRow: normRow512,
 	affine: affine512, affineSiLU: affineSiLU512, affineGrad: affineGrad512, affineSiLUGrad: affineSiLUGrad512, adamW: adamW512,
 	quickGELU: quickGELU512, quickGELUGrad: quickGELUGrad512, geglu: geglu512, gegluGrad: gegluGrad512,
 	laneSum: laneSum512, laneSquares: laneSquares512, layerNormSums: layerNormSums512, layerNormGrad: layerNormGrad512,
@@ -14,9 +13,8 @@ var avx512Vectors = vectorSet{
 }
 
 var avx2Vectors = vectorSet{
-	add: add256, mul: mul256, axpy: axpy256, scale: scale256, sum: sum256,
-	largest: largest256, dot: dot256, exp: exp256, silu: silu256, gelu: gelu256,
-	siluGrad: siluGrad256, geluGrad: geluGrad256, expSum: expSum256, softmaxGrad: softmaxGrad256, normRow: normRow256,
+	add: add256, scale: scale256, silu: silu256, gelu: gelu256,
+	siluGrad: siluGrad256, geluGrad: geluGrad256, normRow: normRow256,
 	affine: affine256, affineSiLU: affineSiLU256, affineGrad: affineGrad256, affineSiLUGrad: affineSiLUGrad256, adamW: adamW256,
 	quickGELU: quickGELU256, quickGELUGrad: quickGELUGrad256, geglu: geglu256, gegluGrad: gegluGrad256,
 	laneSum: laneSum256, laneSquares: laneSquares256, layerNormSums: layerNormSums256, layerNormGrad: layerNormGrad256,

@@ -13,65 +13,11 @@ func addGeneric(dst, a, b *float32, n int) {
 	}
 }
 
-func mulGeneric(dst, a, b *float32, n int) {
-	d, x, y := at(dst, n), at(a, n), at(b, n)
-	for i := range d {
-		d[i] = x[i] * y[i]
-	}
-}
-
-func axpyGeneric(y, x *float32, n int, alpha float32) {
-	xs, ys := at(x, n), at(y, n)
-	for i := range ys {
-		ys[i] += float32(alpha * xs[i])
-	}
-}
-
 func scaleGeneric(dst, x *float32, n int, alpha float32) {
 	d, xs := at(dst, n), at(x, n)
 	for i := range d {
 		d[i] = alpha * xs[i]
 	}
-}
-
-// sumLanes is the number of partial sums of a reduction: element i goes to lane i mod 16.
-const sumLanes = 16
-
-// fold adds the lanes in a fixed tree: lane i and lane i + half.
-func fold(lane *[sumLanes]float32) float32 {
-	for half := sumLanes / 2; half > 0; half /= 2 {
-		for i := range half {
-			lane[i] += lane[i+half]
-		}
-	}
-	return lane[0]
-}
-
-func sumGeneric(x *float32, n int) float32 {
-	var lane [sumLanes]float32
-	for i, v := range at(x, n) {
-		lane[i%sumLanes] += v
-	}
-	return fold(&lane)
-}
-
-func dotGeneric(a, b *float32, n int) float32 {
-	var lane [sumLanes]float32
-	y := at(b, n)
-	for i, v := range at(a, n) {
-		lane[i%sumLanes] += float32(v * y[i])
-	}
-	return fold(&lane)
-}
-
-func largestGeneric(x *float32, n int) float32 {
-	m := float32(-math.MaxFloat32)
-	for _, v := range at(x, n) {
-		if v > m {
-			m = v
-		}
-	}
-	return m
 }
 
 // The constants of exp. 2ⁿ·exp(r) with n = x/ln 2 rounded and |r| ≤ ln 2/2; ln 2 is split so that n·ln2High is exact.
@@ -111,13 +57,6 @@ func expGeneric(x float32) float32 {
 	p = float32(p*float32(r*r)) + r
 	p++
 	return p * math.Float32frombits(math.Float32bits(z)<<23+0x3f800000)
-}
-
-func expsGeneric(dst, x *float32, n int) {
-	d := at(dst, n)
-	for i, v := range at(x, n) {
-		d[i] = expGeneric(v)
-	}
 }
 
 func siluGeneric(x float32) float32 { return x / (1 + expGeneric(0-x)) }
@@ -215,22 +154,5 @@ func gegluGradGeneric(dx, dgate, x, gate, dy *float32, n int) {
 		v, g := xs[i], gates[i]
 		d[i] = y * float32(g*normalCDF(g))
 		e[i] = y * float32(v*geluGradGeneric(g))
-	}
-}
-
-func expSumGeneric(dst, x *float32, n int, scale, shift float32) float32 {
-	var lane [sumLanes]float32
-	d := at(dst, n)
-	for i, v := range at(x, n) {
-		d[i] = expGeneric(float32(v*scale) - shift)
-		lane[i%sumLanes] += d[i]
-	}
-	return fold(&lane)
-}
-
-func softmaxGradGeneric(dx, p, dp *float32, n int, dot, scale float32) {
-	d, ps, dps := at(dx, n), at(p, n), at(dp, n)
-	for i := range d {
-		d[i] = float32((dps[i]-dot)*ps[i]) * scale
 	}
 }

@@ -59,14 +59,14 @@ func (a AdamW) Step(p, g, m, v []float32, step int, lr, gradScale float64) {
 func (a AdamW) factors(step int, lr, gradScale float64) kernel.AdamWFactors {
 	t := float64(step)
 	return kernel.AdamWFactors{
-		Scale:  float32(gradScale),
-		Toward: float32(1 - a.Beta1),
-		Beta2:  float32(a.Beta2),
-		Rest:   float32(1 - a.Beta2),
-		Root:   float32(math.Sqrt(1 - math.Pow(a.Beta2, t))),
-		Eps:    float32(a.Eps),
-		Rate:   float32(lr / (1 - math.Pow(a.Beta1, t))),
-		Keep:   float32(1 - lr*a.WeightDecay),
+		Scale:   float32(gradScale),
+		Toward:  float32(1 - a.Beta1),
+		Beta2:   float32(a.Beta2),
+		Rest:    float32(1 - a.Beta2),
+		Inverse: float32(1 / math.Sqrt(1-math.Pow(a.Beta2, t))),
+		Eps:     float32(a.Eps),
+		Rate:    float32(lr / (1 - math.Pow(a.Beta1, t))),
+		Keep:    float32(1 - lr*a.WeightDecay),
 	}
 }
 

@@ -47,13 +47,13 @@ func TestAdamWAgainstFloat64(t *testing.T) {
 func plainStep(a AdamW, p, g, m, v []float32, step int, lr, gradScale float64) {
 	keep, toward, eps, scale := float32(1-lr*a.WeightDecay), float32(1-a.Beta1), float32(a.Eps), float32(gradScale)
 	beta2, rest := float32(a.Beta2), float32(1-a.Beta2)
-	root := float32(math.Sqrt(1 - math.Pow(a.Beta2, float64(step))))
+	inverse := float32(1 / math.Sqrt(1-math.Pow(a.Beta2, float64(step))))
 	rate := float32(lr / (1 - math.Pow(a.Beta1, float64(step))))
 	for i, pi := range p {
 		gi := float32(g[i] * scale)
 		m[i] += float32(toward * (gi - m[i]))
 		v[i] = float32(beta2*v[i]) + float32(rest*float32(gi*gi))
-		denom := float32(math.Sqrt(float64(v[i])))/root + eps
+		denom := float32(float32(math.Sqrt(float64(v[i])))*inverse) + eps
 		p[i] = float32(pi*keep) - float32(rate*float32(m[i]/denom))
 	}
 }

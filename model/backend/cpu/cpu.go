@@ -37,16 +37,8 @@ func (be *Backend) Pool() *kernel.Pool { return be.pool }
 // KernelSet is the kernels' set.
 func (be *Backend) KernelSet() string { return kernel.Set() }
 
-// Alloc returns zeroed memory on a 64-byte border.
-func (be *Backend) Alloc(n int) []float32 {
-	const line = 16 // float32 in 64 bytes.
-	s := make([]float32, n+line)
-	skip := 0
-	if rest := uintptr(unsafe.Pointer(&s[0])) % (4 * line); rest != 0 {
-		skip = line - int(rest/4)
-	}
-	return s[skip : skip+n : skip+n]
-}
+// Alloc returns zeroed memory on a 64-byte border, in huge pages where it is large.
+func (be *Backend) Alloc(n int) []float32 { return kernel.Slab(n) }
 
 // Choose picks the kernel for d.
 func (be *Backend) Choose(d op.Def, in, out []op.Shape) (backend.Kernel, error) {

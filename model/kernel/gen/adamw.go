@@ -23,7 +23,7 @@ const (
 	factorToward
 	factorBeta2
 	factorRest
-	factorRoot
+	factorInverse
 	factorEps
 	factorRate
 	factorKeep
@@ -55,7 +55,7 @@ func adamWBody(p part) {
 	VADDPS(v[0], v[2], v[2])
 	p.store(2, "v")
 	VSQRTPS(v[2], v[2])
-	VDIVPS(p.factor(factorRoot, 6), v[2], v[2])
+	VMULPS(p.factor(factorInverse, 6), v[2], v[2])
 	VADDPS(p.factor(factorEps, 6), v[2], v[2])
 	VDIVPS(v[2], v[1], v[1])
 	VMULPS(p.factor(factorRate, 6), v[1], v[1])

@@ -164,15 +164,15 @@ func columnSoftmax(s *vectors) {
 			p.load("x", 0)
 			VMAXPS(p.v[0], p.v[8+p.number], p.v[8+p.number])
 		}}.emit(s)
-	columnKernel{name: "columnExp", doc: "computes x = exp(x − shift) and total = Σ x, by column, rows in ascending order.",
-		streams: []string{"x"}, channels: []string{"shift", "total"}, constants: expConstants,
+	columnKernel{name: "columnExp", doc: "computes x = 2^(x − shift) and total = Σ x, by column, rows in ascending order.",
+		streams: []string{"x"}, channels: []string{"shift", "total"}, constants: exp2Constants,
 		before: func(p part) { p.zero(8 + p.number) },
 		after:  func(p part) { p.store(8+p.number, "total") },
 		row: func(p part) {
 			p.load("x", 0)
 			p.load("shift", 1)
 			VSUBPS(p.v[1], p.v[0], p.v[0])
-			p.expFused(0, 1, 2)
+			p.exp2(0, 1, 2, 3)
 			VADDPS(p.v[1], p.v[8+p.number], p.v[8+p.number])
 			p.store(1, "x")
 		}}.emit(s)

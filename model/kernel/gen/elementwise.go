@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 // The constants of exp: see expGeneric, which this follows step by step.
@@ -33,20 +34,30 @@ func (s *vectors) exp(x, d, t int) {
 	VMULPS(v[t], v[d], v[d])
 }
 
-// expFused is exp for arguments up to 88, with fused multiply-adds: faster, and the same on both sets, but without a twin.
-func (s *vectors) expFused(x, d, t int) {
+// The constants of exp2: 2^r = 1 + r·q(r) within 1e-7 for |r| ≤ ½. Adding exp2Shift rounds to an integer n and leaves
+// n + 127, the exponent's bits of 2ⁿ, in the low bits; 0 for n = −127.
+var (
+	exp2Low, exp2Shift = float32(-127), float32(3<<22 + 127)
+	exp2Coefficients   = []float32{1.326472731307149e-3, 9.671512991189957e-3, 5.550733581185341e-2, 2.4022242426872253e-1, 6.931470036506653e-1}
+	exp2Constants      = append([]float32{exp2Low, exp2Shift, 1}, exp2Coefficients...)
+)
+
+// exp2 puts 2^v[x] into v[d] for arguments up to 127, 0 below −126.5. Its multiply-adds are fused: the same on both sets,
+// but without a twin. v[x], v[t] and v[u] are lost.
+func (s *vectors) exp2(x, d, t, u int) {
 	v, c := s.v, s.constant
-	VMOVUPS(c(expLow), v[t])
-	VMAXPS(v[x], v[t], v[x])
-	VMOVUPS(c(roundingShift), v[t])
-	VFMADD231PS(c(log2e), v[x], v[t])
-	VSUBPS(c(roundingShift), v[t], v[13])
+	low := c(exp2Low)
+	if _, ok := low.(reg.Register); !ok {
+		VMOVUPS(low, v[t])
+		low = v[t]
+	}
+	VMAXPS(v[x], low, v[x]) // The second source, x, wins when it is NaN.
+	VADDPS(c(exp2Shift), v[x], v[t])
+	VSUBPS(c(exp2Shift), v[t], v[u])
+	VSUBPS(v[u], v[x], v[x])
 	VPSLLD(u8(23), v[t], v[t])
-	VPADDD(c(1), v[t], v[t])
-	VFNMADD231PS(c(ln2High), v[13], v[x])
-	VFNMADD231PS(c(ln2Low), v[13], v[x])
-	VMOVUPS(c(expCoefficients[0]), v[d])
-	for _, k := range append(append([]float32{}, expCoefficients[1:]...), 1, 1) {
+	VMOVUPS(c(exp2Coefficients[0]), v[d])
+	for _, k := range append(append([]float32{}, exp2Coefficients[1:]...), 1) {
 		VFMADD213PS(c(k), v[x], v[d])
 	}
 	VMULPS(v[t], v[d], v[d])
@@ -181,54 +192,16 @@ func arithmetic() []kernel {
 			VADDPS(p.v[1], p.v[0], p.v[0])
 			p.store(0, "dst")
 		}},
-		{name: "mul", doc: "computes dst = a·b.", streams: []string{"dst", "a", "b"}, body: func(p part) {
-			p.load("a", 0)
-			p.load("b", 1)
-			VMULPS(p.v[1], p.v[0], p.v[0])
-			p.store(0, "dst")
-		}},
-		{name: "axpy", doc: "computes y += alpha·x.", streams: []string{"y", "x"}, scalars: []string{"alpha"}, body: func(p part) {
-			p.load("x", 0)
-			p.load("y", 1)
-			VMULPS(p.v[scalarBase], p.v[0], p.v[0])
-			VADDPS(p.v[0], p.v[1], p.v[0])
-			p.store(0, "y")
-		}},
 		{name: "scale", doc: "computes dst = alpha·x.", streams: []string{"dst", "x"}, scalars: []string{"alpha"}, body: func(p part) {
 			p.load("x", 0)
 			VMULPS(p.v[scalarBase], p.v[0], p.v[0])
 			p.store(0, "dst")
 		}},
-		{name: "sum", doc: "sums x in 16 lanes.", streams: []string{"x"}, setup: clearSums, results: []string{"float32"}, finish: (*vectors).foldSum, body: func(p part) {
-			p.load("x", 0)
-			VADDPS(p.v[0], p.v[8+p.number], p.v[8+p.number])
-		}},
-		{name: "dot", doc: "sums a·b in 16 lanes.", streams: []string{"a", "b"}, setup: clearSums, results: []string{"float32"}, finish: (*vectors).foldSum, body: func(p part) {
-			p.load("a", 0)
-			p.load("b", 1)
-			VMULPS(p.v[1], p.v[0], p.v[0])
-			VADDPS(p.v[0], p.v[8+p.number], p.v[8+p.number])
-		}},
-		{name: "largest", doc: "returns the maximum of x and the lowest float32.", streams: []string{"x"}, constants: []float32{-math.MaxFloat32},
-			setup: func(s *vectors) {
-				for i := range s.parts {
-					VMOVUPS(s.constant(-math.MaxFloat32), s.v[8+i])
-				}
-			}, results: []string{"float32"}, finish: (*vectors).foldMax, body: func(p part) {
-				acc := 8 + p.number
-				p.loadOr("x", 0, acc)
-				VMAXPS(p.v[0], p.v[acc], p.v[acc])
-			}},
 	}
 }
 
 func activations() []kernel {
 	return []kernel{
-		{name: "exp", doc: "computes dst = exp(x).", streams: []string{"dst", "x"}, constants: expConstants, body: func(p part) {
-			p.load("x", 0)
-			p.exp(0, 1, 2)
-			p.store(1, "dst")
-		}},
 		{name: "silu", doc: "computes dst = x/(1+exp(−x)).", streams: []string{"dst", "x"}, constants: expConstants, body: func(p part) {
 			p.load("x", 0)
 			p.silu(0, 1, 2, 3)
@@ -267,24 +240,6 @@ func activations() []kernel {
 			p.load("dy", 4)
 			p.siluGrad(0, 4, 1, 2, 3)
 			p.store(4, "dx")
-		}},
-		{name: "expSum", doc: "computes dst = exp(scale·x − shift) and its sum in 16 lanes.", streams: []string{"dst", "x"}, scalars: []string{"scale", "shift"},
-			constants: expConstants, setup: clearSums, results: []string{"float32"}, finish: (*vectors).foldSum, body: func(p part) {
-				p.load("x", 0)
-				VMULPS(p.v[scalarBase], p.v[0], p.v[0])
-				VSUBPS(p.v[scalarBase+1], p.v[0], p.v[0])
-				p.exp(0, 1, 2)
-				p.zeroAbsent(1)
-				VADDPS(p.v[1], p.v[8+p.number], p.v[8+p.number])
-				p.store(1, "dst")
-			}},
-		{name: "softmaxGrad", doc: "computes dx = (dp − dot)·p·scale.", streams: []string{"dx", "p", "dp"}, scalars: []string{"dot", "scale"}, body: func(p part) {
-			p.load("p", 0)
-			p.load("dp", 1)
-			VSUBPS(p.v[scalarBase], p.v[1], p.v[1])
-			VMULPS(p.v[0], p.v[1], p.v[1])
-			VMULPS(p.v[scalarBase+1], p.v[1], p.v[1])
-			p.store(1, "dx")
 		}},
 	}
 }
@@ -326,18 +281,19 @@ func attention() []kernel {
 			VMULPS(p.v[1], p.v[0], p.v[0])
 			p.store(0, "x")
 		}},
-		{name: "attentionGrad", doc: "computes s = exp(s − logSum) and dp = s·(dp − dot), logSum and dot by column.", rows: true,
-			streams: []string{"s", "dp"}, channels: []string{"logSum", "dot"}, constants: expConstants, body: func(p part) {
+		{name: "attentionGrad", doc: "computes p = 2^(s − shift) and dp = ds = p·(dp − dot), shift and dot by column.\nRows of p and ds are stride bytes apart.", rows: true,
+			streams: []string{"s", "dp", "p", "ds"}, strided: []string{"p", "ds"}, channels: []string{"shift", "dot"}, constants: exp2Constants, body: func(p part) {
 				p.load("s", 0)
-				p.load("logSum", 1)
+				p.load("shift", 1)
 				VSUBPS(p.v[1], p.v[0], p.v[0])
-				p.expFused(0, 1, 2)
-				p.store(1, "s")
+				p.exp2(0, 1, 2, 3)
+				p.store(1, "p")
 				p.load("dp", 0)
 				p.load("dot", 2)
 				VSUBPS(p.v[2], p.v[0], p.v[0])
 				VMULPS(p.v[1], p.v[0], p.v[0])
 				p.store(0, "dp")
+				p.store(0, "ds")
 			}},
 	}
 }

@@ -63,20 +63,6 @@ func (p part) load(name string, dst int) {
 	}
 }
 
-// loadOr reads a vector; elements that do not exist become those of other.
-func (p part) loadOr(name string, dst, other int) {
-	switch {
-	case !p.partial:
-		VMOVUPS(p.address(name), p.v[dst])
-	case p.bytes == 64:
-		VMOVAPS(p.v[other], p.v[dst])
-		VMOVUPS(p.address(name), reg.K1, p.v[dst])
-	default:
-		VMASKMOVPS(p.address(name), p.mask(), p.v[dst])
-		VBLENDVPS(p.mask(), p.v[dst], p.v[other], p.v[dst])
-	}
-}
-
 func (p part) store(src int, name string) {
 	switch {
 	case !p.partial:
@@ -184,6 +170,7 @@ type kernel struct {
 	doubles   []string // Those of the names above that are float64, not float32.
 	constants []float32
 	rows      bool     // Takes a number of rows; otherwise there is one.
+	strided   []string // Those of streams whose rows lie stride bytes apart.
 	results   []string // Their types; finish leaves them in registers 0 and 1.
 	finish    func(s *vectors)
 	setup     func(s *vectors)
@@ -209,7 +196,11 @@ func (k kernel) signature() string {
 	if k.rows {
 		sig += "rows, "
 	}
-	sig += "n int"
+	sig += "n"
+	if len(k.strided) > 0 {
+		sig += ", stride"
+	}
+	sig += " int"
 	for _, name := range k.scalars {
 		sig += ", " + name + " " + k.typeOf(name)
 	}
@@ -250,9 +241,7 @@ func (k kernel) emit(s *vectors) {
 	}
 	k.row(s, regs)
 	if k.rows {
-		for _, name := range k.streams {
-			ADDQ(end, regs[name])
-		}
+		k.nextRow(regs)
 		DECQ(rowsLeft)
 		JNZ(LabelRef("row"))
 	}
@@ -264,6 +253,20 @@ func (k kernel) emit(s *vectors) {
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// nextRow moves the streams to their next row.
+func (k kernel) nextRow(regs map[string]reg.GPPhysical) {
+	if len(k.strided) > 0 {
+		Load(Param("stride"), index)
+	}
+	for _, name := range k.streams {
+		step := end
+		if slices.Contains(k.strided, name) {
+			step = index
+		}
+		ADDQ(step, regs[name])
+	}
 }
 
 func (k kernel) row(s *vectors, regs map[string]reg.GPPhysical) {
@@ -285,31 +288,4 @@ func (k kernel) row(s *vectors, regs map[string]reg.GPPhysical) {
 		k.body(part{s, i, true, regs})
 	}
 	Label("done")
-}
-
-// fold reduces the lanes of registers 8 and up (one for each part) to lane 0 of X0: 16 to 8 to 4 to 2 to 1, lane i with
-// lane i + half.
-func (s *vectors) fold(op func(a, b, dst Op)) {
-	if s.parts == 2 {
-		op(reg.Y9, reg.Y8, reg.Y0)
-	} else {
-		VEXTRACTF64X4(U8(1), reg.Z8, reg.Y1)
-		op(reg.Y1, reg.Y8, reg.Y0)
-	}
-	VEXTRACTF128(U8(1), reg.Y0, reg.X1)
-	op(reg.X1, reg.X0, reg.X0)
-	VMOVHLPS(reg.X0, reg.X0, reg.X1)
-	op(reg.X1, reg.X0, reg.X0)
-	VSHUFPS(U8(1), reg.X0, reg.X0, reg.X1)
-	op(reg.X1, reg.X0, reg.X0)
-}
-
-func (s *vectors) foldSum() { s.fold(func(a, b, dst Op) { VADDPS(a, b, dst) }) }
-func (s *vectors) foldMax() { s.fold(func(a, b, dst Op) { VMAXPS(a, b, dst) }) }
-
-// clearSums sets the lanes to 0.
-func clearSums(s *vectors) {
-	for i := range s.parts {
-		s.zero(8 + i)
-	}
 }
