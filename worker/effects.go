@@ -45,11 +45,24 @@ func (r *rank) run(ctx context.Context, machine *lifecycle.Machine) lifecycle.Fi
 			}
 			e.begin(effect)
 		}
-		end := <-e.ended
-		if end.panicked != nil {
-			panic(end.panicked)
+		queue = machine.Step(e.next())
+	}
+}
+
+// next waits for the next event: the end of an effect, or another rank's claim.
+func (e *effects) next() lifecycle.Event {
+	for {
+		select {
+		case end := <-e.ended:
+			if end.panicked != nil {
+				panic(end.panicked)
+			}
+			return end.event
+		case p := <-e.r.claims.arriving:
+			if claim, ok := e.r.claims.event(p); ok {
+				return claim
+			}
 		}
-		queue = machine.Step(end.event)
 	}
 }
 
@@ -78,8 +91,17 @@ func (e *effects) begin(effect lifecycle.Effect) {
 		pass := newPass(r.res.buckets)
 		r.pass = pass
 		e.start(func() lifecycle.Event { return r.compute(e.ctx, effect, pass) })
+	case lifecycle.Give:
+		r.claims.give(effect)
+	case lifecycle.Ask:
+		rest, _ := r.pass.left(r.res.seconds())
+		e.start(func() lifecycle.Event {
+			return e.outcome(func() (lifecycle.Event, error) { return r.ask(e.ctx, effect, rest) })
+		})
 	default:
-		e.start(func() lifecycle.Event { return e.outcome(effect) })
+		e.start(func() lifecycle.Event {
+			return e.outcome(func() (lifecycle.Event, error) { return r.perform(e.ctx, effect) })
+		})
 	}
 }
 
@@ -98,11 +120,11 @@ func (e *effects) start(f func() lifecycle.Event) {
 }
 
 // outcome performs an effect and returns the event that it ends with.
-func (e *effects) outcome(effect lifecycle.Effect) lifecycle.Event {
+func (e *effects) outcome(perform func() (lifecycle.Event, error)) lifecycle.Event {
 	err := errNotBegun
 	var ev lifecycle.Event
 	if e.ctx.Err() == nil {
-		ev, err = e.r.perform(e.ctx, effect)
+		ev, err = perform()
 	}
 	switch {
 	case err == nil:

@@ -16,11 +16,12 @@ type pass struct {
 	ready   []chan struct{} // By bucket; closed when it is.
 	next    int             // The first bucket that is not ready.
 	over    chan struct{}   // Closed at the end.
-	at      time.Time       // Of the end.
+	began   time.Time
+	at      time.Time // Of the end.
 }
 
 func newPass(buckets []bucket.Bucket) *pass {
-	p := &pass{buckets: buckets, ready: make([]chan struct{}, len(buckets)), over: make(chan struct{})}
+	p := &pass{buckets: buckets, ready: make([]chan struct{}, len(buckets)), over: make(chan struct{}), began: time.Now()}
 	for i := range p.ready {
 		p.ready[i] = make(chan struct{})
 	}

@@ -65,6 +65,7 @@ func Recompute(ctx context.Context, c Recomputation) error {
 		return fmt.Errorf("start ring: %w", err)
 	}
 	r := &rank{w: w, job: j, wish: &wish{}, log: w.log, ring: ring, res: &resident{}}
+	r.claims = newClaims(r)
 	err = errors.Join(r.run(ctx, r.machine()).Err, ring.Close(), r.res.close())
 	if errors.Is(err, errRecomputed) {
 		return nil

@@ -32,6 +32,8 @@ type rank struct {
 	voided int       // Attempts of the current step that were void.
 	pass   *pass     // Of the micro-batch under way, or the last; nil for none.
 	times  ringTimes
+	claims *claims
+	asked  int // Claims made.
 }
 
 // train is one rank of a generation, from the first step to its end.
@@ -52,7 +54,12 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wi
 	if err != nil {
 		return wire.Done{}, fmt.Errorf("start ring: %w", err)
 	}
-	r.ring = ring
+	r.ring, r.claims = ring, newClaims(r)
+	claims, err := r.hear()
+	if err != nil {
+		return w.whatIsHeld(), errors.Join(err, ring.Close())
+	}
+	defer claims.Close()
 	machine := r.machine()
 	finish := r.run(ctx, machine)
 	res.holding = machine.Holding()
@@ -79,7 +86,7 @@ func (r *rank) machine() *lifecycle.Machine {
 	return lifecycle.New(lifecycle.Config{
 		Rank: j.Rank, MicroBatches: j.Hyper.GradientAccumulationSteps, Source: lifecycle.Source(j.Source),
 		FirstStep: j.FirstStep, LastStep: j.Until, CheckpointingSteps: j.Hyper.CheckpointingSteps,
-		HaltOnNonFinite: j.Hyper.NonFinitePolicy == "halt", Save: j.Save, First: j.First, Shares: j.Shares,
+		HaltOnNonFinite: j.Hyper.NonFinitePolicy == "halt", Save: j.Save, First: j.First, Shares: j.Shares, TakeOver: true,
 	}, r.res.holding)
 }
 

@@ -16,6 +16,7 @@ type Config struct {
 	SaveEvery    int
 
 	Kills, Joins, Freezes, Cuts, GivenUp, Leaves int
+	Slows                                        int     // Workers that become slow for a while.
 	ReduceKills                                  int     // Kills of a rank while complete sums are on their way.
 	Flips                                        int     // Of a bit in a rank's state while it is not being updated.
 	UpdateFlips                                  int     // Of a bit in a rank's state within an update, seen by those that make it too.
@@ -29,6 +30,7 @@ type Result struct {
 	Generations uint64
 	Rewinds     int // Times that nobody was left who held the state.
 	Taken       int // Times that a rank took complete sums from another.
+	TakenOver   int // Micro-batches that a rank took over from another within a step.
 	Kept        int // Micro-batches in the partial sums that survivors kept.
 	PutOut      int // Times that a worker with a wrong state was named.
 	Undecided   int // Times that no majority told which state was right.

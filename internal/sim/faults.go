@@ -23,6 +23,7 @@ func (s *cluster) scheduleFaults() {
 		{s.Cuts, func() { s.each("cut off", (*worker).cutOff) }},
 		{s.GivenUp, func() { s.each("give up", (*worker).giveUp) }},
 		{s.Flips, func() { s.each("flip a bit of", (*worker).flip) }},
+		{s.Slows, func() { s.each("slow down", (*worker).slow) }},
 		{s.Leaves, func() { s.each("ask to leave", (*worker).leave) }},
 	} {
 		for range fault.n {
@@ -75,7 +76,11 @@ func (s *cluster) birth() *worker {
 	w := &worker{s: s, name: fmt.Sprint("w", len(s.workers)), mb: s.between(30*time.Millisecond, 200*time.Millisecond)}
 	s.workers = append(s.workers, w)
 	s.note("start %s", w.name)
-	w.at(s.between(0, 500*time.Millisecond), w.hello)
+	w.at(s.between(0, 500*time.Millisecond), func() {
+		if !w.met { // It was asked to leave before.
+			w.hello()
+		}
+	})
 	return w
 }
 
@@ -103,6 +108,13 @@ func (w *worker) freeze() {
 		}
 		w.s.coord.back(w.name)
 	})
+}
+
+// slow makes the worker several times slower for a while.
+func (w *worker) slow() {
+	usual := w.mb
+	w.mb *= time.Duration(2 + w.s.rng.IntN(6))
+	w.s.after(w.s.between(time.Second, 6*time.Second), func() { w.mb = usual })
 }
 
 // cutOff takes the worker's network away for a while.

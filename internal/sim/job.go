@@ -50,6 +50,10 @@ type job struct {
 	inRing      position       // Of the ring operations waited for.
 	reduction   func()         // Hands this rank's sums to the reduction that waits for them.
 	computing   bool
+	began       time.Duration     // Of the micro-batch under way, or the last.
+	asked       int               // Claims made.
+	answers     map[int]answer    // To the last claim of each rank.
+	given       int               // What the machine gave to the claim at hand.
 	shares      [][]int           // Of the step, as exchanged.
 	seconds     []float64         // As exchanged.
 	finish      *lifecycle.Finish // Once it is over.
@@ -140,6 +144,9 @@ func (j *job) proceed() {
 		case lifecycle.Compute:
 			j.compute(e)
 			continue
+		case lifecycle.Give:
+			j.given = e.MicroBatch
+			continue
 		}
 		if j.cancelled {
 			j.fail(errCalledBack)
@@ -157,7 +164,7 @@ func (j *job) compute(e lifecycle.Compute) {
 		return
 	}
 	wait := j.wait(false)
-	j.computing = true
+	j.computing, j.began = true, w.s.now
 	w.at(w.mb+w.s.between(0, w.mb/10), func() {
 		j.computing = false
 		w.state.add(&w.partial, e.MicroBatch)
@@ -188,6 +195,8 @@ func (j *job) perform(effect lifecycle.Effect) {
 	switch e := effect.(type) {
 	case lifecycle.Sync:
 		j.sync(e)
+	case lifecycle.Ask:
+		j.ask(e, j.wait(true), e.Ranks)
 	case lifecycle.Exchange:
 		mine := word{e.MicroBatches, w.mb.Seconds(), e.Step, j.pause, j.save}
 		if len(w.steps) > 0 {

@@ -18,7 +18,7 @@ func config(seed uint64) Config {
 	c := Config{
 		Seed: seed, Workers: 2 + r.IntN(6), Steps: 12 + r.IntN(20), MicroBatches: 1 + r.IntN(12), SaveEvery: r.IntN(3) * 5,
 		Kills: r.IntN(5), Joins: r.IntN(5), Freezes: r.IntN(3), Cuts: r.IntN(3), GivenUp: r.IntN(2), Leaves: r.IntN(3),
-		ReduceKills: r.IntN(4), Stop: r.IntN(8) == 0, LossRate: 0.01 * float64(r.IntN(3)), Flips: r.IntN(3),
+		ReduceKills: r.IntN(4), Stop: r.IntN(8) == 0, LossRate: 0.01 * float64(r.IntN(3)), Flips: r.IntN(3), Slows: r.IntN(3),
 	}
 	if r.IntN(4) == 0 { // An update's flip is found by who else makes the update, so they live.
 		c.UpdateFlips = 1 + r.IntN(2)
@@ -38,7 +38,7 @@ func TestFaultsChangeNoBit(t *testing.T) {
 		}
 		return
 	}
-	var taken, kept, rewinds, putOut, undecided int
+	var taken, kept, rewinds, over, putOut, undecided int
 	var generations uint64
 	for seed := range uint64(*runs) {
 		result := Run(config(seed))
@@ -47,9 +47,11 @@ func TestFaultsChangeNoBit(t *testing.T) {
 		}
 		putOut, undecided = putOut+result.PutOut, undecided+result.Undecided
 		taken, kept, rewinds, generations = taken+result.Taken, kept+result.Kept, rewinds+result.Rewinds, generations+result.Generations
+		over += result.TakenOver
 	}
-	t.Logf("%d clusters, %d generations, %d times sums taken, %d micro-batches kept, %d times back to a checkpoint, %d wrong states named, %d times without a majority", *runs, generations, taken, kept, rewinds, putOut, undecided)
-	if *runs >= 200 && (taken < *runs/10 || kept == 0 || rewinds == 0 || putOut < *runs/4 || undecided == 0 || generations < uint64(2**runs)) {
+	t.Logf("%d clusters, %d generations, %d times sums taken, %d micro-batches kept, %d taken over, %d times back to a checkpoint, %d wrong states named, %d times without a majority",
+		*runs, generations, taken, kept, over, rewinds, putOut, undecided)
+	if *runs >= 200 && (taken < *runs/10 || kept == 0 || over < *runs || rewinds == 0 || putOut < *runs/4 || undecided == 0 || generations < uint64(2**runs)) {
 		t.Error("the faults do not reach what they are to reach")
 	}
 }
@@ -61,6 +63,23 @@ func TestUndisturbed(t *testing.T) {
 		if result.Err != nil || result.Generations != 1 {
 			t.Errorf("%d workers: %d generations, %v", workers+1, result.Generations, result.Err)
 		}
+	}
+}
+
+// TestAStragglerIsRelieved: within the step in which a worker becomes slow, the others take over what it
+// has not begun, and the digest stays what it was.
+func TestAStragglerIsRelieved(t *testing.T) {
+	var slow, relieved int
+	for seed := range uint64(20) {
+		result := Run(Config{Seed: seed, Workers: 3, Steps: 20, MicroBatches: 20, Slows: 3})
+		if result.Err != nil || result.Generations != 1 {
+			t.Errorf("seed %d: %d generations, %v", seed, result.Generations, result.Err)
+		}
+		slow += 3
+		relieved += result.TakenOver
+	}
+	if relieved < slow {
+		t.Errorf("%d micro-batches taken over while %d workers became slow", relieved, slow)
 	}
 }
 

@@ -18,6 +18,7 @@ type worker struct {
 	mb   time.Duration // Time of a micro-batch.
 
 	dead, frozen, cut, leaving bool
+	met                        bool     // It has said hello.
 	held                       []func() // What happens when it thaws.
 
 	orders     []order
@@ -73,7 +74,7 @@ func (w *worker) exit() {
 
 // hello begins anew: what is in memory belongs to a log that may have been cut back since.
 func (w *worker) hello() {
-	w.holding, w.steps = lifecycle.Holding{}, nil
+	w.met, w.holding, w.steps = true, lifecycle.Holding{}, nil
 	w.report(report{hello: true}, nil)
 }
 
@@ -214,7 +215,7 @@ func (w *worker) start(o *trainOrder) {
 	j.ring = w.s.ring(o.generation, o.nodes)
 	j.machine = lifecycle.New(lifecycle.Config{
 		Rank: o.rank, MicroBatches: w.s.MicroBatches, Source: lifecycle.Source(o.source), FirstStep: o.firstStep, LastStep: o.lastStep,
-		CheckpointingSteps: w.s.SaveEvery, Save: o.save, First: o.first, Shares: o.shares,
+		CheckpointingSteps: w.s.SaveEvery, Save: o.save, First: o.first, Shares: o.shares, TakeOver: true,
 	}, w.holding)
 	j.queue = j.machine.Step(lifecycle.Started{})
 	j.proceed()

@@ -38,6 +38,11 @@ func (s Subjects) Blobs() string { return "yohaku." + s.RunID + ".blob" }
 // Node is where the coordinator gives orders to one worker.
 func (s Subjects) Node(node string) string { return "yohaku." + s.RunID + ".node." + node }
 
+// Claims is where a rank of a generation is asked for micro-batches that it has not begun.
+func (s Subjects) Claims(generation uint64, rank int) string {
+	return fmt.Sprintf("yohaku.%s.ring.%d.%d.claim", s.RunID, generation, rank)
+}
+
 // ValidToken reports whether s may stand in a subject: letters, digits, '-' and '_', 1 to 64 of them.
 func ValidToken(s string) bool {
 	if s == "" || len(s) > 64 {

@@ -102,10 +102,10 @@ func (m *Machine) answered(ev Answered) []Effect {
 func (m *Machine) claimed(ev Claim) []Effect {
 	late := ev.Rest + float64(len(m.queue))*ev.Each
 	if len(m.queue) == 0 || m.failure != nil || ev.Done >= late || !m.current(Computing, ev.Step, ev.Attempt) {
-		return []Effect{Give{ID: ev.ID, MicroBatch: None}}
+		return []Effect{Give{ID: ev.ID, Rank: ev.Rank, MicroBatch: None}}
 	}
 	last := len(m.queue) - 1
-	give := Give{ID: ev.ID, MicroBatch: m.queue[last]}
+	give := Give{ID: ev.ID, Rank: ev.Rank, MicroBatch: m.queue[last]}
 	m.queue, m.settled = m.queue[:last], true
 	return append([]Effect{give}, m.proceed()...)
 }

@@ -27,7 +27,7 @@ type Answered struct{ Step, Attempt, MicroBatch int }
 // Claim is another rank's wish for a micro-batch that this one has not begun. Seconds count from now.
 type Claim struct {
 	Step, Attempt int
-	ID            int     // Of the claim, for its answer.
+	ID, Rank      int     // Of the claim, and whose it is; for its answer.
 	Done          float64 // Seconds until the claimant would have computed one more.
 	Rest          float64 // Seconds that this rank needs for the micro-batch under way,
 	Each          float64 // and for each of the others.
@@ -103,7 +103,7 @@ type Ask struct {
 }
 
 // Give answers a claim: with a micro-batch, or None.
-type Give struct{ ID, MicroBatch int }
+type Give struct{ ID, Rank, MicroBatch int }
 
 // Exchange tells all ranks which micro-batches the sums of this one hold, counting the one under
 // way, and hears theirs.
