@@ -11,6 +11,9 @@ BENCHFLAGS ?=
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
+# Packages with assembly, each with its generator in gen.
+GENERATED = model/kernel allreduce/fixedpoint
+
 .PHONY: test build vet cross generate check-generate lint bench bench-ring bench-kernels bench-deps golden
 
 test: vet cross check-generate ## All that must hold before a change lands.
@@ -27,14 +30,14 @@ cross: ## The default build is pure Go: it compiles for every platform.
 	@for p in $(PLATFORMS); do echo "build $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/coordinator && CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/worker || exit 1; done
 
 generate: ## Assembly anew from its generator.
-	$(GO) generate ./model/kernel
+	$(GO) generate $(GENERATED:%=./%)
 
 check-generate: ## The committed assembly is what its generator writes.
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
-	mkdir "$$tmp/kernel" && cp -r go.mod model/kernel/doc.go model/kernel/gen "$$tmp/kernel" && \
-	(cd "$$tmp/kernel" && $(GO) generate doc.go) && \
-	for f in kernel_amd64.s kernel_amd64.go; do cmp "$$tmp/kernel/$$f" "model/kernel/$$f" || \
-		{ echo "model/kernel/$$f is not what its generator writes; run make generate and commit the result"; exit 1; }; done
+	for d in $(GENERATED); do \
+	mkdir -p "$$tmp/$$d" && cp -r go.mod $$d/doc.go $$d/gen "$$tmp/$$d" && (cd "$$tmp/$$d" && $(GO) generate doc.go) && \
+	for f in kernel_amd64.s kernel_amd64.go; do cmp "$$tmp/$$d/$$f" "$$d/$$f" || \
+		{ echo "$$d/$$f is not what its generator writes; run make generate and commit the result"; exit 1; }; done || exit 1; done
 
 lint: ## The linter of .golangci.yml; each rule there has its reason.
 	$(GO) run $(GOLANGCI) run

@@ -58,7 +58,7 @@ func (g *Grid) accumulateBlock(dst []int32, x []float32, exp int8, needed *int8,
 	case d != nil:
 		addDithered(dst, x, inverse, splitMix(d.state, d.block+block))
 	default:
-		addRounded(dst, x, inverse)
+		addRounded(dst, x, exp)
 	}
 	return -1
 }
@@ -66,8 +66,7 @@ func (g *Grid) accumulateBlock(dst []int32, x []float32, exp int8, needed *int8,
 // infBits is the float32 infinity; every larger magnitude is a NaN.
 const infBits = 0x7f800000
 
-// maxAbsBits returns the bits of max |x[i]|, 0 for none. Magnitudes order as their bits do, and NaNs come last.
-func maxAbsBits(x []float32) uint32 {
+func maxAbsGeneric(x []float32) uint32 {
 	var a, b, c, d uint32
 	for ; len(x) >= 4; x = x[4:] {
 		a = max(a, math.Float32bits(x[0])&^(1<<31))
@@ -90,9 +89,10 @@ func firstNonFinite(x []float32) int {
 	return -1
 }
 
-// addRounded computes dst[i] += round(x[i]·inverse), to nearest even, where |x[i]·inverse| < 2^31.
-// The product by a power of two is exact, so a fused multiply-add gives the same bits.
-func addRounded(dst []int32, x []float32, inverse float64) {
+// addRoundedGeneric computes dst[i] += round(x[i]·inverse), to nearest even, where |x[i]·inverse| < 2^31.
+// The product by a power of two is exact, so a fused multiply-add gives the same bits; so does a float32 product, which is
+// inexact only where it is far below ½.
+func addRoundedGeneric(dst []int32, x []float32, inverse float64) {
 	dst = dst[:len(x)]
 	for i, v := range x {
 		dst[i] += int32(math.Float64bits(float64(v)*inverse + roundMagic))
@@ -123,7 +123,7 @@ func Decode(dst []float32, sums []int32, exps []int8, scale float32) {
 	}
 }
 
-func decodeBlock(dst []float32, sums []int32, factor float64) {
+func decodeGeneric(dst []float32, sums []int32, factor float64) {
 	dst = dst[:len(sums)]
 	for i, s := range sums {
 		dst[i] = float32(float64(s) * factor)

@@ -19,4 +19,8 @@
 //
 // Invariants: neither sums nor exponents depend on the order or grouping of micro-batches, on the
 // world size, or on the processor; a sum's error is at most M/2 quanta (Int32) or M quanta (Int16).
+//
+// The loops are in assembly where the processor allows it, with the same bits; the generator is in gen, a Go module of its own.
 package fixedpoint
+
+//go:generate sh -c "cd gen && go run . -out ../kernel_amd64.s -stubs ../kernel_amd64.go -pkg fixedpoint"

@@ -51,9 +51,8 @@ func splitMix(state uint64, i int) uint64 {
 	return z ^ z>>31
 }
 
-// addDithered adds the rounded x[i]·inverse, which is below 2^15. One draw serves four elements, lowest bits first.
-func addDithered(dst []int32, x []float32, inverse float64, state uint64) {
-	draw := 0
+// addDitheredGeneric is addDithered from the given draw on.
+func addDitheredGeneric(dst []int32, x []float32, inverse float64, state uint64, draw int) {
 	for ; len(x) >= 4 && len(dst) >= 4; dst, x = dst[4:], x[4:] {
 		u := splitMix(state, draw)
 		dst[0] += dither(float64(x[0])*inverse, u&0xffff)

@@ -39,6 +39,7 @@ var layers = []struct {
 	{"internal/assignment", nil, "arithmetic"},
 	{"internal/sim", []string{"coordinator/rendezvous", "worker/lifecycle", "worker/replica", "internal/assert", "internal/assignment"}, "the simulation plays the pure machines"},
 	{"internal/assert", nil, "the ground floor"},
+	{"internal/isa", nil, "the ground floor"},
 	{"internal/rng", []string{"internal/assert"}, "the ground floor"},
 	{"internal/atomicfile", nil, "the ground floor"},
 	{"internal/logkey", nil, "the ground floor"},

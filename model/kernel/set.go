@@ -2,7 +2,8 @@ package kernel
 
 import (
 	"fmt"
-	"os"
+
+	"yohaku/internal/isa"
 )
 
 // maxWidth bounds mr and nr of every kernel set.
@@ -54,11 +55,8 @@ func eachTile(t *strip, s *Scratch, one func(t *strip, s *Scratch)) {
 	}
 }
 
-// setVariable names the environment variable that lowers the kernel set: avx512, avx2 or generic.
-const setVariable = "YOHAKU_KERNELS"
-
 // active is the kernel set in use. Only tests change it after the start.
-var active, setErr = choose(os.Getenv(setVariable), available())
+var active, setErr = choose(isa.Asked(), available())
 
 // Set is the name of the kernel set in use, "avx512", "avx2" or "generic": the best that the processor has, or a lower
 // one named by the environment variable YOHAKU_KERNELS. Results are comparable bit for bit within a set.
@@ -82,5 +80,5 @@ func choose(name string, sets []*kernelSet) (*kernelSet, error) {
 	for i, s := range sets {
 		names[i] = s.name
 	}
-	return sets[0], fmt.Errorf("%s is %q, but this processor and build have %q; unset it or name one of these", setVariable, name, names)
+	return sets[0], fmt.Errorf("%s is %q, but this processor and build have %q; unset it or name one of these", isa.Variable, name, names)
 }

@@ -3,6 +3,8 @@ package kernel
 import (
 	"strings"
 	"testing"
+
+	"yohaku/internal/isa"
 )
 
 func TestChoose(t *testing.T) {
@@ -20,7 +22,7 @@ func TestChoose(t *testing.T) {
 		if got.name != c.want || (err != nil) != c.refused {
 			t.Errorf("choose(%q) = %s, %v; want %s, an error: %v", c.name, got.name, err, c.want, c.refused)
 		}
-		if c.refused && !(strings.Contains(err.Error(), setVariable) && strings.Contains(err.Error(), c.name)) {
+		if c.refused && !(strings.Contains(err.Error(), isa.Variable) && strings.Contains(err.Error(), c.name)) {
 			t.Errorf("choose(%q): %v names neither the variable nor the value", c.name, err)
 		}
 	}
