@@ -56,7 +56,7 @@ func startLocalWorkers(ctx context.Context, o Options, run *runstore.Run, addr, 
 	for i := range o.Config.LocalWorkers {
 		name := "local-" + strconv.Itoa(i)
 		args := append(o.WorkerCommand[1:len(o.WorkerCommand):len(o.WorkerCommand)], addr, "--name", name,
-			"--threads", strconv.Itoa(o.Config.LocalThreads()), "--log-format", o.Config.LogFormat)
+			"--threads", strconv.Itoa(o.Config.LocalThreads()), "--memory-limit", o.Config.MemoryLimit, "--log-format", o.Config.LogFormat)
 		cmd := exec.CommandContext(ctx, o.WorkerCommand[0], args...)
 		cmd.Env = append(os.Environ(), TokenVariable+"="+token)
 		cmd.Stderr = o.WorkerLog

@@ -91,14 +91,14 @@ func (w *Worker) prepare(ctx context.Context, j wire.TrainJob) error {
 	return nil
 }
 
-// allocate makes the buffers of the complete sums, and plans how they come about.
-func (r *resident) allocate() error {
+// plan cuts the sums into buckets.
+func (r *resident) plan() error {
 	l := r.trainer.Layout()
 	var err error
 	if r.buckets, err = bucket.Plan(l, fixedpoint.Int32, bucketBytes); err != nil {
 		return fmt.Errorf("plan buckets: %w", err)
 	}
-	r.sums = complete{make([]int32, l.Elements()), fixedpoint.NewNeeded(l.Blocks()), fixedpoint.NewNeeded(l.Blocks())}
+	r.sums = complete{nil, fixedpoint.NewNeeded(l.Blocks()), fixedpoint.NewNeeded(l.Blocks())}
 	return nil
 }
 
@@ -124,7 +124,7 @@ func (r *resident) seconds() float64 { return math.Float64frombits(r.smooth.Load
 // donate hands over the state of a step, the complete sums that led to it, or both.
 func (w *Worker) donate(ctx context.Context, j wire.DonateJob) (wire.Done, error) {
 	r := w.resident
-	if r == nil || !r.holding.Loaded || r.holding.Applied != j.Step || j.Sums && !r.holding.Sums {
+	if r == nil || !r.holding.Loaded || r.holding.Applied != j.Step || j.Sums && (!r.holding.Sums || r.alone()) {
 		return wire.Done{}, fmt.Errorf("state of step %d is not in memory here; it was when this worker last reported", j.Step)
 	}
 	var done wire.Done

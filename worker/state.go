@@ -32,6 +32,7 @@ func (r *rank) sync(ctx context.Context, source lifecycle.Source) error {
 	if err := r.w.build(ctx, r.res, r.job); err != nil {
 		return err
 	}
+	r.res.share(len(r.job.Nodes) > 1 || source == lifecycle.TakeSums)
 	defer func() { r.res.stepped = time.Now() }()
 	var err error
 	switch source {
@@ -80,7 +81,7 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 	}
 	step, err := train.New(train.Config{
 		UNet: network, Objective: loss(h, len(schedule.Betas)), SNRGamma: h.SNRGamma,
-		Schedule: schedule, Items: h.TrainBatchSize, Height: r.pairs.height, Width: r.pairs.width, ContextLength: r.pairs.contextLength,
+		Schedule: schedule, Items: h.TrainBatchSize, Height: r.pairs.height, Width: r.pairs.width, ContextLength: r.pairs.contextLength, Memory: w.memory(len(j.Nodes)),
 	}, w.backend)
 	if err != nil {
 		return fmt.Errorf("build training graph: %w", err)
@@ -100,9 +101,10 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 	if err := r.newTrainer(j, items.ItemsPerStep(), w.backend.Pool()); err != nil {
 		return err
 	}
-	if err := r.allocate(); err != nil {
+	if err := r.plan(); err != nil {
 		return err
 	}
+	boundHeap(w.o.Memory)
 	r.built, r.base = true, j.Model
 	return nil
 }

@@ -78,6 +78,7 @@ func (w *Worker) whatIsHeld() wire.Done {
 		return wire.Done{Holding: &wire.Holding{}}
 	}
 	h := wire.Holding(w.resident.holding)
+	h.Sums = h.Sums && !w.resident.alone()
 	return wire.Done{Holding: &h, Steps: slices.Clone(w.resident.steps)}
 }
 

@@ -30,6 +30,7 @@ type Options struct {
 	Name    string // A short unique part is appended.
 	Device  string // "cpu".
 	Threads int    // 0: one for each core.
+	Memory  int64  // Bytes that the process may take while it trains; 0 is no bound.
 	Version string
 	Log     zerolog.Logger
 	Fault   Fault // For tests.

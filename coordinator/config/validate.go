@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"yohaku/internal/bytesize"
 	"yohaku/internal/wire"
 )
 
@@ -37,6 +38,9 @@ func firstError(checks ...func() error) error {
 }
 
 func (c Config) validateRun() error {
+	if _, err := bytesize.Parse(c.MemoryLimit); err != nil {
+		return fmt.Errorf("--memory-limit %w", err)
+	}
 	switch {
 	case c.RunID != "" && !wire.ValidToken(c.RunID):
 		return rule("run_id", "must be 1 to 64 letters, digits, '-' or '_'", c.RunID)

@@ -42,6 +42,7 @@ var layers = []struct {
 	{"internal/isa", nil, "the ground floor"},
 	{"internal/rng", []string{"internal/assert"}, "the ground floor"},
 	{"internal/atomicfile", nil, "the ground floor"},
+	{"internal/bytesize", nil, "the ground floor"},
 	{"internal/logkey", nil, "the ground floor"},
 	{"internal/safetensors", nil, "the ground floor"},
 	{"internal/picture", []string{"internal/assert"}, "the ground floor"},

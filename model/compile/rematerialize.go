@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"yohaku/internal/bytesize"
 	"yohaku/model/op"
 )
 
@@ -14,10 +15,8 @@ type MemoryLimitError struct{ Limit, Least int64 }
 
 func (e *MemoryLimitError) Error() string {
 	return fmt.Sprintf("the program needs at least %s for its temporaries, and the limit leaves %s: %s too much; raise the memory limit, or make the micro-batch or the pictures smaller",
-		megabytes(e.Least), megabytes(e.Limit), megabytes(e.Least-e.Limit))
+		bytesize.Format(e.Least), bytesize.Format(e.Limit), bytesize.Format(e.Least-e.Limit))
 }
-
-func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // rematerialization decides which results of the forward pass are computed again when the backward pass first needs
 // them, in place of being kept. The instructions are the same, so the bits are too.

@@ -21,7 +21,7 @@ func TestRematerializationChangesNoBit(t *testing.T) {
 	want := runOnce(t, plain)
 	full := plain.Plan()
 	again := 0
-	for _, share := range []int64{90, 75, 60, 50, 40} {
+	for _, share := range []int64{80, 60, 40} {
 		limit := full.SlabBytes * share / 100
 		e := c.compile(t, be, compile.Options{Debug: true, MaxSlabBytes: limit})
 		info := e.Plan()

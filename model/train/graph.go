@@ -39,7 +39,7 @@ type Config struct {
 	ContextLength int                 // Tokens of a prompt.
 	SNRGamma      float64             // Min-SNR weighting of the winners' errors; 0 is none.
 	LoRA          *layer.LoRA         // Train adapters beside a frozen UNet; nil trains the UNet itself.
-	MaxSlabBytes  int64               // Bound of the program's temporaries, 0 for none; see compile.Options.
+	Memory        Memory
 }
 
 // Names of the graph's inputs.
@@ -103,13 +103,14 @@ func (c Config) program(be backend.Backend) (*compile.Executable, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build the training loss: %w", err)
 	}
-	grads, err := b.Grad(loss, c.trained(b.Params())...)
+	trained := c.trained(b.Params())
+	grads, err := b.Grad(loss, trained...)
 	if err != nil {
 		return nil, fmt.Errorf("differentiate the training graph: %w", err)
 	}
-	exe, err := compile.Compile(b, be, []op.Node{loss, stats, pred}, grads, compile.Options{MaxSlabBytes: c.MaxSlabBytes})
+	exe, err := compile.Compile(b, be, []op.Node{loss, stats, pred}, grads, c.limited(b.Params(), trained))
 	if err != nil {
-		return nil, fmt.Errorf("compile the training graph: %w", err)
+		return nil, fmt.Errorf("compile the training graph: %w", c.explain(err, c.fixed(b.Params(), trained)))
 	}
 	return exe, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"yohaku/internal/bytesize"
 	"yohaku/worker"
 )
 
@@ -24,7 +25,7 @@ func Worker() *cobra.Command {
 // Join returns the command that joins a cluster, under the given name.
 func Join(use string) *cobra.Command {
 	o := worker.Options{Version: Version()}
-	var format string
+	var format, memory string
 	c := &cobra.Command{
 		Use:   use + " HOST:PORT",
 		Short: "Join the cluster of a coordinator and work for it",
@@ -37,6 +38,10 @@ func Join(use string) *cobra.Command {
 			if err := checkJoin(o); err != nil {
 				return UsageError{err}
 			}
+			var err error
+			if o.Memory, err = bytesize.Parse(memory); err != nil {
+				return UsageError{fmt.Errorf("--memory-limit %w", err)}
+			}
 			if o.Device == "auto" {
 				o.Device = "cpu"
 			}
@@ -45,7 +50,7 @@ func Join(use string) *cobra.Command {
 			defer release()
 			ctx, cancel := Until(c.Context(), stop)
 			defer cancel()
-			err := worker.Run(ctx, o)
+			err = worker.Run(ctx, o)
 			if errors.Is(err, context.Canceled) {
 				return nil
 			}
@@ -57,6 +62,7 @@ func Join(use string) *cobra.Command {
 	flags.StringVar(&o.Name, "name", "", "name of this worker in logs and status; default: the host's name")
 	flags.StringVar(&o.Device, "device", "auto", "auto or cpu")
 	flags.IntVar(&o.Threads, "threads", 0, "kernel threads; 0 uses every core")
+	flags.StringVar(&memory, "memory-limit", "", "memory that this worker may take while it trains, such as 8GiB: activations are computed again as far as needed; empty is no bound")
 	flags.StringVar(&format, "log-format", "auto", "auto, json or console")
 	return c
 }

@@ -1,0 +1,57 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+
+	"yohaku/internal/bytesize"
+	"yohaku/model/compile"
+	"yohaku/model/op"
+)
+
+// Memory bounds what a process that trains takes.
+type Memory struct {
+	Limit      int64 // Bytes of the whole process; 0 is no bound.
+	PerTrained int64 // Bytes that the caller keeps for each trained value: moments and sums.
+}
+
+// reserve is what a process takes beside its plan: the program itself, and the kernels' packed operands, which grow with
+// the largest layer.
+func reserve(paramBytes int64) int64 { return 64<<20 + paramBytes/16 }
+
+// fixed is what parameters, the caller's state of them, and the reserve take.
+func (c Config) fixed(params, trained []op.Node) int64 {
+	all, own := 4*elements(params), elements(trained)
+	n := all + c.Memory.PerTrained*own + reserve(all)
+	if c.Objective.NeedsReference() && c.LoRA == nil {
+		n += all
+	}
+	return n
+}
+
+func elements(nodes []op.Node) (n int64) {
+	for _, p := range nodes {
+		n += int64(p.Shape().TotalSize())
+	}
+	return n
+}
+
+// limited is compile.Options within the bound.
+func (c Config) limited(params, trained []op.Node) compile.Options {
+	o := compile.Options{}
+	if c.Memory.Limit > 0 {
+		o.MaxSlabBytes = max(1, c.Memory.Limit-c.fixed(params, trained))
+	}
+	return o
+}
+
+// explain says of a MemoryLimitError by how much the bound is too low; other errors pass.
+func (c Config) explain(err error, fixed int64) error {
+	var e *compile.MemoryLimitError
+	if !errors.As(err, &e) {
+		return err
+	}
+	need := fixed + e.Least
+	return fmt.Errorf("memory_limit %s is %s too low: parameters, optimizer state, sums and kernels take %s, and the temporaries at least %s, with everything computed again that can be; raise it to %s, or lower train_batch_size or resolution",
+		bytesize.Format(c.Memory.Limit), bytesize.Format(need-c.Memory.Limit), bytesize.Format(fixed), bytesize.Format(e.Least), bytesize.Format(need))
+}

@@ -1,0 +1,49 @@
+package worker
+
+import (
+	"runtime"
+	"runtime/debug"
+
+	"yohaku/model/train"
+)
+
+// memory is the bound of what training takes. Beside the parameters there are two moments and the sums for each trained
+// value, and in a ring the sums over all ranks.
+func (w *Worker) memory(world int) train.Memory {
+	const moments, sums = 2 * 4, 4
+	m := train.Memory{Limit: w.o.Memory, PerTrained: moments + sums}
+	if world > 1 {
+		m.PerTrained += sums
+	}
+	return m
+}
+
+// boundHeap has garbage collected before the process takes more than limit: with a large heap that lives, the collector
+// would otherwise let as much garbage gather.
+func boundHeap(limit int64) {
+	if limit <= 0 {
+		return
+	}
+	runtime.GC() // What building the graph left.
+	debug.SetMemoryLimit(limit)
+}
+
+// share gives the complete sums memory of their own, in a ring. A rank that is alone has them in its partial sums.
+func (r *resident) share(ring bool) {
+	mine, _ := r.trainer.Sums()
+	switch {
+	case !ring:
+		r.sums.sums = mine
+	case r.alone() || r.sums.sums == nil:
+		r.sums.sums = make([]int32, len(mine))
+	}
+}
+
+// alone tells that the complete sums are the partial ones, which the next step overwrites.
+func (r *resident) alone() bool {
+	if !r.built || len(r.sums.sums) == 0 {
+		return false
+	}
+	mine, _ := r.trainer.Sums()
+	return &r.sums.sums[0] == &mine[0]
+}
