@@ -41,7 +41,7 @@ func (c *Coordinator) openCluster(ctx context.Context) error {
 		}
 	}
 	c.o.Announce(c.Token().Join, c.run)
-	c.locals = startLocalWorkers(ctx, c.o, c.run, c.joinAddr(), c.Token().Token)
+	c.locals = startLocalWorkers(ctx, c.o, c.run, c.joinAddr(), func() string { return c.Token().Token })
 	return c.locals.err
 }
 
@@ -184,6 +184,8 @@ func (c *Coordinator) openAPI() error {
 	c.http = server
 	c.show(func(s *api.Status) {
 		s.RunID, s.Steps, s.State, s.Join = c.o.Config.RunID, c.o.Config.Steps, "starting", c.joinAddr()
+		s.PID = os.Getpid()
+		s.Host, _ = os.Hostname() // Only compared.
 		s.Nodes = []api.Node{}
 	})
 	return nil

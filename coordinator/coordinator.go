@@ -88,8 +88,9 @@ type Coordinator struct {
 	progress *progress
 	training trainingState
 
-	mu     sync.Mutex // Guards status, which the API reads.
-	status api.Status
+	mu      sync.Mutex // Guards what the API reads:
+	status  api.Status
+	history []api.Event // Oldest first.
 }
 
 // Run performs the whole run and returns its report. It returns ErrStopped when it was asked to

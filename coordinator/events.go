@@ -23,9 +23,10 @@ type event struct {
 	cut    string // A member that had no route a while ago.
 	back   string // A member that has a route again.
 	unsent *unsent
+	fault  *api.Fault
 	stop   bool
 	retry  bool       // Something that failed is to be tried again.
-	reply  chan error // For hello and report: the answer to the sender.
+	reply  chan error // For hello, report and fault: the answer to the sender.
 }
 
 // node is a worker that said hello.
@@ -181,6 +182,9 @@ func (c *Coordinator) accept(ev event) bool {
 		}
 		ev.reply <- nil
 		return true
+	case ev.fault != nil:
+		ev.reply <- c.fault(*ev.fault)
+		return false
 	case ev.unsent != nil:
 		_, known := c.nodes[ev.unsent.node]
 		return known
@@ -194,6 +198,7 @@ func (c *Coordinator) accept(ev event) bool {
 		c.gone[ev.lost] = true
 		c.standing = slices.DeleteFunc(c.standing, func(n string) bool { return n == ev.lost })
 		c.log.Warn().Str(logkey.Node, ev.lost).Int(logkey.WorldSize, len(c.nodes)).Msg("worker gone")
+		c.remember(api.Event{Kind: api.WorkerGone, Node: ev.lost})
 		c.showNodes()
 		return true
 	}
@@ -224,6 +229,7 @@ func (c *Coordinator) welcome(h wire.Hello) error {
 	c.standing = append(c.standing, h.Node)
 	c.nodes[h.Node] = &node{hello: h, state: "idle", rank: -1, outbox: c.openOutbox(h.Node)}
 	c.log.Info().Str(logkey.Node, h.Node).Str(logkey.Device, h.Device).Str(logkey.KernelSet, h.KernelSet).Int(logkey.WorldSize, len(c.nodes)).Msg("worker ready")
+	c.remember(api.Event{Kind: api.WorkerReady, Node: h.Node})
 	c.showNodes()
 	return nil
 }
@@ -235,7 +241,7 @@ func (c *Coordinator) showNodes() {
 		n := c.nodes[name]
 		nodes = append(nodes, api.Node{
 			Name: name, Rank: n.rank, PID: n.hello.PID, Host: n.hello.Host, Device: n.hello.Device,
-			KernelSet: n.hello.KernelSet, ItemsPerSecond: n.itemsPerSecond, State: n.state,
+			KernelSet: n.hello.KernelSet, ItemsPerSecond: n.itemsPerSecond, State: n.state, AllowChaos: n.hello.AllowChaos,
 		})
 	}
 	slices.SortStableFunc(nodes, func(a, b api.Node) int { return rankOrder(a.Rank) - rankOrder(b.Rank) })

@@ -16,10 +16,12 @@ import (
 
 // form starts a generation.
 func (c *Coordinator) form(f rendezvous.Form) error {
+	stepsLost, again := c.workAgain(f)
 	if err := c.settle(f.FirstStep); err != nil {
 		return err
 	}
 	t := &c.training
+	t.lost, t.first = nil, f.First
 	t.generation, t.nodes[f.Generation] = f.Generation, f.Nodes
 	t.jobID = "train-" + strconv.FormatUint(f.Generation, 10)
 	c.run.Manifest.MaxGeneration = f.Generation
@@ -31,6 +33,7 @@ func (c *Coordinator) form(f rendezvous.Form) error {
 	}
 	c.log.Info().Uint64(logkey.Generation, f.Generation).Int(logkey.WorldSize, len(f.Nodes)).Int(logkey.Step, t.step).
 		Strs("sources", texts(f.Sources)).Msg("generation formed")
+	c.remember(api.Event{Kind: api.GenerationFormed, Generation: f.Generation, Nodes: f.Nodes, StepsLost: stepsLost, MicroBatches: again})
 	c.rankNodes(f.Nodes)
 	for rank, name := range f.Nodes {
 		job := c.trainJob(f, rank)
@@ -170,13 +173,17 @@ func (c *Coordinator) keepStep(s wire.StepReport) error {
 // noteCommit moves on, and tells how long the ring stood still if it did.
 func (c *Coordinator) noteCommit(s wire.StepReport) {
 	t := &c.training
-	now := time.Now()
+	now, before := time.Now(), t.committed
 	if b := t.broken; b.generation != 0 && s.Generation > b.generation {
 		c.log.Info().Int(logkey.Step, s.Step).Uint64(logkey.Generation, t.generation).Dur(logkey.DurationMS, now.Sub(b.at)).
 			Dur("since_last_step_ms", now.Sub(t.committed)).Msg("training goes on")
 		t.broken = ending{}
 	}
+	first := s.Generation > t.last.Generation
 	t.step, t.last, t.committed = s.Step, s, now
+	if first && s.Generation == t.generation && !before.IsZero() {
+		c.remember(api.Event{Kind: api.GoesOn, Generation: s.Generation, StoodMS: float64(now.Sub(before).Microseconds()) / 1000})
+	}
 	if s.Step > t.handed.step {
 		c.dropHanded()
 	}

@@ -23,6 +23,7 @@ const TokenVariable = "YOHAKU_TOKEN"
 // the hidden worker command, joining as any other worker does.
 type localWorkers struct {
 	err     error
+	start   func(name string) error
 	log     string // File that the workers log to, or "" when it is standard error.
 	exited  chan localExit
 	wg      sync.WaitGroup
@@ -41,36 +42,58 @@ type localExit struct {
 // workersLog is the file that local workers log to while the terminal shows the progress bar.
 const workersLog = "workers.log"
 
-func startLocalWorkers(ctx context.Context, o Options, run *runstore.Run, addr, token string) *localWorkers {
-	l := &localWorkers{exited: make(chan localExit, o.Config.LocalWorkers)}
-	if o.WorkerLog == nil {
-		file, err := os.OpenFile(run.Path(workersLog), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-		if err != nil {
-			l.err = fmt.Errorf("open log of local workers: %w", err)
-			return l
-		}
-		defer file.Close() // The workers hold it now.
-		l.log = file.Name()
-		o.WorkerLog = file
+// maxAdded bounds the local workers that are started on request while the run goes on.
+const maxAdded = 64
+
+func startLocalWorkers(ctx context.Context, o Options, run *runstore.Run, addr string, token func() string) *localWorkers {
+	l := &localWorkers{exited: make(chan localExit, o.Config.LocalWorkers+maxAdded), log: run.Path(workersLog)}
+	if o.WorkerLog != nil {
+		l.log = ""
 	}
-	for i := range o.Config.LocalWorkers {
-		name := "local-" + strconv.Itoa(i)
-		args := append(o.WorkerCommand[1:len(o.WorkerCommand):len(o.WorkerCommand)], addr, "--name", name,
-			"--threads", strconv.Itoa(o.Config.LocalThreads()), "--memory-limit", o.Config.MemoryLimit, "--log-format", o.Config.LogFormat)
-		cmd := exec.CommandContext(ctx, o.WorkerCommand[0], args...)
-		cmd.Env = append(os.Environ(), TokenVariable+"="+token)
-		cmd.Stderr = o.WorkerLog
-		detach(cmd)
-		if err := cmd.Start(); err != nil {
-			l.err = fmt.Errorf("start local worker: %w", err)
+	l.start = func(name string) error { return l.startOne(ctx, o, name, addr, token()) }
+	for range o.Config.LocalWorkers {
+		if l.err = l.start(l.nextName()); l.err != nil {
 			return l
 		}
-		o.Log.Debug().Str(logkey.Node, name).Int("pid", cmd.Process.Pid).Msg("local worker started")
-		o.LocalStarted(cmd.Process)
-		l.cmds = append(l.cmds, cmd)
-		l.wg.Go(func() { l.exited <- localExit{name, cmd.Process.Pid, cmd.Wait()} })
 	}
 	return l
+}
+
+func (l *localWorkers) nextName() string { return "local-" + strconv.Itoa(len(l.cmds)) }
+
+// add starts a further one.
+func (l *localWorkers) add() error {
+	if len(l.cmds) >= cap(l.exited) {
+		return fmt.Errorf("%d local workers were started already, no more are", len(l.cmds))
+	}
+	return l.start(l.nextName())
+}
+
+// startOne starts a worker process. It takes orders to hurt itself, since it is this coordinator's own.
+func (l *localWorkers) startOne(ctx context.Context, o Options, name, addr, token string) error {
+	log := o.WorkerLog
+	if l.log != "" {
+		file, err := os.OpenFile(l.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			return fmt.Errorf("open log of local workers: %w", err)
+		}
+		defer file.Close() // The worker holds it now.
+		log = file
+	}
+	args := append(o.WorkerCommand[1:len(o.WorkerCommand):len(o.WorkerCommand)], addr, "--name", name, "--allow-chaos",
+		"--threads", strconv.Itoa(o.Config.LocalThreads()), "--memory-limit", o.Config.MemoryLimit, "--log-format", o.Config.LogFormat)
+	cmd := exec.CommandContext(ctx, o.WorkerCommand[0], args...)
+	cmd.Env = append(os.Environ(), TokenVariable+"="+token)
+	cmd.Stderr = log
+	detach(cmd)
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start local worker: %w", err)
+	}
+	o.Log.Debug().Str(logkey.Node, name).Int("pid", cmd.Process.Pid).Msg("local worker started")
+	o.LocalStarted(cmd.Process)
+	l.cmds = append(l.cmds, cmd)
+	l.wg.Go(func() { l.exited <- localExit{name, cmd.Process.Pid, cmd.Wait()} })
+	return nil
 }
 
 // exits tells of processes that ended.

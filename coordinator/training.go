@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"yohaku/coordinator/api"
 	"yohaku/coordinator/rendezvous"
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
@@ -30,6 +31,8 @@ type trainingState struct {
 	seconds    float64
 	complete   bool
 
+	first     [][]int   // Micro-batches of the generation's first step, by rank.
+	lost      []string  // Of its ranks.
 	committed time.Time // When the last step was.
 	broken    ending
 }
@@ -150,6 +153,7 @@ func (c *Coordinator) trainEvent(ev event) ([]rendezvous.Event, error) {
 	case ev.lost != "":
 		if slices.Contains(c.training.nodes[c.training.generation], ev.lost) {
 			c.noteBroken()
+			c.training.lost = append(c.training.lost, ev.lost)
 		}
 		return []rendezvous.Event{rendezvous.Left{Node: ev.lost}}, nil
 	case ev.unsent != nil:
@@ -212,6 +216,7 @@ func doneError(d wire.Done) error {
 func (c *Coordinator) noteBroken() {
 	if c.training.broken.generation == 0 {
 		c.training.broken = ending{c.training.generation, time.Now()}
+		c.remember(api.Event{Kind: api.GenerationEnds, Generation: c.training.generation})
 	}
 }
 

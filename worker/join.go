@@ -79,6 +79,11 @@ func (w *Worker) listen() error {
 				return nil, err
 			}
 		}
+		if o.Chaos != nil {
+			if err := w.checkChaos(*o.Chaos); err != nil {
+				return nil, err
+			}
+		}
 		select {
 		case w.orders <- o:
 			return nil, nil
@@ -99,7 +104,7 @@ func (w *Worker) hello(ctx context.Context) error {
 	host, _ := os.Hostname() // Only shown.
 	h := wire.Hello{
 		Protocol: wire.Version, Node: w.name, Version: w.o.Version, PID: os.Getpid(), Host: host,
-		Device: w.o.Device, KernelSet: kernel.Set(), Threads: w.threads(),
+		Device: w.o.Device, KernelSet: kernel.Set(), Threads: w.threads(), AllowChaos: w.o.AllowChaos,
 	}
 	if _, err := bus.CallReady(ctx, w.bus.Conn(), w.subjects.Hello(), wire.Encode(h)); err != nil {
 		return fmt.Errorf("say hello to the coordinator: %w", err)

@@ -15,6 +15,8 @@ func (w *Worker) take(ctx context.Context, o wire.Order) error {
 	switch {
 	case o.Hello:
 		return w.rejoin(ctx)
+	case o.Chaos != nil:
+		w.chaos(*o.Chaos)
 	case o.Job != nil:
 		w.endJob(errCalledBack) // A new job replaces one that the coordinator gave up.
 		w.startJob(ctx, *o.Job)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,8 @@ type Options struct {
 	Version string
 	Log     zerolog.Logger
 	Fault   Fault // For tests.
+
+	AllowChaos bool // Take orders to kill, freeze or cut off this worker; see chaos.
 }
 
 // Timing of the conversation with the coordinator.
@@ -70,6 +73,8 @@ type Worker struct {
 
 	life context.Context // Ends when the worker leaves: reports are not waited for any more.
 	bye  context.CancelFunc
+
+	faults sync.WaitGroup // Ordered ones that are under way.
 
 	// Of the job in hand; jobs run one after the other.
 	open       openPipeline
@@ -218,6 +223,7 @@ func (w *Worker) memberEvent(ev membership.Event, absent <-chan time.Time) <-cha
 // close ends everything that was started, in reverse order.
 func (w *Worker) close() error {
 	w.bye()
+	w.faults.Wait()
 	w.endJob(errors.New("worker is leaving"))
 	errs := []error{w.dropResident()}
 	if w.handler != nil {

@@ -31,6 +31,8 @@ type Status struct {
 	Loss           float64 `json:"loss"`
 	LogOdds        float64 `json:"log_odds"`
 	ItemsPerSecond float64 `json:"items_per_second"`
+	PID            int     `json:"pid"` // Of the coordinator.
+	Host           string  `json:"host"`
 	Nodes          []Node  `json:"nodes"`
 }
 
@@ -44,6 +46,7 @@ type Node struct {
 	KernelSet      string  `json:"kernel_set"`
 	ItemsPerSecond float64 `json:"items_per_second"`
 	State          string  `json:"state"`
+	AllowChaos     bool    `json:"allow_chaos"` // It takes orders to hurt itself.
 }
 
 // Token is the answer of GET /api/v1/token.
@@ -57,6 +60,8 @@ type Run interface {
 	Status() Status
 	Token() Token
 	Stop() // Ends the run at the next step boundary. It may be called more than once.
+	Events(since time.Time) []Event
+	Hurt(ctx context.Context, f Fault) error
 }
 
 // Endpoint says where a run's API is; it stands in the run folder as endpoint.json.
@@ -118,6 +123,8 @@ func (s *Server) routes(run Run) http.Handler {
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, run.Status()) })
 	mux.HandleFunc("GET /api/v1/token", func(w http.ResponseWriter, _ *http.Request) { answer(w, run.Token()) })
 	mux.HandleFunc("POST /api/v1/stop", func(w http.ResponseWriter, _ *http.Request) { run.Stop(); answer(w, run.Status()) })
+	mux.HandleFunc("GET /api/v1/events", func(w http.ResponseWriter, r *http.Request) { events(w, r, run) })
+	mux.HandleFunc("POST /api/v1/chaos", func(w http.ResponseWriter, r *http.Request) { hurt(w, r, run) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if subtle.ConstantTimeCompare([]byte(bearer), []byte(s.endpoint.Bearer)) != 1 {
@@ -175,6 +182,9 @@ func (c Client) Do(ctx context.Context, method, path string, v any) error {
 	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("coordinator at %s: %s: %s", c.endpoint.Address, resp.Status, strings.TrimSpace(string(body)))
+	}
+	if v == nil {
+		return nil
 	}
 	return json.Unmarshal(body, v)
 }

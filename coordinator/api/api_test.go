@@ -2,18 +2,35 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
-type fake struct{ stopped bool }
+type fake struct {
+	stopped bool
+	hurt    Fault
+}
 
 func (f *fake) Status() Status { return Status{RunID: "r1", Step: 3} }
 func (f *fake) Token() Token   { return Token{Token: "t"} }
 func (f *fake) Stop()          { f.stopped = true }
+
+func (f *fake) Events(since time.Time) []Event {
+	return []Event{{Time: since, Kind: WorkerGone, Node: "w"}}
+}
+
+func (f *fake) Hurt(_ context.Context, fault Fault) error {
+	if fault.Node == "" {
+		return errors.New("no node")
+	}
+	f.hurt = fault
+	return nil
+}
 
 func TestClientFindsTheRunByItsFolder(t *testing.T) {
 	out := t.TempDir()
@@ -41,6 +58,17 @@ func TestClientFindsTheRunByItsFolder(t *testing.T) {
 		if err := c.Do(context.Background(), http.MethodPost, "stop", &got); err != nil || !run.stopped {
 			t.Errorf("stop: %v", err)
 		}
+	}
+	c, since := Client{s.endpoint}, time.Unix(7, 8)
+	if got, err := c.Events(context.Background(), since); err != nil || len(got) != 1 || !got[0].Time.Equal(since) || got[0].Kind != WorkerGone {
+		t.Errorf("events %+v, %v", got, err)
+	}
+	fault := Fault{Kind: "freeze", Node: "w-1", Duration: 1500 * time.Millisecond}
+	if err := c.Hurt(context.Background(), fault); err != nil || run.hurt != fault {
+		t.Errorf("chaos %+v, %v, want %+v", run.hurt, err, fault)
+	}
+	if err := c.Hurt(context.Background(), Fault{Kind: "kill"}); err == nil || !strings.Contains(err.Error(), "no node") {
+		t.Errorf("chaos without a node: %v", err)
 	}
 	stranger := Client{Endpoint{Address: s.Address(), Bearer: "guess"}}
 	if err := stranger.Do(context.Background(), http.MethodGet, "token", &Token{}); err == nil || !strings.Contains(err.Error(), "401") {

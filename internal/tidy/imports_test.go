@@ -26,6 +26,7 @@ var layers = []struct {
 	{"coordinator", []string{"dataset", "internal"}, "the coordinator runs without tensors"},
 	{"coordinator/rendezvous", []string{"internal/assert", "internal/assignment"}, "a pure machine"},
 	{"coordinator/gate", nil, "statistics need nothing"},
+	{"coordinator/chaos", []string{"coordinator/api"}, "faults are injected from outside of the run"},
 	{"worker", []string{"dataset", "model", "allreduce", "internal"}, "only the worker brings all three together"},
 	{"worker/lifecycle", []string{"internal/assert", "internal/assignment"}, "a pure machine"},
 	{"dataset", []string{"internal"}, "data knows neither models nor rings"},

@@ -12,6 +12,8 @@ type Hello struct {
 	Device    string `json:"device"`
 	KernelSet string `json:"kernel_set"`
 	Threads   int    `json:"threads"`
+	// AllowChaos tells that the worker takes orders to hurt itself; see Chaos.
+	AllowChaos bool `json:"allow_chaos,omitempty"`
 }
 
 // Ref names a blob by content.
@@ -96,6 +98,7 @@ type Order struct {
 	Save       bool   `json:"save,omitempty"`  // With Pause: hand a checkpoint over there.
 	Hello      bool   `json:"hello,omitempty"` // Introduce yourself again: you were given up.
 	Leave      bool   `json:"leave,omitempty"`
+	Chaos      *Chaos `json:"chaos,omitempty"`
 }
 
 // EncodeJob asks for the VAE moments and text embeddings of a batch of pairs.

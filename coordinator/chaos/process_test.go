@@ -1,0 +1,45 @@
+//go:build unix
+
+package chaos
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestOnlyWorkersOfTheRunAreHurt: a process is taken for a worker by its whole command.
+func TestOnlyWorkersOfTheRunAreHurt(t *testing.T) {
+	const addr = "127.0.0.1:4711"
+	start := func(args ...string) int {
+		cmd := exec.Command("/bin/sh", append([]string{"-c", "read x"}, args...)...) // Ends with its input.
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = in.Close() // It may have ended.
+			_ = cmd.Wait() // As above.
+		})
+		return cmd.Process.Pid
+	}
+	worker := start("join", addr)
+	p, err := findWorker(worker, []string{addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for name, pid := range map[string]int{
+		"another run's": start("join", "127.0.0.1:1"), "no worker": start("up", addr), "this process": os.Getpid(), "the first process": 1, "none": -5,
+	} {
+		if _, err := findWorker(pid, []string{addr}); err == nil || !strings.Contains(err.Error(), "is not a worker of this run") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
