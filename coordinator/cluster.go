@@ -19,7 +19,7 @@ import (
 )
 
 // coordinatorName is the coordinator's node name.
-const coordinatorName = "coordinator"
+const coordinatorName = trust.CoordinatorNode
 
 // openCluster starts everything that workers talk to, and the local workers.
 func (c *Coordinator) openCluster(ctx context.Context) error {
@@ -40,8 +40,9 @@ func (c *Coordinator) openCluster(ctx context.Context) error {
 			return err
 		}
 	}
-	c.o.Announce(c.Token().Join, c.run)
-	c.locals = startLocalWorkers(ctx, c.o, c.run, c.joinAddr(), func() string { return c.Token().Token })
+	c.senders.Go(c.rotateGossipAtIntervals)
+	c.o.Announce(c.Token(time.Time{}).Join, c.run)
+	c.locals = startLocalWorkers(ctx, c.o, c.run, c.joinAddr(), func() string { return c.Token(time.Time{}).Token })
 	return c.locals.err
 }
 
@@ -124,7 +125,7 @@ func (c *Coordinator) openMembership(host string) error {
 	}
 	meta := wire.Encode(wire.Meta{Route: c.routeAddr(host), PID: os.Getpid(), Role: "coordinator"})
 	c.members, err = membership.Start(membership.Config{
-		NodeName: coordinatorName, BindAddr: bind, AdvertiseAddr: advertise, Key: c.trust.GossipKey(), Meta: meta,
+		NodeName: coordinatorName, BindAddr: bind, AdvertiseAddr: advertise, Keys: c.trust.GossipKeys(), Meta: meta,
 	})
 	if err != nil {
 		return fmt.Errorf("start membership: %w", err)
@@ -159,13 +160,15 @@ func (c *Coordinator) openBootstrap(host string) error {
 	if err != nil {
 		return fmt.Errorf("--listen %s: %w; name a free port of this machine, or port 0 for any", c.o.Config.Listen, err)
 	}
-	welcome := trust.Welcome{
-		RunID: c.o.Config.RunID, GossipKey: c.trust.GossipKey(), GossipAddr: c.members.Local().Addr.String(),
-		RouteAddrs: []string{c.routeAddr(host)}, Extra: wire.Encode(wire.WelcomeExtra{NATSURL: c.o.Config.NATSURL}),
+	welcome := func() trust.Welcome {
+		return trust.Welcome{
+			RunID: c.o.Config.RunID, GossipKeys: c.trust.GossipKeys(), Revoked: c.trust.Revoked().Names(), GossipAddr: c.members.Local().Addr.String(),
+			RouteAddrs: []string{c.routeAddr(host)}, Extra: wire.Encode(wire.WelcomeExtra{NATSURL: c.o.Config.NATSURL}),
+		}
 	}
 	c.boot, err = trust.Serve(l, trust.ServerConfig{
 		Authority: c.trust, Version: c.o.Version,
-		Grant: func(context.Context, trust.Request) (trust.Welcome, error) { return welcome, nil },
+		Grant: func(context.Context, trust.Request) (trust.Welcome, error) { return welcome(), nil },
 		OnFailure: func(source netip.Addr, count int, err error) {
 			c.log.Warn().Stringer(logkey.Peer, source).Int("count", count).Err(err).Msg("joiner refused")
 		},

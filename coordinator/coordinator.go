@@ -88,6 +88,9 @@ type Coordinator struct {
 	progress *progress
 	training trainingState
 
+	rotating sync.Mutex // Held while the gossip key changes.
+	telling  sync.Mutex // Held while the nodes are told whom to trust.
+
 	mu      sync.Mutex // Guards what the API reads:
 	status  api.Status
 	history []api.Event // Oldest first.
@@ -181,8 +184,8 @@ func (c *Coordinator) Status() api.Status {
 }
 
 // Token is the join token and the line to paste.
-func (c *Coordinator) Token() api.Token {
-	token := c.trust.Token(time.Time{}).Encode()
+func (c *Coordinator) Token(expires time.Time) api.Token {
+	token := c.trust.Token(expires).Encode()
 	return api.Token{Token: token, Join: c.joinLine(token)}
 }
 

@@ -213,6 +213,9 @@ func (c *Coordinator) welcome(h wire.Hello) error {
 	if !wire.ValidToken(h.Node) {
 		return fmt.Errorf("worker name %q must be 1 to 64 letters, digits, '-' or '_': give another --name", h.Node)
 	}
+	if c.trust.Revoked().Has(h.Node) {
+		return fmt.Errorf("worker %s was revoked: start it anew with a fresh token from `coordinator token`", h.Node)
+	}
 	if set := c.run.Manifest.KernelSet; set != "" && set != h.KernelSet {
 		return fmt.Errorf("worker %s has the kernel set %s, this run uses %s: other kernels give other bits, and the run promises the same; start it on a machine of the same kind, or with YOHAKU_KERNELS=%s if that machine has it", h.Node, h.KernelSet, set, set)
 	}
@@ -231,6 +234,7 @@ func (c *Coordinator) welcome(h wire.Hello) error {
 	c.log.Info().Str(logkey.Node, h.Node).Str(logkey.Device, h.Device).Str(logkey.KernelSet, h.KernelSet).Int(logkey.WorldSize, len(c.nodes)).Msg("worker ready")
 	c.remember(api.Event{Kind: api.WorkerReady, Node: h.Node})
 	c.showNodes()
+	c.tell(h.Node, wire.Order{Trust: c.trustNow()}) // It may have changed since the worker joined.
 	return nil
 }
 

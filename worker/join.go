@@ -2,7 +2,9 @@ package worker
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -55,7 +57,7 @@ func (w *Worker) startMembership(ctx context.Context) error {
 	meta := wire.Encode(wire.Meta{Route: w.bus.RouteAddr(), PID: os.Getpid(), Device: w.o.Device, KernelSet: kernel.Set(), Role: "worker"})
 	var err error
 	w.members, err = membership.Start(membership.Config{
-		NodeName: w.name, BindAddr: host, AdvertiseAddr: host, Key: w.identity.Welcome.GossipKey, Meta: meta,
+		NodeName: w.name, BindAddr: host, AdvertiseAddr: host, Keys: w.identity.Welcome.GossipKeys, Meta: meta,
 	})
 	if err != nil {
 		return fmt.Errorf("start membership: %w", err)
@@ -64,6 +66,21 @@ func (w *Worker) startMembership(ctx context.Context) error {
 		return fmt.Errorf("join the cluster's gossip at %s: %w; check that TCP and UDP to it are open", w.identity.Welcome.GossipAddr, err)
 	}
 	return nil
+}
+
+// adoptTrust makes a change of trust count here before it is answered.
+func (w *Worker) adoptTrust(t wire.Trust) error {
+	if err := trust.CheckGossipKeys(t.GossipKeys); err != nil {
+		return err
+	}
+	w.trusting.Lock()
+	defer w.trusting.Unlock()
+	if t.Serial < w.trusted {
+		return nil // Overtaken by a newer one.
+	}
+	w.trusted = t.Serial
+	w.identity.Revoked.Add(t.Revoked)
+	return errors.Join(w.members.SetKeys(t.GossipKeys), w.bus.CutRoutes(func(c *x509.Certificate) bool { return w.identity.Revoked.Check(c) == nil }))
 }
 
 // listen takes orders. An order is answered once it is in the owner's queue.
@@ -78,6 +95,9 @@ func (w *Worker) listen() error {
 			if err := o.Job.Validate(); err != nil {
 				return nil, err
 			}
+		}
+		if o.Trust != nil {
+			return nil, w.adoptTrust(*o.Trust)
 		}
 		if o.Chaos != nil {
 			if err := w.checkChaos(*o.Chaos); err != nil {

@@ -67,6 +67,8 @@ type Worker struct {
 	files    *files
 	orders   chan wire.Order
 	job      *running
+	trusting sync.Mutex    // Guards trusted.
+	trusted  uint64        // Serial of the last change of trust.
 	again    chan struct{} // The coordinator has given this worker up: it says hello again.
 
 	listener func(wire.Report) error // Takes the reports of a worker without a cluster; see Recompute.
@@ -177,6 +179,9 @@ func (w *Worker) serve(ctx context.Context) error {
 		case o := <-w.orders:
 			if o.Leave {
 				return nil
+			}
+			if o.Revoked {
+				return fmt.Errorf("node %s was revoked by the coordinator; to come back, join anew with a fresh token from `coordinator token`", w.name)
 			}
 			if err := w.take(work, o); err != nil {
 				return err

@@ -196,6 +196,7 @@ func TestEndToEnd(t *testing.T) {
 		{"asked to leave", testLeave},
 		{"frozen", testFrozen},
 		{"a bit flips", testBitFlips},
+		{"revoked", testRevoked},
 		{"last worker killed", testLastWorkerKilled},
 		{"interrupted and resumed", testInterrupt},
 		{"second interrupt", testSecondInterrupt},

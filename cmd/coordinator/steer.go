@@ -86,17 +86,3 @@ func stopCommand() *cobra.Command {
 	t.bind(c)
 	return c
 }
-
-func tokenCommand() *cobra.Command {
-	var t target
-	c := &cobra.Command{Use: "token", Short: "Print the line with which workers join a run", Args: cli.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		var a api.Token
-		if err := t.ask(c, http.MethodGet, "token", &a); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintln(c.OutOrStdout(), a.Join)
-		return err
-	}}
-	t.bind(c)
-	return c
-}

@@ -4,6 +4,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -58,7 +59,10 @@ type Token struct {
 // Run is what the API shows and steers.
 type Run interface {
 	Status() Status
-	Token() Token
+	Token(expires time.Time) Token // The zero time means never.
+	RotateToken() error
+	RevokeToken(token string) error
+	RevokeNode(name string) error
 	Stop() // Ends the run at the next step boundary. It may be called more than once.
 	Events(since time.Time) []Event
 	Hurt(ctx context.Context, f Fault) error
@@ -69,6 +73,9 @@ type Endpoint struct {
 	Address string `json:"address"`
 	Bearer  string `json:"bearer"`
 }
+
+// callTimeout bounds a call; a revocation waits for answers of the other nodes.
+const callTimeout = 20 * time.Second
 
 const endpointFile = "endpoint.json"
 
@@ -98,7 +105,7 @@ func Serve(address, dir string, run Run) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("write endpoint: %w", err), l.Close())
 	}
-	s.http = &http.Server{Handler: s.routes(run), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+	s.http = &http.Server{Handler: s.routes(run), ReadTimeout: 10 * time.Second, WriteTimeout: callTimeout, MaxHeaderBytes: 16 << 10}
 	go func() {
 		defer close(s.done)
 		_ = s.http.Serve(l) // Ends with ErrServerClosed at Close; its other errors end the status only, not the run.
@@ -121,7 +128,7 @@ func (s *Server) Close() error {
 func (s *Server) routes(run Run) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, run.Status()) })
-	mux.HandleFunc("GET /api/v1/token", func(w http.ResponseWriter, _ *http.Request) { answer(w, run.Token()) })
+	trustRoutes(mux, run)
 	mux.HandleFunc("POST /api/v1/stop", func(w http.ResponseWriter, _ *http.Request) { run.Stop(); answer(w, run.Status()) })
 	mux.HandleFunc("GET /api/v1/events", func(w http.ResponseWriter, r *http.Request) { events(w, r, run) })
 	mux.HandleFunc("POST /api/v1/chaos", func(w http.ResponseWriter, r *http.Request) { hurt(w, r, run) })
@@ -164,9 +171,22 @@ const maxAnswerBytes = 4 << 20
 
 // Do makes one request and decodes the answer into v.
 func (c Client) Do(ctx context.Context, method, path string, v any) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	return c.send(ctx, method, path, nil, v)
+}
+
+// Post makes one request with the body in, and decodes the answer into out.
+func (c Client) Post(ctx context.Context, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	return c.send(ctx, http.MethodPost, path, bytes.NewReader(body), out)
+}
+
+func (c Client) send(ctx context.Context, method, path string, in io.Reader, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.endpoint.Address+"/api/v1/"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.endpoint.Address+"/api/v1/"+path, in)
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
 	}

@@ -9,16 +9,36 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 type fake struct {
 	stopped bool
 	hurt    Fault
+	expires time.Time
+	calls   []string
 }
 
 func (f *fake) Status() Status { return Status{RunID: "r1", Step: 3} }
-func (f *fake) Token() Token   { return Token{Token: "t"} }
-func (f *fake) Stop()          { f.stopped = true }
+func (f *fake) Token(expires time.Time) Token {
+	f.expires = expires
+	return Token{Token: "t"}
+}
+func (f *fake) RotateToken() error { f.calls = append(f.calls, "rotate"); return nil }
+func (f *fake) RevokeToken(token string) error {
+	f.calls = append(f.calls, "revoke "+token)
+	return nil
+}
+func (f *fake) RevokeNode(name string) error {
+	if name != "w1" {
+		return errors.New("no node " + name)
+	}
+	f.calls = append(f.calls, "put out "+name)
+	return nil
+}
+
+func (f *fake) Stop() { f.stopped = true }
 
 func (f *fake) Events(since time.Time) []Event {
 	return []Event{{Time: since, Kind: WorkerGone, Node: "w"}}
@@ -82,5 +102,48 @@ func TestClientFindsTheRunByItsFolder(t *testing.T) {
 	}
 	if _, err := Find(dir); err == nil || !strings.Contains(err.Error(), "not going on") {
 		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestTrustCalls(t *testing.T) {
+	dir := t.TempDir()
+	run := &fake{}
+	s, err := Serve("127.0.0.1:0", dir, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	c, err := Find(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range []struct {
+		method, path string
+		in           any
+		refused      string
+	}{
+		{http.MethodPost, "token/rotate?expires=24h", struct{}{}, ""},
+		{http.MethodPost, "token/revoke", RevokeToken{Token: "abc"}, ""},
+		{http.MethodPost, "node/revoke", RevokeNode{Node: "w1"}, ""},
+		{http.MethodPost, "node/revoke", RevokeNode{Node: "w2"}, "no node w2"},
+		{http.MethodPost, "node/revoke", map[string]string{"name": "w1"}, "unknown field"},
+		{http.MethodPost, "token/revoke", RevokeToken{Token: strings.Repeat("x", maxRequestBytes)}, "too large"},
+		{http.MethodPost, "token/rotate?expires=-1h", struct{}{}, "expires must be"},
+		{http.MethodPost, "token/rotate?expires=soon", struct{}{}, "expires must be"},
+	} {
+		var got Token
+		err := c.Post(context.Background(), call.path, call.in, &got)
+		if call.refused == "" && (err != nil || got.Token != "t") {
+			t.Errorf("%s: %+v, %v", call.path, got, err)
+		}
+		if call.refused != "" && (err == nil || !strings.Contains(err.Error(), call.refused)) {
+			t.Errorf("%s: error %v, want %q", call.path, err, call.refused)
+		}
+	}
+	if diff := cmp.Diff([]string{"rotate", "revoke abc", "put out w1"}, run.calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	if err := c.Do(context.Background(), http.MethodGet, "token?expires=1h", &Token{}); err != nil || time.Until(run.expires) < 59*time.Minute {
+		t.Errorf("token until %v, error %v; want in an hour", run.expires, err)
 	}
 }

@@ -17,9 +17,19 @@ func Write(path string, data []byte) error {
 	})
 }
 
+// WriteSecret is Write for what only the file's owner may read.
+func WriteSecret(path string, data []byte) error {
+	return write(path, 0o600, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
 // WriteFunc replaces the file at path by what fill writes. When fill or the disk fails, the old
 // file stays as it was and nothing new is left behind.
-func WriteFunc(path string, fill func(io.Writer) error) (err error) {
+func WriteFunc(path string, fill func(io.Writer) error) error { return write(path, 0o644, fill) }
+
+func write(path string, mode os.FileMode, fill func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return fmt.Errorf("create temporary file for %s: %w", path, err)
@@ -30,7 +40,7 @@ func WriteFunc(path string, fill func(io.Writer) error) (err error) {
 			_ = os.Remove(f.Name()) // Best effort: a leftover is only a hidden temporary file.
 		}
 	}()
-	if err := f.Chmod(0o644); err != nil {
+	if err := f.Chmod(mode); err != nil {
 		return fmt.Errorf("chmod %s: %w", f.Name(), err)
 	}
 	if err := fill(f); err != nil {

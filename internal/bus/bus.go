@@ -75,6 +75,8 @@ type Bus struct {
 	conn         *nats.Conn
 	watch        *watcher // nil with ExternalURL.
 
+	seen certificates // Of peers.
+
 	mu     sync.Mutex // Guards routes and reloads.
 	routes []string
 	closed bool

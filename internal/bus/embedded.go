@@ -96,7 +96,7 @@ func (b *Bus) options() *server.Options {
 		TLSTimeout:     tlsTimeout,
 	}
 	if b.config.TLS != nil {
-		o.Cluster.TLSConfig = b.config.TLS.Clone()
+		o.Cluster.TLSConfig = b.seen.watch(b.config.TLS)
 	}
 	for _, r := range b.routes {
 		o.Routes = append(o.Routes, &url.URL{Scheme: routeScheme, Host: r})
@@ -155,9 +155,7 @@ func (b *Bus) changeRoutes(change func([]string) []string) error {
 	if slices.Equal(before, b.routes) {
 		return nil
 	}
-	o := b.options()
-	o.Port = server.RANDOM_PORT
-	if err := b.server.ReloadOptions(o); err != nil {
+	if err := b.server.ReloadOptions(b.options()); err != nil {
 		b.routes = before
 		return fmt.Errorf("change routes to %v: %w", b.routes, err)
 	}

@@ -34,7 +34,7 @@ const (
 // back under another name.
 var ErrNameTaken = errors.New("node name is taken")
 
-// Config configures Start. NodeName, BindAddr and Key are required.
+// Config configures Start. NodeName, BindAddr and Keys are required.
 type Config struct {
 	NodeName string // Unique, at most 128 bytes.
 	BindAddr string // IP of this machine; 0.0.0.0 and :: need an AdvertiseAddr.
@@ -43,8 +43,8 @@ type Config struct {
 	AdvertiseAddr string // IP that other nodes use; empty: BindAddr.
 	AdvertisePort int    // 0: the bound port.
 
-	Key  []byte // AES-256, 32 bytes.
-	Meta []byte // At most MaxMeta bytes.
+	Keys [][]byte // AES-256, 32 bytes each: the first encrypts, all decrypt. See SetKeys.
+	Meta []byte   // At most MaxMeta bytes.
 
 	// ProbeInterval sets the pace; 0 means 500 ms, at which a killed node is found in about 2 s.
 	ProbeInterval time.Duration
@@ -64,6 +64,7 @@ type Node struct {
 type Membership struct {
 	name   string
 	list   *memberlist.Memberlist
+	keys   *memberlist.Keyring
 	meta   *meta
 	queue  *queue
 	own    *ownConflict
@@ -75,8 +76,12 @@ func Start(c Config) (*Membership, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	m := &Membership{name: c.NodeName, meta: &meta{data: bytes.Clone(c.Meta)}, queue: newQueue(), own: &ownConflict{}}
-	mc := c.memberlist()
+	ring, err := memberlist.NewKeyring(c.Keys, c.Keys[0])
+	if err != nil {
+		return nil, fmt.Errorf("start membership: %w", err)
+	}
+	m := &Membership{name: c.NodeName, keys: ring, meta: &meta{data: bytes.Clone(c.Meta)}, queue: newQueue(), own: &ownConflict{}}
+	mc := c.memberlist(ring)
 	mc.Delegate = m.meta
 	mc.Events = &events{own: c.NodeName, queue: m.queue}
 	mc.Conflict = &conflicts{own: c.NodeName, queue: m.queue, mine: m.own}
@@ -93,8 +98,8 @@ func (c *Config) check() error {
 	if c.NodeName == "" || len(c.NodeName) > 128 {
 		return fmt.Errorf("node name %q has %d bytes, it must have 1 to 128; choose another --name", c.NodeName, len(c.NodeName))
 	}
-	if len(c.Key) != KeyBytes {
-		return fmt.Errorf("gossip key has %d bytes, it must have %d (AES-256)", len(c.Key), KeyBytes)
+	if err := checkKeys(c.Keys); err != nil {
+		return err
 	}
 	if len(c.Meta) > MaxMeta {
 		return metaTooLong(len(c.Meta))
@@ -125,12 +130,12 @@ func metaTooLong(n int) error {
 
 // memberlist translates the configuration; the ratios are those measured to find a killed node
 // in four probe intervals.
-func (c *Config) memberlist() *memberlist.Config {
+func (c *Config) memberlist(ring *memberlist.Keyring) *memberlist.Config {
 	mc := memberlist.DefaultLANConfig()
 	mc.Name = c.NodeName
 	mc.BindAddr, mc.BindPort = c.BindAddr, c.BindPort
 	mc.AdvertiseAddr, mc.AdvertisePort = cmp.Or(c.AdvertiseAddr, c.BindAddr), cmp.Or(c.AdvertisePort, c.BindPort)
-	mc.SecretKey = bytes.Clone(c.Key)
+	mc.Keyring = ring
 	probe := cmp.Or(c.ProbeInterval, defaultProbeInterval)
 	mc.ProbeInterval, mc.ProbeTimeout, mc.GossipInterval = probe, probe/2, min(probe/4, maxGossipInterval)
 	mc.SuspicionMult, mc.SuspicionMaxTimeoutMult = 2, 2

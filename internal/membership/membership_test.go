@@ -89,7 +89,7 @@ func TestDuplicateNameIsRefused(t *testing.T) {
 
 func TestWrongKeyIsRefused(t *testing.T) {
 	a := start(t, Config{NodeName: "a"})
-	b := start(t, Config{NodeName: "b", Key: bytes.Repeat([]byte{8}, KeyBytes)})
+	b := start(t, Config{NodeName: "b", Keys: [][]byte{bytes.Repeat([]byte{8}, KeyBytes)}})
 	err := b.Join(deadline(t), []string{a.Local().Addr.String()})
 	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), a.Local().Addr.String()) {
 		t.Errorf("join: %v, want one line with the address", err)
@@ -124,14 +124,14 @@ func TestStartErrors(t *testing.T) {
 		c    Config
 		want string
 	}{
-		"name":        {Config{BindAddr: "127.0.0.1", Key: testKey}, "node name"},
-		"short key":   {Config{NodeName: "n", BindAddr: "127.0.0.1", Key: testKey[:16]}, "16 bytes"},
-		"meta":        {Config{NodeName: "n", BindAddr: "127.0.0.1", Key: testKey, Meta: make([]byte, 513)}, "513"},
-		"no bind":     {Config{NodeName: "n", Key: testKey}, "bind address"},
-		"unspecified": {Config{NodeName: "n", BindAddr: "0.0.0.0", Key: testKey}, "unspecified"},
-		"advertise":   {Config{NodeName: "n", BindAddr: "0.0.0.0", AdvertiseAddr: "host", Key: testKey}, "advertise"},
-		"port":        {Config{NodeName: "n", BindAddr: "127.0.0.1", BindPort: 70000, Key: testKey}, "70000"},
-		"port in use": {Config{NodeName: "n", BindAddr: "127.0.0.1", BindPort: int(used.Port()), Key: testKey}, "in use"},
+		"name":        {Config{BindAddr: "127.0.0.1", Keys: [][]byte{testKey}}, "node name"},
+		"short key":   {Config{NodeName: "n", BindAddr: "127.0.0.1", Keys: [][]byte{testKey[:16]}}, "16 bytes"},
+		"meta":        {Config{NodeName: "n", BindAddr: "127.0.0.1", Keys: [][]byte{testKey}, Meta: make([]byte, 513)}, "513"},
+		"no bind":     {Config{NodeName: "n", Keys: [][]byte{testKey}}, "bind address"},
+		"unspecified": {Config{NodeName: "n", BindAddr: "0.0.0.0", Keys: [][]byte{testKey}}, "unspecified"},
+		"advertise":   {Config{NodeName: "n", BindAddr: "0.0.0.0", AdvertiseAddr: "host", Keys: [][]byte{testKey}}, "advertise"},
+		"port":        {Config{NodeName: "n", BindAddr: "127.0.0.1", BindPort: 70000, Keys: [][]byte{testKey}}, "70000"},
+		"port in use": {Config{NodeName: "n", BindAddr: "127.0.0.1", BindPort: int(used.Port()), Keys: [][]byte{testKey}}, "in use"},
 	} {
 		m, err := Start(tc.c)
 		if err == nil {
@@ -229,8 +229,8 @@ func start(t *testing.T, c Config) *Membership {
 	if c.BindAddr == "" {
 		c.BindAddr = "127.0.0.1"
 	}
-	if c.Key == nil {
-		c.Key = testKey
+	if c.Keys == nil {
+		c.Keys = [][]byte{testKey}
 	}
 	m, err := Start(c)
 	if err != nil {

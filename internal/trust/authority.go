@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"yohaku/internal/atomicfile"
@@ -35,13 +36,16 @@ const (
 	pemGossip = "YOHAKU GOSSIP KEY"
 )
 
-// Authority is a cluster's root of trust: its certificate authority (ECDSA P-256), the key that
-// join secrets derive from, and the gossip key. It is safe for concurrent use: nothing changes.
+// Authority is a cluster's root of trust: its certificate authority (ECDSA P-256), and what
+// changes in a cluster's life, see secrets. It is safe for concurrent use.
 type Authority struct {
 	cert    *x509.Certificate
 	key     *ecdsa.PrivateKey
-	joinKey []byte
-	gossip  []byte
+	dir     string // Where changes are kept; "" in memory only.
+	revoked *Revoked
+
+	mu      sync.Mutex
+	secrets secrets
 }
 
 // OpenAuthority loads the authority kept in dir, or creates the folder and a new authority in it.
@@ -49,8 +53,11 @@ type Authority struct {
 func OpenAuthority(dir string) (*Authority, error) {
 	path := filepath.Join(dir, authorityFile)
 	a, err := loadAuthority(path)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return a, err
+	if err == nil {
+		return a, a.loadSecrets()
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the cluster's secrets folder: %w", err)
@@ -61,11 +68,12 @@ func OpenAuthority(dir string) (*Authority, error) {
 	}
 	err = a.create(path)
 	if errors.Is(err, fs.ErrExist) {
-		return loadAuthority(path) // Another process was quicker; its authority is the cluster's.
+		return OpenAuthority(dir) // Another process was quicker; its authority is the cluster's.
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keep the cluster's secrets: %w", err)
 	}
+	a.dir = dir
 	return a, nil
 }
 
@@ -93,7 +101,7 @@ func NewAuthority() (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse the cluster's certificate: %w", err)
 	}
-	return &Authority{cert: cert, key: key, joinKey: randomBytes(keyBytes), gossip: randomBytes(keyBytes)}, nil
+	return &Authority{cert: cert, key: key, revoked: &Revoked{}, secrets: secrets{JoinKey: randomBytes(keyBytes), GossipKeys: [][]byte{randomBytes(keyBytes)}}}, nil
 }
 
 // Fingerprint is the SHA-256 of the authority's certificate, which tokens carry.
@@ -104,11 +112,8 @@ func (a *Authority) CertPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: pemCert, Bytes: a.cert.Raw})
 }
 
-// GossipKey is the cluster's AES-256 gossip key, 32 bytes. It is a secret.
-func (a *Authority) GossipKey() []byte { return bytes.Clone(a.gossip) }
-
 // Token returns the join token that is good until expires, rounded down to a second; the zero
-// time means always. The same authority and expiry give the same token.
+// time means always. The same join key and expiry give the same token.
 func (a *Authority) Token(expires time.Time) Token {
 	t := Token{Fingerprint: a.Fingerprint()}
 	var unix int64
@@ -116,7 +121,7 @@ func (a *Authority) Token(expires time.Time) Token {
 		unix = expires.Unix()
 		t.Expires = time.Unix(unix, 0)
 	}
-	t.Secret = joinSecret(a.joinKey, unix)
+	t.Secret = joinSecret(a.look().JoinKey, unix)
 	return t
 }
 
@@ -127,7 +132,7 @@ func (a *Authority) create(path string) error {
 		return err
 	}
 	var buf bytes.Buffer
-	for _, b := range []pem.Block{{Type: pemCert, Bytes: a.cert.Raw}, {Type: pemKey, Bytes: key}, {Type: pemJoin, Bytes: a.joinKey}, {Type: pemGossip, Bytes: a.gossip}} {
+	for _, b := range []pem.Block{{Type: pemCert, Bytes: a.cert.Raw}, {Type: pemKey, Bytes: key}, {Type: pemJoin, Bytes: a.secrets.JoinKey}, {Type: pemGossip, Bytes: a.secrets.GossipKeys[0]}} {
 		if err := pem.Encode(&buf, &b); err != nil {
 			return err
 		}
@@ -176,6 +181,9 @@ func loadAuthority(path string) (*Authority, error) {
 		return nil, fmt.Errorf("read the cluster's secrets: %w", err)
 	}
 	a, err := parseAuthority(data)
+	if err == nil {
+		a.dir = filepath.Dir(path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster's secrets: %s: %w; restore the file, or remove it to start a new cluster (old tokens and certificates end then)", path, err)
 	}
@@ -196,9 +204,9 @@ func parseAuthority(data []byte) (*Authority, error) {
 			return nil, fmt.Errorf("the block %q is missing", want)
 		}
 	}
-	a := &Authority{joinKey: blocks[pemJoin], gossip: blocks[pemGossip]}
-	if len(a.joinKey) != keyBytes || len(a.gossip) != keyBytes {
-		return nil, fmt.Errorf("keys of %d and %d bytes, both must have %d", len(a.joinKey), len(a.gossip), keyBytes)
+	a := &Authority{revoked: &Revoked{}, secrets: secrets{JoinKey: blocks[pemJoin], GossipKeys: [][]byte{blocks[pemGossip]}}}
+	if err := a.secrets.check(); err != nil {
+		return nil, err
 	}
 	var err error
 	if a.cert, err = x509.ParseCertificate(blocks[pemCert]); err != nil {

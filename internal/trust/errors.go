@@ -13,6 +13,8 @@ var (
 	ErrSecret = errors.New("wrong secret")
 	// ErrExpired: the token's time is over.
 	ErrExpired = errors.New("token expired")
+	// ErrRevoked: the token, or the node's certificate, was revoked.
+	ErrRevoked = errors.New("revoked")
 	// ErrUnreachable: nobody answers at the address, or the network broke.
 	ErrUnreachable = errors.New("unreachable")
 	// ErrNotBootstrap: something answers at the address, but not a bootstrap server.

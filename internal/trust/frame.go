@@ -40,6 +40,7 @@ type joinResponse struct {
 var refusals = map[string]error{
 	"secret":  ErrSecret,
 	"expired": ErrExpired,
+	"revoked": ErrRevoked,
 	"version": ErrVersion,
 	"request": ErrRequest,
 	"refused": ErrRefused,

@@ -25,6 +25,9 @@ const (
 	// BootstrapName is in the bootstrap server's certificate only.
 	BootstrapName = "bootstrap.yohaku.internal"
 
+	// CoordinatorNode is the coordinator's node name, which no joiner gets.
+	CoordinatorNode = "coordinator"
+
 	reservedDomain = "yohaku.internal"
 	clockSkew      = time.Hour
 	nodeYears      = 1
@@ -33,10 +36,11 @@ const (
 	maxHostBytes   = 253
 )
 
-// Identity is what a node has after it was admitted. KeyPEM and Welcome.GossipKey are secrets.
+// Identity is what a node has after it was admitted. KeyPEM and Welcome.GossipKeys are secrets.
 type Identity struct {
 	NodeName               string
 	CertPEM, KeyPEM, CAPEM []byte
+	Revoked                *Revoked // Whose certificates do not count; shared by the configurations of MutualTLS.
 	Welcome                Welcome
 	LocalIP, CoordinatorIP netip.Addr // The two ends of the bootstrap connection, as the worker saw them; invalid at the coordinator.
 }
@@ -45,7 +49,7 @@ type Identity struct {
 func (id Identity) String() string { return "identity of node " + id.NodeName }
 
 // MutualTLS returns the configuration for both ends of every connection between nodes: TLS 1.3,
-// both sides present certificates of this authority.
+// both sides present certificates of this authority that are not revoked at the time.
 func (id *Identity) MutualTLS() (*tls.Config, error) {
 	pair, err := tls.X509KeyPair(id.CertPEM, id.KeyPEM)
 	if err != nil {
@@ -55,6 +59,7 @@ func (id *Identity) MutualTLS() (*tls.Config, error) {
 	if !pool.AppendCertsFromPEM(id.CAPEM) {
 		return nil, fmt.Errorf("load the authority of node %q: it holds no certificate", id.NodeName)
 	}
+	revoked := id.Revoked
 	return &tls.Config{
 		Certificates: []tls.Certificate{pair},
 		RootCAs:      pool,
@@ -62,6 +67,8 @@ func (id *Identity) MutualTLS() (*tls.Config, error) {
 		ClientAuth:   tls.RequireAndVerifyClientCert,
 		ServerName:   NodeServerName,
 		MinVersion:   tls.VersionTLS13,
+		// It is called for resumed sessions too, which the other checks of certificates are not.
+		VerifyConnection: func(s tls.ConnectionState) error { return revoked.Check(s.PeerCertificates[0]) },
 	}, nil
 }
 
@@ -76,7 +83,7 @@ func (a *Authority) Issue(nodeName string, hosts []string) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Identity{NodeName: nodeName, CertPEM: encodeCert(der), KeyPEM: keyPEM, CAPEM: a.CertPEM()}, nil
+	return &Identity{NodeName: nodeName, CertPEM: encodeCert(der), KeyPEM: keyPEM, CAPEM: a.CertPEM(), Revoked: a.revoked}, nil
 }
 
 // sign issues a certificate for public key pub. Hosts come from the network: they are checked.

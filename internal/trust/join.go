@@ -141,11 +141,13 @@ func converse(ctx context.Context, conn *tls.Conn, c JoinConfig, token Token) (*
 	if err := checkIssued(res, ca, &key.PublicKey); err != nil {
 		return nil, &Error{Kind: ErrNotBootstrap, Text: fmt.Sprintf("the coordinator at %s sent an unusable answer: %v; update both programs", c.Addr, err), Err: err}
 	}
-	return &Identity{NodeName: c.NodeName, CertPEM: encodeCert(res.Cert), KeyPEM: keyPEM, CAPEM: encodeCert(ca), Welcome: res.Welcome, LocalIP: local, CoordinatorIP: remote}, nil
+	revoked := &Revoked{}
+	revoked.Add(res.Welcome.Revoked)
+	return &Identity{NodeName: c.NodeName, CertPEM: encodeCert(res.Cert), KeyPEM: keyPEM, CAPEM: encodeCert(ca), Revoked: revoked, Welcome: res.Welcome, LocalIP: local, CoordinatorIP: remote}, nil
 }
 
 // checkIssued makes sure that the certificate fits the key and the authority before anything
-// depends on it, and that the gossip key is one.
+// depends on it, and that the gossip keys are such.
 func checkIssued(res joinResponse, ca []byte, key *ecdsa.PublicKey) error {
 	cert, err := x509.ParseCertificate(res.Cert)
 	if err != nil {
@@ -161,10 +163,10 @@ func checkIssued(res joinResponse, ca []byte, key *ecdsa.PublicKey) error {
 	if !key.Equal(cert.PublicKey) {
 		return errors.New("the certificate is for another key")
 	}
-	if n := len(res.Welcome.GossipKey); n != 0 && n != keyBytes {
-		return fmt.Errorf("the gossip key has %d bytes, it must have %d", n, keyBytes)
+	if len(res.Welcome.GossipKeys) == 0 {
+		return nil
 	}
-	return nil
+	return CheckGossipKeys(res.Welcome.GossipKeys)
 }
 
 func authorityIn(chain []*x509.Certificate, fingerprint [sha256.Size]byte) []byte {
@@ -181,7 +183,9 @@ func refusal(c JoinConfig, res joinResponse) error {
 	text := clipText(res.Text)
 	switch {
 	case errors.Is(kind, ErrSecret):
-		text = "the join token's secret is wrong: the cluster is right, but it did not make this token, or has since replaced it; get a fresh one from \"coordinator token\""
+		text = "the join token's secret is wrong: the cluster is right, but it did not make this token; copy the whole join line that \"coordinator token\" prints"
+	case errors.Is(kind, ErrRevoked):
+		text += "; get a fresh one from \"coordinator token\""
 	case errors.Is(kind, ErrExpired):
 		return expired("by the coordinator's clock: " + text)
 	case errors.Is(kind, ErrVersion):

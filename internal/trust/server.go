@@ -2,7 +2,6 @@ package trust
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -19,17 +18,18 @@ const (
 	bootstrapCN      = "bootstrap"
 )
 
-// Welcome is what a node learns when it is admitted. GossipKey is a secret.
+// Welcome is what a node learns when it is admitted. GossipKeys are secret.
 type Welcome struct {
 	RunID      string          `json:"run_id"`
 	NodeName   string          `json:"node_name"`   // Filled with the admitted name.
-	GossipKey  []byte          `json:"gossip_key"`  // AES-256.
+	GossipKeys [][]byte        `json:"gossip_keys"` // AES-256; the first encrypts, all decrypt.
+	Revoked    []string        `json:"revoked"`     // Names of nodes whose certificates count no more.
 	GossipAddr string          `json:"gossip_addr"` // host:port of a memberlist node to join.
 	RouteAddrs []string        `json:"route_addrs"` // host:port of NATS routes to dial.
 	Extra      json.RawMessage `json:"extra,omitempty"`
 }
 
-// String leaves the gossip key out.
+// String leaves the gossip keys out.
 func (w Welcome) String() string { return "welcome of " + w.NodeName + " to run " + w.RunID }
 
 // Request is what a Grant function decides on. The secret has been checked already.
@@ -203,9 +203,8 @@ func (s *Server) answer(conn net.Conn, source netip.AddrPort) error {
 
 // decide checks the request. The version comes after the secret: strangers learn nothing.
 func (s *Server) decide(ctx context.Context, req *joinRequest, source netip.AddrPort) (*joinResponse, error) {
-	want := joinSecret(s.config.Authority.joinKey, req.Expires)
-	if !hmac.Equal(want[:], req.Secret) {
-		return s.refuse("secret", "the join token's secret is wrong")
+	if code, text := s.config.Authority.checkSecret(req.Secret, req.Expires); code != "" {
+		return s.refuse(code, text)
 	}
 	if req.Expires != 0 && s.config.Now().Unix() >= req.Expires {
 		return s.refuse("expired", "the join token expired at "+time.Unix(req.Expires, 0).UTC().Format(time.RFC3339))
@@ -219,6 +218,9 @@ func (s *Server) decide(ctx context.Context, req *joinRequest, source netip.Addr
 	}
 	der, err := s.config.Authority.sign(key, req.NodeName, req.Hosts, NodeServerName)
 	if err != nil {
+		return s.refuse("request", err.Error())
+	}
+	if err := s.config.Authority.enroll(req.NodeName, req.PublicKey); err != nil {
 		return s.refuse("request", err.Error())
 	}
 	welcome, err := s.config.Grant(ctx, Request{NodeName: req.NodeName, Version: req.Version, Hosts: req.Hosts, Remote: source, Extra: req.Extra})

@@ -95,6 +95,27 @@ func malformed(why string) error {
 	}
 }
 
+// checkSecret judges a joiner's secret: an empty code, or that of the refusal and its text.
+func (a *Authority) checkSecret(secret []byte, expiresUnix int64) (code, text string) {
+	s := a.look()
+	want := joinSecret(s.JoinKey, expiresUnix)
+	if hmac.Equal(want[:], secret) {
+		sum := sha256.Sum256(secret)
+		for _, r := range s.RevokedTokens {
+			if hmac.Equal(r.Key, sum[:]) {
+				return "revoked", "the join token was revoked at " + r.At.Format(time.RFC3339)
+			}
+		}
+		return "", ""
+	}
+	for _, r := range s.Retired {
+		if want := joinSecret(r.Key, expiresUnix); hmac.Equal(want[:], secret) {
+			return "revoked", "the join token was revoked at " + r.At.Format(time.RFC3339)
+		}
+	}
+	return "secret", "the join token's secret is wrong"
+}
+
 // joinSecret derives the secret of a token from the authority's join key, so that any number of
 // expiries needs no storage and an altered expiry is a wrong secret.
 func joinSecret(joinKey []byte, expiresUnix int64) [sha256.Size]byte {

@@ -33,7 +33,7 @@ func TestAuthorityIsCreatedOnceAndReloaded(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			tokens[i] = a.Token(time.Time{}).Encode() + string(a.GossipKey())
+			tokens[i] = a.Token(time.Time{}).Encode() + string(a.GossipKeys()[0])
 		})
 	}
 	wg.Wait()
@@ -151,7 +151,7 @@ func FuzzParseToken(f *testing.F) {
 
 func TestJoinGivesIdentity(t *testing.T) {
 	a := newAuthority(t)
-	want := Welcome{RunID: "r1", NodeName: "w1", GossipKey: a.GossipKey(), GossipAddr: "127.0.0.1:1", RouteAddrs: []string{"127.0.0.1:2"}, Extra: json.RawMessage(`{"a":1}`)}
+	want := Welcome{RunID: "r1", NodeName: "w1", GossipKeys: a.GossipKeys(), GossipAddr: "127.0.0.1:1", RouteAddrs: []string{"127.0.0.1:2"}, Extra: json.RawMessage(`{"a":1}`)}
 	var asked Request
 	s := serve(t, ServerConfig{Authority: a, Version: "v1", Grant: func(_ context.Context, r Request) (Welcome, error) {
 		asked = r

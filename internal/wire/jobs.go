@@ -88,7 +88,7 @@ func (j Job) Validate() error {
 }
 
 // Order is what the coordinator sends to one worker: a job to start, a job to cancel, the wish
-// that training end at the next step boundary, or the order to leave.
+// that training end at the next step boundary, a change of trust, or the order to leave.
 type Order struct {
 	Job    *Job   `json:"job,omitempty"`
 	Cancel string `json:"cancel,omitempty"` // A job's id. Done answers it, even if the job never came.
@@ -99,6 +99,15 @@ type Order struct {
 	Hello      bool   `json:"hello,omitempty"` // Introduce yourself again: you were given up.
 	Leave      bool   `json:"leave,omitempty"`
 	Chaos      *Chaos `json:"chaos,omitempty"`
+	Revoked    bool   `json:"revoked,omitempty"` // Your certificate was revoked: end.
+	Trust      *Trust `json:"trust,omitempty"`
+}
+
+// Trust is what changes in whom and what the nodes of a cluster trust. Its keys are secrets.
+type Trust struct {
+	Serial     uint64   `json:"serial"`      // Grows with every change: an older word counts no more.
+	GossipKeys [][]byte `json:"gossip_keys"` // The first encrypts, all decrypt.
+	Revoked    []string `json:"revoked"`     // Names of nodes whose certificates count no more.
 }
 
 // EncodeJob asks for the VAE moments and text embeddings of a batch of pairs.
