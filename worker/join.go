@@ -43,6 +43,7 @@ func (w *Worker) startBus(natsURL string) error {
 	}
 	c := bus.Config{NodeName: w.name, RunID: w.identity.Welcome.RunID, TLS: mutual, ExternalURL: natsURL, Log: w.o.Log.With().Str(logkey.Node, w.name).Str(logkey.RunID, w.identity.Welcome.RunID).Logger()}
 	if natsURL == "" {
+		c.Publish, c.Subscribe = w.subjects.Worker(w.name)
 		c.RouteListen = net.JoinHostPort(w.identity.LocalIP.String(), "0")
 		c.Routes = w.identity.Welcome.RouteAddrs
 	}

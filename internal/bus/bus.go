@@ -53,6 +53,11 @@ type Config struct {
 	ExternalURL string
 	ExternalTLS *tls.Config // Nil: the system's authorities, where the URL or the server asks for TLS.
 
+	// Publish and Subscribe are the subjects that this process may use, beside answers to its own
+	// requests and to those of others; nil: all. The embedded server holds its clients to them. With
+	// ExternalURL they are the business of who runs the servers.
+	Publish, Subscribe []string
+
 	PingInterval  time.Duration // Between servers; 0: 500 ms.
 	MaxPingsOut   int           // Unanswered pings that end a route; 0: 3.
 	WriteDeadline time.Duration // For a peer to take anything of what was written; 0: 2 s.
@@ -133,6 +138,7 @@ func (b *Bus) Connect(extra ...nats.Option) (*nats.Conn, error) {
 func (b *Bus) clientOptions() []nats.Option {
 	return []nats.Option{
 		nats.Name(b.config.NodeName),
+		nats.CustomInboxPrefix(b.inbox()),
 		nats.Timeout(connectTimeout),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),

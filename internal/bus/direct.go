@@ -34,7 +34,7 @@ func (b *Bus) ringPermissions() *server.Permissions {
 
 // users are the accounts of the embedded server.
 func (b *Bus) users() []*server.User {
-	users := []*server.User{{Username: embeddedUser, Password: b.password}}
+	users := []*server.User{{Username: embeddedUser, Password: b.password, Permissions: b.permissions()}}
 	if !strings.ContainsAny(b.config.RunID, ".*>") { // It would widen the permissions.
 		users = append(users, &server.User{Username: ringUser, Password: b.ringPassword, Permissions: b.ringPermissions()})
 	}

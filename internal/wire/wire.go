@@ -43,6 +43,14 @@ func (s Subjects) Claims(generation uint64, rank int) string {
 	return fmt.Sprintf("yohaku.%s.ring.%d.%d.claim", s.RunID, generation, rank)
 }
 
+// Worker lists what the worker called node may publish and subscribe to, beside answers: its words
+// to the coordinator, the coordinator's blobs, and the ring. Orders are not among what it publishes,
+// nor other workers' orders and words among what it hears.
+func (s Subjects) Worker(node string) (publish, subscribe []string) {
+	run := "yohaku." + s.RunID
+	return []string{run + ".coordinator.>", run + ".blob.>", run + ".ring.>"}, []string{s.Node(node), run + ".ring.>"}
+}
+
 // ValidToken reports whether s may stand in a subject: letters, digits, '-' and '_', 1 to 64 of them.
 func ValidToken(s string) bool {
 	if s == "" || len(s) > 64 {
