@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -80,8 +79,13 @@ func (w *Worker) adoptTrust(t wire.Trust) error {
 		return nil // Overtaken by a newer one.
 	}
 	w.trusted = t.Serial
-	w.identity.Revoked.Add(t.Revoked)
-	return errors.Join(w.members.SetKeys(t.GossipKeys), w.bus.CutRoutes(func(c *x509.Certificate) bool { return w.identity.Revoked.Check(c) == nil }))
+	if err := w.members.SetKeys(t.GossipKeys); err != nil {
+		return err
+	}
+	if !w.identity.Revoked.Add(t.Revoked) {
+		return nil
+	}
+	return w.bus.CutRoutes(func(c *x509.Certificate) bool { return w.identity.Revoked.Check(c) == nil })
 }
 
 // listen takes orders. An order is answered once it is in the owner's queue.

@@ -31,11 +31,31 @@ func testRevoked(t *testing.T) {
 	p.event(t, "another generation of two", func(e entry) bool {
 		return e.Message == "generation formed" && e.WorldSize == 2 && e.Generation > 2
 	})
-	p.event(t, "a new gossip key", func(e entry) bool { return e.Message == "gossip key rotated" })
 	c.ends(second)
 	c.ends(p)
 	checkNothingRepeated(t, p)
 	c.checkSame("run")
+}
+
+// TestGossipKeyRotates: the key changes under a worker that has joined, which stays, and one that
+// joins afterwards finds it.
+func TestGossipKeyRotates(t *testing.T) {
+	c := newCluster(t)
+	p := c.up("run", "--local-workers", "1", "--min-workers", "2")
+	addr, _, err := p.joinLine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.event(t, "a worker", func(e entry) bool { return e.Message == "worker ready" })
+	line := strings.Fields(c.coordinator("token", "--rotate"))
+	p.event(t, "a new gossip key", func(e entry) bool { return e.Message == "gossip key rotated" })
+	guest := c.command("worker", "join", addr, "--token", line[len(line)-1], "--name", "guest", "--threads", "1", "--log-format", "json")
+	c.ends(p)
+	c.ends(guest)
+	checkQuiet(t, p)
+	if got := c.report("run").WorldSizes; len(got) != 1 || got[0] != 2 {
+		t.Errorf("world sizes %v, want [2]: the first worker was lost", got)
+	}
 }
 
 // nodeNamed is the full name of the worker called name.

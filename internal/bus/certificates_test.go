@@ -20,9 +20,8 @@ func TestRevokedPeerIsCut(t *testing.T) {
 			dialled := start(t, a, bus.Config{NodeName: "dialled"})
 			home := startLogged(t, a, bus.Config{NodeName: "home", Routes: []string{dialled.RouteAddr()}, OnPeer: func(p bus.Peer, up bool) { events <- fmt.Sprint(p.Name, " ", up) }}, refusals)
 			dialling := start(t, a, bus.Config{NodeName: "dialling", Routes: []string{home.RouteAddr()}})
-			if err := home.WaitPeers(deadline(t), "dialled", "dialling"); err != nil {
-				t.Fatal(err)
-			}
+			waitText(t, events, "true") // Told of both, so that it tells of their loss.
+			waitText(t, events, "true")
 			a.Revoked().Add([]string{revoked})
 			if err := home.CutRoutes(func(c *x509.Certificate) bool { return a.Revoked().Check(c) == nil }); err != nil {
 				t.Fatal(err)

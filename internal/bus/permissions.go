@@ -7,6 +7,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
+const inboxes = "_INBOX"
+
 // permissions are what this process may publish and subscribe to on its embedded server, or nil
 // for everything.
 func (b *Bus) permissions() *server.Permissions {
@@ -14,9 +16,10 @@ func (b *Bus) permissions() *server.Permissions {
 		return nil
 	}
 	return &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: b.config.Publish},
+		// Answers of all, not those to requests that came in (nats-server's Response): it forgets these
+		// when routes change.
+		Publish:   &server.SubjectPermission{Allow: append([]string{inboxes + ".*.>"}, b.config.Publish...)},
 		Subscribe: &server.SubjectPermission{Allow: append([]string{b.inbox() + ".>"}, b.config.Subscribe...)},
-		Response:  &server.ResponsePermission{MaxMsgs: 1, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION},
 	}
 }
 
@@ -24,5 +27,5 @@ func (b *Bus) permissions() *server.Permissions {
 // can be allowed its own answers only.
 func (b *Bus) inbox() string {
 	sum := sha256.Sum256([]byte(b.config.NodeName))
-	return "_INBOX_" + hex.EncodeToString(sum[:8])
+	return inboxes + "." + hex.EncodeToString(sum[:8])
 }

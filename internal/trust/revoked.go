@@ -14,19 +14,20 @@ type Revoked struct {
 	names map[string]bool
 }
 
-// Add revokes nodes.
-func (r *Revoked) Add(names []string) {
+// Add revokes nodes, and tells whether one of them was not revoked before.
+func (r *Revoked) Add(names []string) (fresh bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range names {
-		if len(r.names) >= maxNodes {
-			return
+		if r.names[n] || len(r.names) >= maxNodes {
+			continue
 		}
 		if r.names == nil {
 			r.names = map[string]bool{}
 		}
-		r.names[n] = true
+		r.names[n], fresh = true, true
 	}
+	return fresh
 }
 
 // Has tells whether the node is revoked.
