@@ -31,8 +31,8 @@ func TestRevokedPeerIsCut(t *testing.T) {
 				t.Fatal(err)
 			}
 			waitText(t, refusals, "was revoked") // It, or home, tried again.
-			late := start(t, a, bus.Config{NodeName: "late", Routes: []string{home.RouteAddr()}})
-			if err := late.WaitPeers(deadline(t), "home"); err != nil {
+			start(t, a, bus.Config{NodeName: "late", Routes: []string{home.RouteAddr()}})
+			if err := home.WaitPeers(deadline(t), "late"); err != nil {
 				t.Errorf("a joiner after the cut: %v", err)
 			}
 			other := map[string]string{"dialled": "dialling", "dialling": "dialled"}[revoked]

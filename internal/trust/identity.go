@@ -68,7 +68,12 @@ func (id *Identity) MutualTLS() (*tls.Config, error) {
 		ServerName:   NodeServerName,
 		MinVersion:   tls.VersionTLS13,
 		// It is called for resumed sessions too, which the other checks of certificates are not.
-		VerifyConnection: func(s tls.ConnectionState) error { return revoked.Check(s.PeerCertificates[0]) },
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if len(s.PeerCertificates) == 0 {
+				return nil // ClientAuth was changed not to ask for one.
+			}
+			return revoked.Check(s.PeerCertificates[0])
+		},
 	}, nil
 }
 
