@@ -15,6 +15,9 @@ import (
 // maxCertificates bounds the peers' certificates that are remembered; further peers get no route.
 const maxCertificates = 1 << 16
 
+// maxClients bounds the connections looked at: a process has a few of its own, and one of a ring.
+const maxClients = 1 << 12
+
 // certificates remembers the certificates that peers of this process showed, by the name under
 // which nats-server pins them: the SHA-256 of the public key, in hex.
 type certificates struct {
@@ -52,7 +55,7 @@ func (s *certificates) note(cert *x509.Certificate) error {
 	return nil
 }
 
-// kept is the set of the certificates that keep accepts.
+// kept is the set of the certificates that keep accepts; the others are forgotten.
 func (s *certificates) kept(keep func(*x509.Certificate) bool) server.PinnedCertSet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +70,25 @@ func (s *certificates) kept(keep func(*x509.Certificate) bool) server.PinnedCert
 	return set
 }
 
-// CutRoutes ends the routes to peers whose certificates keep refuses. Config.TLS must refuse them
+// cutClients ends the connections of clients that showed a certificate which is not in kept: of
+// the next rank of a ring, in use here.
+func (b *Bus) cutClients(kept server.PinnedCertSet) error {
+	conns, err := b.server.Connz(&server.ConnzOptions{Username: true, Limit: maxClients})
+	if err != nil {
+		return fmt.Errorf("list clients: %w", err)
+	}
+	for _, c := range conns.Conns {
+		if len(c.TLSPeerCerts) == 0 {
+			continue // This process's own.
+		}
+		if _, ok := kept[c.TLSPeerCerts[0].SubjectPKISha256]; !ok {
+			_ = b.server.DisconnectClientByID(c.Cid) // It may have ended meanwhile.
+		}
+	}
+	return nil
+}
+
+// CutRoutes ends the routes to peers, and the connections of those that are clients here, whose certificates keep refuses. Config.TLS must refuse them
 // too by now, or they are back at once.
 func (b *Bus) CutRoutes(keep func(*x509.Certificate) bool) error {
 	if b.server == nil || b.config.TLS == nil {
@@ -88,5 +109,5 @@ func (b *Bus) CutRoutes(keep func(*x509.Certificate) bool) error {
 	if err := b.server.ReloadOptions(b.options()); err != nil {
 		return fmt.Errorf("cut routes: %w", err)
 	}
-	return nil
+	return b.cutClients(pinned.Cluster.TLSPinnedCerts)
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"yohaku/internal/bus"
 )
@@ -40,5 +41,31 @@ func TestRevokedPeerIsCut(t *testing.T) {
 				t.Errorf("peers (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestRevokedRingClientIsCut: a peer that takes the ring's bulk here loses that connection too, and
+// this process keeps its own.
+func TestRevokedRingClientIsCut(t *testing.T) {
+	a := newAuthority(t)
+	config := func(node string) bus.Config {
+		return bus.Config{NodeName: node, RouteListen: "0.0.0.0:0", RouteAdvertise: "127.0.0.1:0"}
+	}
+	home := start(t, a, config("home"))
+	closed := make(chan string, 2)
+	for _, name := range []string{"bad", "good"} {
+		conn, err := start(t, a, config(name)).ConnectPeer(deadline(t), home.Offer(), bare, nats.ClosedHandler(func(*nats.Conn) { closed <- name }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	a.Revoked().Add([]string{"bad"})
+	if err := home.CutRoutes(func(c *x509.Certificate) bool { return a.Revoked().Check(c) == nil }); err != nil {
+		t.Fatal(err)
+	}
+	waitText(t, closed, "bad")
+	if len(closed) > 0 || !home.Conn().IsConnected() || home.Conn().Statistics.Reconnects > 0 {
+		t.Errorf("%d more connections were closed, reconnects %d", len(closed), home.Conn().Statistics.Reconnects)
 	}
 }

@@ -78,7 +78,7 @@ func (b *Bus) options() *server.Options {
 	}
 	host, port, _ := net.SplitHostPort(b.config.RouteListen) // Checked by check.
 	if !b.listensLocally() {
-		o.Host, o.TLSConfig, o.TLSTimeout = host, b.config.TLS.Clone(), tlsTimeout
+		o.Host, o.TLSConfig, o.TLSTimeout = host, b.seen.watch(b.config.TLS), tlsTimeout
 	}
 	o.Cluster = server.ClusterOpts{
 		Name:           clusterName + b.config.RunID,
