@@ -14,7 +14,7 @@ PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 wind
 # Packages with assembly, each with its generator in gen.
 GENERATED = model/kernel allreduce/fixedpoint
 
-.PHONY: test build vet cross generate check-generate lint bench bench-ring bench-kernels bench-deps golden
+.PHONY: test build vet cross generate check-generate lint bench bench-ring bench-cluster bench-kernels bench-deps golden
 
 test: vet cross check-generate ## All that must hold before a change lands.
 	$(GO) test -timeout 25m ./...
@@ -52,6 +52,11 @@ bench: ## Time the engine beside PyTorch: kernels and training steps. BENCH=step
 bench-ring: ## Time the ring beside PyTorch's Gloo and OpenMPI: processes on loopback. BENCH='n2-16MB' and the like pick rows.
 	$(GO) build -buildvcs=auto -o bin/bench ./cmd/bench
 	bin/bench -ring -bench '$(BENCH)' $(BENCHFLAGS)
+
+bench-cluster: ## Measure whole clusters: what of the ring's time is hidden, and workers of unequal speed (as root).
+	$(GO) build -o bin/ ./cmd/coordinator ./cmd/bench-cluster
+	bin/bench-cluster -overlap
+	bin/bench-cluster -straggler
 
 bench-kernels: ## Go's own benchmarks.
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./model/...

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -98,9 +99,14 @@ const joinTimeout = 30 * time.Second
 // apply updates the parameters, and writes down what there is to tell of the step.
 func (r *rank) apply(e lifecycle.Apply) {
 	res, a := r.res, r.words
+	var digests sync.WaitGroup
+	var sums, params string
+	digests.Go(func() { sums = digest(res.sums.sums) })
 	update := res.trainer.Apply(e.Step, res.sums.sums, res.sums.needed, e.Skip)
 	r.w.o.Fault.update(e.Step, res.trainer)
+	digests.Go(func() { params = digest(res.model.step.ParamSlab()) })
 	res.replica = res.trainer.Digest()
+	digests.Wait()
 	now := time.Now()
 	took := now.Sub(res.stepped)
 	items := r.job.Hyper.TrainBatchSize * r.job.Hyper.GradientAccumulationSteps
@@ -110,7 +116,7 @@ func (r *rank) apply(e lifecycle.Apply) {
 		WinnerMSE: a.stats.WinnerMSE, LoserMSE: a.stats.LoserMSE, LogOdds: a.stats.LogOdds, GradNorm: update.GradNorm,
 		LearningRate: update.LearningRate, Items: items, Recomputed: r.voided, Skipped: e.Skip, NonFinite: a.nonFinite,
 		DurationMS: milliseconds(took), RingMS: milliseconds(r.times.whole), RingExposedMS: milliseconds(r.times.exposed), RingBytes: r.bytes(),
-		SumsSHA256: digest(res.sums.sums), ParamsSHA256: digest(res.model.step.ParamSlab()), Replica: res.replica.String(), ItemsPerSecond: res.mean, Shares: a.shares, Seconds: a.seconds,
+		SumsSHA256: sums, ParamsSHA256: params, Replica: res.replica.String(), ItemsPerSecond: res.mean, Shares: a.shares, Seconds: a.seconds,
 	})
 	res.stepped, r.voided, r.times = now, 0, ringTimes{}
 }

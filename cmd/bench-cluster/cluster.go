@@ -71,7 +71,7 @@ func (c cluster) metrics() ([]wire.StepReport, error) {
 	return all, nil
 }
 
-// limit slows the workers down once all have joined.
+// limit slows the workers down once they train.
 func (c cluster) limit(ctx context.Context) error {
 	if len(c.quotas) == 0 {
 		return nil
@@ -84,7 +84,7 @@ func (c cluster) limit(ctx context.Context) error {
 		}
 		var status api.Status
 		client, err := api.Find(filepath.Join(c.dir, c.id))
-		if err != nil || client.Do(ctx, "GET", "status", &status) != nil || len(status.Nodes) < c.workers {
+		if err != nil || client.Do(ctx, "GET", "status", &status) != nil || len(status.Nodes) < c.workers || status.Step < 1 {
 			continue
 		}
 		for i, n := range status.Nodes {

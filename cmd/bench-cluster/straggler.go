@@ -7,10 +7,10 @@ import (
 	"yohaku/internal/wire"
 )
 
-// Of a processor, for workers of speed 1 and ½. Together they leave some of two processors to the coordinator.
+// Of a processor, for workers of speed 1 and ½. Together they leave most of two processors to the coordinator and to whoever else is there.
 const (
-	fast = 0.7
-	slow = 0.35
+	fast = 0.4
+	slow = 0.2
 )
 
 // straggler trains S with workers of speed 1 : 1 : ½ and 20 micro-batches, and each kind alone.
@@ -24,7 +24,7 @@ func straggler(ctx context.Context, o options, dir string) error {
 	rate := map[float64]float64{} // Micro-batches a second.
 	for _, quota := range []float64{fast, slow} {
 		alone := c
-		alone.id, alone.workers, alone.steps, alone.quotas = fmt.Sprint("alone-", quota), 1, max(3, o.steps/3), []float64{quota}
+		alone.id, alone.workers, alone.steps, alone.quotas = fmt.Sprint("alone-", quota), 1, 3, []float64{quota}
 		steps, err := alone.run(ctx)
 		if err != nil {
 			return err
