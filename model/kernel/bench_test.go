@@ -47,6 +47,23 @@ func BenchmarkGemm(b *testing.B) {
 	}
 }
 
+func BenchmarkHalfGemm(b *testing.B) {
+	pool := NewPool(benchThreads())
+	defer pool.Close()
+	for _, c := range []gemmCase{
+		{m: 1024, n: 1024, k: 1024}, {m: 1024, n: 1024, k: 1024, transB: true}, {m: 1024, n: 1024, k: 1024, transA: true},
+		{m: 4096, n: 1280, k: 320, transB: true}, {m: 64, n: 1280, k: 1280, transB: true}, {m: 1024, n: 64, k: 64, transB: true},
+	} {
+		for _, stored := range []bool{false, true} {
+			a := c.args(1)
+			rounded(a, stored, stored)
+			b.Run(fmt.Sprintf("%s,stored=%v", c, stored), func(b *testing.B) {
+				measure(b, 2*float64(c.m)*float64(c.n)*float64(c.k), "GFLOP/s", func() { pool.Gemm(a) })
+			})
+		}
+	}
+}
+
 func BenchmarkConv(b *testing.B) {
 	pool := NewPool(benchThreads())
 	defer pool.Close()

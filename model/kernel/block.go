@@ -21,6 +21,7 @@ type product struct {
 	accumulate bool
 	bias       []float32
 
+	depth          int     // Values of k in a row of a panel.
 	kc, blocks     int     // Length of a block of k, number of blocks.
 	mr             int     // Rows of a tile.
 	direct         *matrix // A, when it is not packed.
@@ -33,6 +34,7 @@ type product struct {
 	scratch        []*Scratch
 	matrixA        matrix
 	matrixB        matrix
+	halfA, halfB   matrixHalf
 	packedAhead    source
 	packedWidth    int
 	packedPanels   int
@@ -54,7 +56,7 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 func (g *product) prepare(m, n, k int, a, b source, c []float32, ldc int) {
 	g.m, g.n, g.k, g.c, g.ldc = m, n, k, c, ldc
 	g.accumulate, g.bias = false, nil
-	g.blocks = max(1, ceilDiv(k, blockK))
+	g.blocks = max(1, ceilDiv(k, blockK*g.depth))
 	g.kc = max(1, ceilDiv(ceilDiv(k, g.blocks), 16)) * 16
 	g.blocks = max(1, ceilDiv(k, g.kc))
 	g.streamA = m >= n
@@ -112,15 +114,18 @@ func (g *product) computeSerial(s *Scratch) {
 // release drops the references to the caller's memory.
 func (g *product) release() {
 	g.direct, g.c, g.bias, g.packedAhead, g.streamed, g.packed = nil, nil, nil, nil, nil, nil
-	g.matrixA.data, g.matrixB.data = nil, nil
+	g.matrixA.data, g.matrixB.data, g.halfA.data, g.halfB.data = nil, nil, nil, nil
 }
 
-func (g *product) packedFloats() int { return g.packedPanels * g.blocks * g.packedWidth * g.kc }
+func (g *product) packedFloats() int { return g.packedPanels * g.blocks * g.panelFloats(g.packedWidth) }
+
+// panelFloats is the size of a panel of one block of k.
+func (g *product) panelFloats(width int) int { return width * (g.kc / g.depth) }
 
 // split returns the number of blocks of streamed panels: each fits the cache, and there are several for each thread,
 // so that one that is slowed down holds nobody up for long.
 func (g *product) split(threads int) int {
-	perBlock := max(1, streamedFloats/max(1, g.streamedWidth*g.kc))
+	perBlock := max(1, streamedFloats/max(1, g.panelFloats(g.streamedWidth)))
 	n := ceilDiv(g.streamedPanels, perBlock)
 	if threads > 1 {
 		n = max(n, min(g.streamedPanels, 4*threads))
@@ -139,7 +144,7 @@ func (g *product) do(task, thread int) {
 
 // panel is the place of a panel of the operand packed ahead.
 func (g *product) panel(block, i int) []float32 {
-	size := g.packedWidth * g.kc
+	size := g.panelFloats(g.packedWidth)
 	return g.packed[(block*g.packedPanels+i)*size:][:size]
 }
 
@@ -162,7 +167,7 @@ func (g *product) packedRows() int {
 // multiply computes the part of C that belongs to the streamed panels [p0, p1).
 func (g *product) multiply(s *Scratch, p0, p1 int) {
 	w := g.streamedWidth
-	size := w * g.kc
+	size := g.panelFloats(w)
 	if g.direct == nil {
 		s.streamed = grow(s.streamed, (p1-p0)*size)
 	}
@@ -190,7 +195,7 @@ func (g *product) multiply(s *Scratch, p0, p1 int) {
 func (g *product) strip(s *Scratch, block, i0, i1, j int, a, b []float32, kc int) {
 	mr, nr := g.mr, g.set.nr
 	t := &s.strip // In the scratch, since a call through a function value would move it to the heap.
-	*t = strip{rows: min(i1*mr, g.m) - i0*mr, cols: min(nr, g.n-j*nr), kc: kc, step: mr, aStep: mr * g.kc, a: a, lda: mr, b: b,
+	*t = strip{rows: min(i1*mr, g.m) - i0*mr, cols: min(nr, g.n-j*nr), kc: ceilDiv(kc, g.depth), step: mr, aStep: g.panelFloats(mr), a: a, lda: mr, b: b,
 		c: g.c[i0*mr*g.ldc+j*nr:], ldc: g.ldc, load: g.accumulate || block > 0}
 	if m := g.direct; m != nil {
 		t.a, t.lda, t.byRows, t.aStep = m.at(i0*mr, block*g.kc), m.ld, m.alongK, mr

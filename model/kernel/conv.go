@@ -64,7 +64,7 @@ func (c *convolution) forward(p *Pool, a *ConvArgs) {
 		return
 	}
 	g := &p.gemm
-	g.set = active
+	g.use(active, false)
 	c.pixels = pixelRows{args: &c.args}
 	g.matrixB = matrix{data: a.Wt, ld: a.Cout}
 	g.prepare(a.B*a.OH*a.OW, a.Cout, a.KH*a.KW*a.Cin, &c.pixels, &g.matrixB, a.Y, a.Cout)
@@ -79,7 +79,7 @@ func (c *convolution) dataGrad(p *Pool, a *ConvArgs) {
 		return
 	}
 	g := &p.gemm
-	g.set = active
+	g.use(active, false)
 	c.pixels = pixelRows{args: &c.args, back: true}
 	c.weights = turnedWeights{args: &c.args}
 	g.prepare(a.B*a.H*a.W, a.Cin, a.KH*a.KW*a.Cout, &c.pixels, &c.weights, a.X, a.Cin)
@@ -127,7 +127,7 @@ func (c *convolution) weightGrad(p *Pool, a *ConvArgs) {
 	a.check()
 	c.args = *a
 	g := &p.gemm
-	g.set = active
+	g.use(active, false)
 	c.taps = tapRows{args: &c.args}
 	g.matrixB = matrix{data: a.Y, ld: a.Cout}
 	g.prepare(a.KH*a.KW*a.Cin, a.Cout, a.B*a.OH*a.OW, &c.taps, &g.matrixB, a.Wt, a.Cout)

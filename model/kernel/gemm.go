@@ -22,6 +22,11 @@ type GemmArgs struct {
 	LDC            int
 	Accumulate     bool
 	Bias           []float32
+
+	// BF16 rounds A and B to bf16. The element then takes, for each pair (k, k+1), the odd product first.
+	BF16 bool
+	// HalfA and HalfB, unless nil, are the operands, in bf16 already, in the place of A and B; BF16 must be set.
+	HalfA, HalfB []Half
 }
 
 // serialFlops is the work below which a second thread costs more than it brings.
@@ -30,7 +35,6 @@ const serialFlops = 1 << 20
 // Gemm computes the product on the pool's threads. It panics when a slice is shorter than its shape.
 func (p *Pool) Gemm(a *GemmArgs) {
 	g := &p.gemm
-	g.set = active
 	if !g.prepareGemm(a) {
 		return
 	}
@@ -41,7 +45,6 @@ func (p *Pool) Gemm(a *GemmArgs) {
 // its own Scratch.
 func GemmSerial(a *GemmArgs, s *Scratch) {
 	g := &s.gemm
-	g.set = active
 	if !g.prepareGemm(a) {
 		return
 	}
@@ -55,6 +58,7 @@ type Scratch struct {
 	strip     strip
 	edge      [maxWidth * maxWidth]float32
 	rows      [maxWidth]*float32
+	halves    [maxWidth]*Half
 	zeros     []float32 // A row of zeros for pixels outside an image.
 	gemm      product
 	one       [1]*Scratch
@@ -75,11 +79,29 @@ func (g *product) prepareGemm(a *GemmArgs) bool {
 	if a.M == 0 || a.N == 0 {
 		return false
 	}
+	g.use(active, a.BF16)
 	g.matrixA = matrix{data: a.A, ld: a.LDA, alongK: !a.TransA}
 	g.matrixB = matrix{data: a.B, ld: a.LDB, alongK: a.TransB}
-	g.prepare(a.M, a.N, a.K, &g.matrixA, &g.matrixB, a.C, a.LDC)
+	var left, right source = &g.matrixA, &g.matrixB
+	if a.HalfA != nil {
+		g.halfA = matrixHalf{data: a.HalfA, ld: a.LDA, alongK: !a.TransA}
+		left = &g.halfA
+	}
+	if a.HalfB != nil {
+		g.halfB = matrixHalf{data: a.HalfB, ld: a.LDB, alongK: a.TransB}
+		right = &g.halfB
+	}
+	g.prepare(a.M, a.N, a.K, left, right, a.C, a.LDC)
 	g.accumulate, g.bias = a.Accumulate, a.Bias
 	return true
+}
+
+// use sets the arithmetic.
+func (g *product) use(set *kernelSet, bf16 bool) {
+	g.set, g.depth = set, 1
+	if bf16 {
+		g.set, g.depth = set.half.set, set.half.depth
+	}
 }
 
 func (a *GemmArgs) check() {
@@ -93,12 +115,23 @@ func (a *GemmArgs) check() {
 	if a.TransB {
 		br, bc = bc, br
 	}
-	checkMatrix("A", ar, ac, a.LDA, len(a.A))
-	checkMatrix("B", br, bc, a.LDB, len(a.B))
+	if (a.HalfA != nil || a.HalfB != nil) && !a.BF16 {
+		panic("kernel: Gemm of bf16 operands needs BF16 set")
+	}
+	checkMatrix("A", ar, ac, a.LDA, length(a.A, a.HalfA))
+	checkMatrix("B", br, bc, a.LDB, length(a.B, a.HalfB))
 	checkMatrix("C", a.M, a.N, a.LDC, len(a.C))
 	if a.Bias != nil && len(a.Bias) < a.N {
 		panic(fmt.Sprintf("kernel: bias has %d elements, C has %d columns", len(a.Bias), a.N))
 	}
+}
+
+// length is that of the operand in use.
+func length(x []float32, half []Half) int {
+	if half != nil {
+		return len(half)
+	}
+	return len(x)
 }
 
 func checkMatrix(name string, rows, cols, ld, length int) {

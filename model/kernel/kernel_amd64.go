@@ -6,7 +6,7 @@ package kernel
 
 // tile1x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -14,15 +14,31 @@ func tile1x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 
 // tile1x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile1x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile1x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile1x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile1x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile1x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile1x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -30,7 +46,7 @@ func tile1x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, l
 
 // tile1x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -38,15 +54,31 @@ func tile1x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile1x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile1x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile1x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile1x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile1x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile1x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile1x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -54,7 +86,7 @@ func tile1x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc in
 
 // tile2x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -62,15 +94,31 @@ func tile2x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 
 // tile2x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile2x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile2x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile2x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile2x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile2x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile2x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -78,7 +126,7 @@ func tile2x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, l
 
 // tile2x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -86,15 +134,31 @@ func tile2x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile2x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile2x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile2x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile2x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile2x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile2x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile2x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -102,7 +166,7 @@ func tile2x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc in
 
 // tile3x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -110,15 +174,31 @@ func tile3x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 
 // tile3x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile3x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile3x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile3x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile3x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile3x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile3x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -126,7 +206,7 @@ func tile3x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, l
 
 // tile3x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -134,15 +214,31 @@ func tile3x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile3x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile3x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile3x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile3x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile3x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile3x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile3x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -150,7 +246,7 @@ func tile3x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc in
 
 // tile4x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -158,15 +254,31 @@ func tile4x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 
 // tile4x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile4x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile4x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile4x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile4x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile4x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile4x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -174,7 +286,7 @@ func tile4x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, l
 
 // tile4x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -182,15 +294,31 @@ func tile4x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile4x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile4x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile4x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile4x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile4x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile4x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile4x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -198,7 +326,7 @@ func tile4x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc in
 
 // tile5x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -206,15 +334,31 @@ func tile5x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 
 // tile5x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile5x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile5x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile5x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile5x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile5x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile5x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -222,7 +366,7 @@ func tile5x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, l
 
 // tile5x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -230,15 +374,31 @@ func tile5x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile5x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile5x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile5x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile5x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile5x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile5x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile5x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -246,7 +406,7 @@ func tile5x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc in
 
 // tile6x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -254,15 +414,31 @@ func tile6x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 
 // tile6x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile6x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile6x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile6x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile6x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile6x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile6x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -270,7 +446,7 @@ func tile6x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, l
 
 // tile6x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -278,15 +454,31 @@ func tile6x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile6x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile6x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile6x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile6x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile6x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile6x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile6x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -294,7 +486,7 @@ func tile6x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc in
 
 // tile7x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -302,15 +494,31 @@ func tile7x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 
 // tile7x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile7x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile7x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile7x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile7x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile7x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile7x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -318,7 +526,7 @@ func tile7x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, l
 
 // tile7x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -326,15 +534,31 @@ func tile7x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile7x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile7x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile7x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile7x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile7x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile7x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile7x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -342,7 +566,7 @@ func tile7x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc in
 
 // tile8x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -350,15 +574,31 @@ func tile8x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 
 // tile8x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile8x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile8x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile8x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile8x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile8x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile8x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -366,7 +606,7 @@ func tile8x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, l
 
 // tile8x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -374,15 +614,31 @@ func tile8x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile8x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile8x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile8x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile8x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile8x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile8x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile8x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -390,7 +646,7 @@ func tile8x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc in
 
 // tile9x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -398,15 +654,31 @@ func tile9x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load
 
 // tile9x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile9x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile9x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile9x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile9x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile9x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile9x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -414,7 +686,7 @@ func tile9x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, l
 
 // tile9x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -422,15 +694,31 @@ func tile9x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile9x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile9x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile9x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile9x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile9x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile9x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile9x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -438,7 +726,7 @@ func tile9x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc in
 
 // tile10x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -446,15 +734,31 @@ func tile10x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, loa
 
 // tile10x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile10x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile10x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile10x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile10x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile10x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile10x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -462,7 +766,7 @@ func tile10x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile10x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -470,15 +774,31 @@ func tile10x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int,
 
 // tile10x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile10x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile10x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile10x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile10x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile10x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile10x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -486,7 +806,7 @@ func tile10x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc i
 
 // tile11x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -494,15 +814,31 @@ func tile11x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, loa
 
 // tile11x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile11x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile11x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile11x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile11x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile11x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile11x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -510,7 +846,7 @@ func tile11x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile11x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -518,15 +854,31 @@ func tile11x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int,
 
 // tile11x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile11x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile11x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile11x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile11x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile11x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile11x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -534,7 +886,7 @@ func tile11x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc i
 
 // tile12x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -542,15 +894,31 @@ func tile12x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, loa
 
 // tile12x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile12x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile12x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile12x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile12x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile12x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile12x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -558,7 +926,7 @@ func tile12x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile12x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -566,15 +934,31 @@ func tile12x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int,
 
 // tile12x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile12x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile12x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile12x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile12x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile12x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile12x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -582,7 +966,7 @@ func tile12x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc i
 
 // tile13x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -590,15 +974,31 @@ func tile13x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, loa
 
 // tile13x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile13x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile13x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile13x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile13x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile13x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile13x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -606,7 +1006,7 @@ func tile13x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile13x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -614,15 +1014,31 @@ func tile13x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int,
 
 // tile13x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile13x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile13x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile13x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile13x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile13x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile13x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -630,7 +1046,7 @@ func tile13x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc i
 
 // tile14x32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -638,15 +1054,31 @@ func tile14x32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, loa
 
 // tile14x16of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile14x16of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile14x16of32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile14x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile14x32Half computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile14x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile14x8of32 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -654,7 +1086,7 @@ func tile14x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, 
 
 // tile14x32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -662,15 +1094,31 @@ func tile14x32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int,
 
 // tile14x16of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
 func tile14x16of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 
+// tile14x16of32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile14x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
+// tile14x32RowsHalf computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
+// a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
+// Only the columns whose bit is set in mask are read and written.
+//
+//go:noescape
+func tile14x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+
 // tile14x8of32Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 // Only the columns whose bit is set in mask are read and written.
 //
 //go:noescape
@@ -678,84 +1126,84 @@ func tile14x8of32Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc i
 
 // tile1x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile1x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile1x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile1x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile2x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile2x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile2x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile2x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile3x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile3x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile3x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile3x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile4x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile4x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile4x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile4x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile5x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile5x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile5x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile5x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile6x16 computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile6x16(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
 
 // tile6x16Rows computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.
 // a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;
-// the sum starts at c when load is not 0; bias may be nil.
+// the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16.
 //
 //go:noescape
 func tile6x16Rows(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32)
@@ -784,6 +1232,33 @@ func copyRows6(dst *float32, src *float32, k int, dstStep int, srcStep int)
 //
 //go:noescape
 func transpose8(dst *float32, rows **float32, blocks int, dstStep int)
+
+// transposeHalf16 writes dst[p][r] = rows[r][2p] and rows[r][2p+1] as bf16 for 16 rows and 2p < k, only where bit r of write is set.
+// A last number alone is paired with 0. dstStep is in bytes; k is at least 1.
+//
+//go:noescape
+func transposeHalf16(dst *float32, rows **float32, k int, dstStep int, write uint64)
+
+// copyPairs writes dst[p][i] = src[2p][i] and src[2p+1][i] as bf16 for 2p < k and the columns in write, 0 for those not in read.
+// A last row alone is paired with 0. Steps are in bytes; k is at least 1.
+//
+//go:noescape
+func copyPairs(dst *float32, src *float32, k int, dstStep int, srcStep int, read uint64, write uint64)
+
+// copyPairsHalf is copyPairs of numbers that are bf16 already.
+//
+//go:noescape
+func copyPairsHalf(dst *float32, src *uint16, k int, dstStep int, srcStep int, read uint64, write uint64)
+
+// toHalf rounds n numbers to bf16; see toHalfGeneric.
+//
+//go:noescape
+func toHalf(dst *uint16, src *float32, n int)
+
+// fromHalf widens n bf16; see fromHalfGeneric.
+//
+//go:noescape
+func fromHalf(dst *float32, src *uint16, n int)
 
 // add512 computes dst = a + b.
 //

@@ -192,6 +192,209 @@ store:
 	VZEROUPPER
 	RET
 
+// func tile1x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile1x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z1
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z2
+	LONG         $0x4876f262
+	WORD         $0xc252
+	VMOVUPS      128(BX), Z1
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z2
+	LONG         $0x4876f262
+	WORD         $0xc252
+	VMOVUPS      256(BX), Z1
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z2
+	LONG         $0x4876f262
+	WORD         $0xc252
+	VMOVUPS      384(BX), Z1
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z2
+	LONG         $0x4876f262
+	WORD         $0xc252
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z1
+	VBROADCASTSS (SI), Z2
+	LONG         $0x4876f262
+	WORD         $0xc252
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z1
+	VADDPS    Z1, Z0, Z0
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile1x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile1x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z2
+	VMOVUPS      64(BX), Z3
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z4
+	LONG         $0x486ef262
+	WORD         $0xc452
+	LONG         $0x4866f262
+	WORD         $0xcc52
+	VMOVUPS      128(BX), Z2
+	VMOVUPS      192(BX), Z3
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z4
+	LONG         $0x486ef262
+	WORD         $0xc452
+	LONG         $0x4866f262
+	WORD         $0xcc52
+	VMOVUPS      256(BX), Z2
+	VMOVUPS      320(BX), Z3
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z4
+	LONG         $0x486ef262
+	WORD         $0xc452
+	LONG         $0x4866f262
+	WORD         $0xcc52
+	VMOVUPS      384(BX), Z2
+	VMOVUPS      448(BX), Z3
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z4
+	LONG         $0x486ef262
+	WORD         $0xc452
+	LONG         $0x4866f262
+	WORD         $0xcc52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z2
+	VMOVUPS      64(BX), Z3
+	VBROADCASTSS (SI), Z4
+	LONG         $0x486ef262
+	WORD         $0xc452
+	LONG         $0x4866f262
+	WORD         $0xcc52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z2
+	VMOVUPS.Z 64(R12), K2, Z3
+	VADDPS    Z2, Z0, Z0
+	VADDPS    Z3, Z1, Z1
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	VZEROUPPER
+	RET
+
 // func tile1x8of32(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
 // Requires: AVX, AVX512F, AVX512VL, FMA3, MMX+
 TEXT ·tile1x8of32(SB), NOSPLIT, $0-72
@@ -451,6 +654,199 @@ finish:
 store:
 	MOVQ    DI, R11
 	VMOVUPS Z0, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile1x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile1x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+
+begin:
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z1
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z2
+	LONG         $0x4876f262
+	WORD         $0xc252
+	VMOVUPS      128(BX), Z1
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z2
+	LONG         $0x4876f262
+	WORD         $0xc252
+	VMOVUPS      256(BX), Z1
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z2
+	LONG         $0x4876f262
+	WORD         $0xc252
+	VMOVUPS      384(BX), Z1
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z2
+	LONG         $0x4876f262
+	WORD         $0xc252
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z1
+	VBROADCASTSS (SI), Z2
+	LONG         $0x4876f262
+	WORD         $0xc252
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z1
+	VADDPS    Z1, Z0, Z0
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile1x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile1x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+begin:
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z2
+	VMOVUPS      64(BX), Z3
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z4
+	LONG         $0x486ef262
+	WORD         $0xc452
+	LONG         $0x4866f262
+	WORD         $0xcc52
+	VMOVUPS      128(BX), Z2
+	VMOVUPS      192(BX), Z3
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z4
+	LONG         $0x486ef262
+	WORD         $0xc452
+	LONG         $0x4866f262
+	WORD         $0xcc52
+	VMOVUPS      256(BX), Z2
+	VMOVUPS      320(BX), Z3
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z4
+	LONG         $0x486ef262
+	WORD         $0xc452
+	LONG         $0x4866f262
+	WORD         $0xcc52
+	VMOVUPS      384(BX), Z2
+	VMOVUPS      448(BX), Z3
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z4
+	LONG         $0x486ef262
+	WORD         $0xc452
+	LONG         $0x4866f262
+	WORD         $0xcc52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z2
+	VMOVUPS      64(BX), Z3
+	VBROADCASTSS (SI), Z4
+	LONG         $0x486ef262
+	WORD         $0xc452
+	LONG         $0x4866f262
+	WORD         $0xcc52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z2
+	VMOVUPS.Z 64(R12), K2, Z3
+	VADDPS    Z2, Z0, Z0
+	VADDPS    Z3, Z1, Z1
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -764,6 +1160,270 @@ store:
 	VMOVUPS Z0, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z1, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile2x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile2x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z2
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z3
+	LONG         $0x486ef262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI), Z4
+	LONG         $0x486ef262
+	WORD         $0xcc52
+	VMOVUPS      128(BX), Z2
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z3
+	LONG         $0x486ef262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI)(R13*1), Z4
+	LONG         $0x486ef262
+	WORD         $0xcc52
+	VMOVUPS      256(BX), Z2
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z3
+	LONG         $0x486ef262
+	WORD         $0xc352
+	VBROADCASTSS 4(DX), Z4
+	LONG         $0x486ef262
+	WORD         $0xcc52
+	VMOVUPS      384(BX), Z2
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z3
+	LONG         $0x486ef262
+	WORD         $0xc352
+	VBROADCASTSS 4(DX)(R13*1), Z4
+	LONG         $0x486ef262
+	WORD         $0xcc52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z2
+	VBROADCASTSS (SI), Z3
+	LONG         $0x486ef262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI), Z4
+	LONG         $0x486ef262
+	WORD         $0xcc52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	VADDPS    Z2, Z1, Z1
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile2x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile2x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z6
+	LONG         $0x485ef262
+	WORD         $0xc652
+	LONG         $0x4856f262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	LONG         $0x4856f262
+	WORD         $0xdf52
+	VMOVUPS      128(BX), Z4
+	VMOVUPS      192(BX), Z5
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z6
+	LONG         $0x485ef262
+	WORD         $0xc652
+	LONG         $0x4856f262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI)(R13*1), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	LONG         $0x4856f262
+	WORD         $0xdf52
+	VMOVUPS      256(BX), Z4
+	VMOVUPS      320(BX), Z5
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z6
+	LONG         $0x485ef262
+	WORD         $0xc652
+	LONG         $0x4856f262
+	WORD         $0xce52
+	VBROADCASTSS 4(DX), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	LONG         $0x4856f262
+	WORD         $0xdf52
+	VMOVUPS      384(BX), Z4
+	VMOVUPS      448(BX), Z5
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z6
+	LONG         $0x485ef262
+	WORD         $0xc652
+	LONG         $0x4856f262
+	WORD         $0xce52
+	VBROADCASTSS 4(DX)(R13*1), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	LONG         $0x4856f262
+	WORD         $0xdf52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	VBROADCASTSS (SI), Z6
+	LONG         $0x485ef262
+	WORD         $0xc652
+	LONG         $0x4856f262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	LONG         $0x4856f262
+	WORD         $0xdf52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z4
+	VMOVUPS.Z 64(R12), K2, Z5
+	VADDPS    Z4, Z0, Z0
+	VADDPS    Z5, Z1, Z1
+	VADDPS    Z4, Z2, Z2
+	VADDPS    Z5, Z3, Z3
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -1090,6 +1750,260 @@ store:
 	VMOVUPS Z0, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z1, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile2x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile2x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+begin:
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z2
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z3
+	LONG         $0x486ef262
+	WORD         $0xc352
+	VBROADCASTSS (SI)(R13*1), Z4
+	LONG         $0x486ef262
+	WORD         $0xcc52
+	VMOVUPS      128(BX), Z2
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z3
+	LONG         $0x486ef262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI)(R13*1), Z4
+	LONG         $0x486ef262
+	WORD         $0xcc52
+	VMOVUPS      256(BX), Z2
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z3
+	LONG         $0x486ef262
+	WORD         $0xc352
+	VBROADCASTSS 8(SI)(R13*1), Z4
+	LONG         $0x486ef262
+	WORD         $0xcc52
+	VMOVUPS      384(BX), Z2
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z3
+	LONG         $0x486ef262
+	WORD         $0xc352
+	VBROADCASTSS 12(SI)(R13*1), Z4
+	LONG         $0x486ef262
+	WORD         $0xcc52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z2
+	VBROADCASTSS (SI), Z3
+	LONG         $0x486ef262
+	WORD         $0xc352
+	VBROADCASTSS (SI)(R13*1), Z4
+	LONG         $0x486ef262
+	WORD         $0xcc52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	VADDPS    Z2, Z1, Z1
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile2x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile2x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+begin:
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z6
+	LONG         $0x485ef262
+	WORD         $0xc652
+	LONG         $0x4856f262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*1), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	LONG         $0x4856f262
+	WORD         $0xdf52
+	VMOVUPS      128(BX), Z4
+	VMOVUPS      192(BX), Z5
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z6
+	LONG         $0x485ef262
+	WORD         $0xc652
+	LONG         $0x4856f262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI)(R13*1), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	LONG         $0x4856f262
+	WORD         $0xdf52
+	VMOVUPS      256(BX), Z4
+	VMOVUPS      320(BX), Z5
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z6
+	LONG         $0x485ef262
+	WORD         $0xc652
+	LONG         $0x4856f262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI)(R13*1), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	LONG         $0x4856f262
+	WORD         $0xdf52
+	VMOVUPS      384(BX), Z4
+	VMOVUPS      448(BX), Z5
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z6
+	LONG         $0x485ef262
+	WORD         $0xc652
+	LONG         $0x4856f262
+	WORD         $0xce52
+	VBROADCASTSS 12(SI)(R13*1), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	LONG         $0x4856f262
+	WORD         $0xdf52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	VBROADCASTSS (SI), Z6
+	LONG         $0x485ef262
+	WORD         $0xc652
+	LONG         $0x4856f262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*1), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	LONG         $0x4856f262
+	WORD         $0xdf52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z4
+	VMOVUPS.Z 64(R12), K2, Z5
+	VADDPS    Z4, Z0, Z0
+	VADDPS    Z5, Z1, Z1
+	VADDPS    Z4, Z2, Z2
+	VADDPS    Z5, Z3, Z3
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -1467,6 +2381,331 @@ store:
 	VMOVUPS Z1, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z2, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile3x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile3x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z3
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z4
+	LONG         $0x4866f262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI), Z5
+	LONG         $0x4866f262
+	WORD         $0xcd52
+	VBROADCASTSS 8(SI), Z6
+	LONG         $0x4866f262
+	WORD         $0xd652
+	VMOVUPS      128(BX), Z3
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z4
+	LONG         $0x4866f262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI)(R13*1), Z5
+	LONG         $0x4866f262
+	WORD         $0xcd52
+	VBROADCASTSS 8(SI)(R13*1), Z6
+	LONG         $0x4866f262
+	WORD         $0xd652
+	VMOVUPS      256(BX), Z3
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z4
+	LONG         $0x4866f262
+	WORD         $0xc452
+	VBROADCASTSS 4(DX), Z5
+	LONG         $0x4866f262
+	WORD         $0xcd52
+	VBROADCASTSS 8(DX), Z6
+	LONG         $0x4866f262
+	WORD         $0xd652
+	VMOVUPS      384(BX), Z3
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z4
+	LONG         $0x4866f262
+	WORD         $0xc452
+	VBROADCASTSS 4(DX)(R13*1), Z5
+	LONG         $0x4866f262
+	WORD         $0xcd52
+	VBROADCASTSS 8(DX)(R13*1), Z6
+	LONG         $0x4866f262
+	WORD         $0xd652
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z3
+	VBROADCASTSS (SI), Z4
+	LONG         $0x4866f262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI), Z5
+	LONG         $0x4866f262
+	WORD         $0xcd52
+	VBROADCASTSS 8(SI), Z6
+	LONG         $0x4866f262
+	WORD         $0xd652
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z3
+	VADDPS    Z3, Z0, Z0
+	VADDPS    Z3, Z1, Z1
+	VADDPS    Z3, Z2, Z2
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile3x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile3x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z6
+	VMOVUPS      64(BX), Z7
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z8
+	LONG         $0x484ed262
+	WORD         $0xc052
+	LONG         $0x4846d262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	LONG         $0x4846d262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z10
+	LONG         $0x484ed262
+	WORD         $0xe252
+	LONG         $0x4846d262
+	WORD         $0xea52
+	VMOVUPS      128(BX), Z6
+	VMOVUPS      192(BX), Z7
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z8
+	LONG         $0x484ed262
+	WORD         $0xc052
+	LONG         $0x4846d262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI)(R13*1), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	LONG         $0x4846d262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI)(R13*1), Z10
+	LONG         $0x484ed262
+	WORD         $0xe252
+	LONG         $0x4846d262
+	WORD         $0xea52
+	VMOVUPS      256(BX), Z6
+	VMOVUPS      320(BX), Z7
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z8
+	LONG         $0x484ed262
+	WORD         $0xc052
+	LONG         $0x4846d262
+	WORD         $0xc852
+	VBROADCASTSS 4(DX), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	LONG         $0x4846d262
+	WORD         $0xd952
+	VBROADCASTSS 8(DX), Z10
+	LONG         $0x484ed262
+	WORD         $0xe252
+	LONG         $0x4846d262
+	WORD         $0xea52
+	VMOVUPS      384(BX), Z6
+	VMOVUPS      448(BX), Z7
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z8
+	LONG         $0x484ed262
+	WORD         $0xc052
+	LONG         $0x4846d262
+	WORD         $0xc852
+	VBROADCASTSS 4(DX)(R13*1), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	LONG         $0x4846d262
+	WORD         $0xd952
+	VBROADCASTSS 8(DX)(R13*1), Z10
+	LONG         $0x484ed262
+	WORD         $0xe252
+	LONG         $0x4846d262
+	WORD         $0xea52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z6
+	VMOVUPS      64(BX), Z7
+	VBROADCASTSS (SI), Z8
+	LONG         $0x484ed262
+	WORD         $0xc052
+	LONG         $0x4846d262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	LONG         $0x4846d262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z10
+	LONG         $0x484ed262
+	WORD         $0xe252
+	LONG         $0x4846d262
+	WORD         $0xea52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z6
+	VMOVUPS.Z 64(R12), K2, Z7
+	VADDPS    Z6, Z0, Z0
+	VADDPS    Z7, Z1, Z1
+	VADDPS    Z6, Z2, Z2
+	VADDPS    Z7, Z3, Z3
+	VADDPS    Z6, Z4, Z4
+	VADDPS    Z7, Z5, Z5
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -1857,6 +3096,321 @@ store:
 	VMOVUPS Z1, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z2, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile3x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile3x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+
+begin:
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z3
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z4
+	LONG         $0x4866f262
+	WORD         $0xc452
+	VBROADCASTSS (SI)(R13*1), Z5
+	LONG         $0x4866f262
+	WORD         $0xcd52
+	VBROADCASTSS (SI)(R13*2), Z6
+	LONG         $0x4866f262
+	WORD         $0xd652
+	VMOVUPS      128(BX), Z3
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z4
+	LONG         $0x4866f262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI)(R13*1), Z5
+	LONG         $0x4866f262
+	WORD         $0xcd52
+	VBROADCASTSS 4(SI)(R13*2), Z6
+	LONG         $0x4866f262
+	WORD         $0xd652
+	VMOVUPS      256(BX), Z3
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z4
+	LONG         $0x4866f262
+	WORD         $0xc452
+	VBROADCASTSS 8(SI)(R13*1), Z5
+	LONG         $0x4866f262
+	WORD         $0xcd52
+	VBROADCASTSS 8(SI)(R13*2), Z6
+	LONG         $0x4866f262
+	WORD         $0xd652
+	VMOVUPS      384(BX), Z3
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z4
+	LONG         $0x4866f262
+	WORD         $0xc452
+	VBROADCASTSS 12(SI)(R13*1), Z5
+	LONG         $0x4866f262
+	WORD         $0xcd52
+	VBROADCASTSS 12(SI)(R13*2), Z6
+	LONG         $0x4866f262
+	WORD         $0xd652
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z3
+	VBROADCASTSS (SI), Z4
+	LONG         $0x4866f262
+	WORD         $0xc452
+	VBROADCASTSS (SI)(R13*1), Z5
+	LONG         $0x4866f262
+	WORD         $0xcd52
+	VBROADCASTSS (SI)(R13*2), Z6
+	LONG         $0x4866f262
+	WORD         $0xd652
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z3
+	VADDPS    Z3, Z0, Z0
+	VADDPS    Z3, Z1, Z1
+	VADDPS    Z3, Z2, Z2
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile3x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile3x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+begin:
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z6
+	VMOVUPS      64(BX), Z7
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z8
+	LONG         $0x484ed262
+	WORD         $0xc052
+	LONG         $0x4846d262
+	WORD         $0xc852
+	VBROADCASTSS (SI)(R13*1), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	LONG         $0x4846d262
+	WORD         $0xd952
+	VBROADCASTSS (SI)(R13*2), Z10
+	LONG         $0x484ed262
+	WORD         $0xe252
+	LONG         $0x4846d262
+	WORD         $0xea52
+	VMOVUPS      128(BX), Z6
+	VMOVUPS      192(BX), Z7
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z8
+	LONG         $0x484ed262
+	WORD         $0xc052
+	LONG         $0x4846d262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI)(R13*1), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	LONG         $0x4846d262
+	WORD         $0xd952
+	VBROADCASTSS 4(SI)(R13*2), Z10
+	LONG         $0x484ed262
+	WORD         $0xe252
+	LONG         $0x4846d262
+	WORD         $0xea52
+	VMOVUPS      256(BX), Z6
+	VMOVUPS      320(BX), Z7
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z8
+	LONG         $0x484ed262
+	WORD         $0xc052
+	LONG         $0x4846d262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI)(R13*1), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	LONG         $0x4846d262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI)(R13*2), Z10
+	LONG         $0x484ed262
+	WORD         $0xe252
+	LONG         $0x4846d262
+	WORD         $0xea52
+	VMOVUPS      384(BX), Z6
+	VMOVUPS      448(BX), Z7
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z8
+	LONG         $0x484ed262
+	WORD         $0xc052
+	LONG         $0x4846d262
+	WORD         $0xc852
+	VBROADCASTSS 12(SI)(R13*1), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	LONG         $0x4846d262
+	WORD         $0xd952
+	VBROADCASTSS 12(SI)(R13*2), Z10
+	LONG         $0x484ed262
+	WORD         $0xe252
+	LONG         $0x4846d262
+	WORD         $0xea52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z6
+	VMOVUPS      64(BX), Z7
+	VBROADCASTSS (SI), Z8
+	LONG         $0x484ed262
+	WORD         $0xc052
+	LONG         $0x4846d262
+	WORD         $0xc852
+	VBROADCASTSS (SI)(R13*1), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	LONG         $0x4846d262
+	WORD         $0xd952
+	VBROADCASTSS (SI)(R13*2), Z10
+	LONG         $0x484ed262
+	WORD         $0xe252
+	LONG         $0x4846d262
+	WORD         $0xea52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z6
+	VMOVUPS.Z 64(R12), K2, Z7
+	VADDPS    Z6, Z0, Z0
+	VADDPS    Z7, Z1, Z1
+	VADDPS    Z6, Z2, Z2
+	VADDPS    Z7, Z3, Z3
+	VADDPS    Z6, Z4, Z4
+	VADDPS    Z7, Z5, Z5
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -2298,6 +3852,392 @@ store:
 	VMOVUPS Z2, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z3, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile4x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile4x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z4
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z5
+	LONG         $0x485ef262
+	WORD         $0xc552
+	VBROADCASTSS 4(SI), Z6
+	LONG         $0x485ef262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	VBROADCASTSS 12(SI), Z8
+	LONG         $0x485ed262
+	WORD         $0xd852
+	VMOVUPS      128(BX), Z4
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z5
+	LONG         $0x485ef262
+	WORD         $0xc552
+	VBROADCASTSS 4(SI)(R13*1), Z6
+	LONG         $0x485ef262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI)(R13*1), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	VBROADCASTSS 12(SI)(R13*1), Z8
+	LONG         $0x485ed262
+	WORD         $0xd852
+	VMOVUPS      256(BX), Z4
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z5
+	LONG         $0x485ef262
+	WORD         $0xc552
+	VBROADCASTSS 4(DX), Z6
+	LONG         $0x485ef262
+	WORD         $0xce52
+	VBROADCASTSS 8(DX), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	VBROADCASTSS 12(DX), Z8
+	LONG         $0x485ed262
+	WORD         $0xd852
+	VMOVUPS      384(BX), Z4
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z5
+	LONG         $0x485ef262
+	WORD         $0xc552
+	VBROADCASTSS 4(DX)(R13*1), Z6
+	LONG         $0x485ef262
+	WORD         $0xce52
+	VBROADCASTSS 8(DX)(R13*1), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	VBROADCASTSS 12(DX)(R13*1), Z8
+	LONG         $0x485ed262
+	WORD         $0xd852
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z4
+	VBROADCASTSS (SI), Z5
+	LONG         $0x485ef262
+	WORD         $0xc552
+	VBROADCASTSS 4(SI), Z6
+	LONG         $0x485ef262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	VBROADCASTSS 12(SI), Z8
+	LONG         $0x485ed262
+	WORD         $0xd852
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z4
+	VADDPS    Z4, Z0, Z0
+	VADDPS    Z4, Z1, Z1
+	VADDPS    Z4, Z2, Z2
+	VADDPS    Z4, Z3, Z3
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile4x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile4x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z8
+	VMOVUPS      64(BX), Z9
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	LONG         $0x4836d262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI), Z12
+	LONG         $0x483ed262
+	WORD         $0xe452
+	LONG         $0x4836d262
+	WORD         $0xec52
+	VBROADCASTSS 12(SI), Z13
+	LONG         $0x483ed262
+	WORD         $0xf552
+	LONG         $0x4836d262
+	WORD         $0xfd52
+	VMOVUPS      128(BX), Z8
+	VMOVUPS      192(BX), Z9
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI)(R13*1), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	LONG         $0x4836d262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI)(R13*1), Z12
+	LONG         $0x483ed262
+	WORD         $0xe452
+	LONG         $0x4836d262
+	WORD         $0xec52
+	VBROADCASTSS 12(SI)(R13*1), Z13
+	LONG         $0x483ed262
+	WORD         $0xf552
+	LONG         $0x4836d262
+	WORD         $0xfd52
+	VMOVUPS      256(BX), Z8
+	VMOVUPS      320(BX), Z9
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS 4(DX), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	LONG         $0x4836d262
+	WORD         $0xdb52
+	VBROADCASTSS 8(DX), Z12
+	LONG         $0x483ed262
+	WORD         $0xe452
+	LONG         $0x4836d262
+	WORD         $0xec52
+	VBROADCASTSS 12(DX), Z13
+	LONG         $0x483ed262
+	WORD         $0xf552
+	LONG         $0x4836d262
+	WORD         $0xfd52
+	VMOVUPS      384(BX), Z8
+	VMOVUPS      448(BX), Z9
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS 4(DX)(R13*1), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	LONG         $0x4836d262
+	WORD         $0xdb52
+	VBROADCASTSS 8(DX)(R13*1), Z12
+	LONG         $0x483ed262
+	WORD         $0xe452
+	LONG         $0x4836d262
+	WORD         $0xec52
+	VBROADCASTSS 12(DX)(R13*1), Z13
+	LONG         $0x483ed262
+	WORD         $0xf552
+	LONG         $0x4836d262
+	WORD         $0xfd52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z8
+	VMOVUPS      64(BX), Z9
+	VBROADCASTSS (SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	LONG         $0x4836d262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI), Z12
+	LONG         $0x483ed262
+	WORD         $0xe452
+	LONG         $0x4836d262
+	WORD         $0xec52
+	VBROADCASTSS 12(SI), Z13
+	LONG         $0x483ed262
+	WORD         $0xf552
+	LONG         $0x4836d262
+	WORD         $0xfd52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z8
+	VMOVUPS.Z 64(R12), K2, Z9
+	VADDPS    Z8, Z0, Z0
+	VADDPS    Z9, Z1, Z1
+	VADDPS    Z8, Z2, Z2
+	VADDPS    Z9, Z3, Z3
+	VADDPS    Z8, Z4, Z4
+	VADDPS    Z9, Z5, Z5
+	VADDPS    Z8, Z6, Z6
+	VADDPS    Z9, Z7, Z7
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -2760,6 +4700,390 @@ store:
 	VMOVUPS Z2, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z3, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile4x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile4x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z4
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z5
+	LONG         $0x485ef262
+	WORD         $0xc552
+	VBROADCASTSS (SI)(R13*1), Z6
+	LONG         $0x485ef262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*2), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	VBROADCASTSS (DX), Z8
+	LONG         $0x485ed262
+	WORD         $0xd852
+	VMOVUPS      128(BX), Z4
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z5
+	LONG         $0x485ef262
+	WORD         $0xc552
+	VBROADCASTSS 4(SI)(R13*1), Z6
+	LONG         $0x485ef262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI)(R13*2), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	VBROADCASTSS 4(DX), Z8
+	LONG         $0x485ed262
+	WORD         $0xd852
+	VMOVUPS      256(BX), Z4
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z5
+	LONG         $0x485ef262
+	WORD         $0xc552
+	VBROADCASTSS 8(SI)(R13*1), Z6
+	LONG         $0x485ef262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI)(R13*2), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	VBROADCASTSS 8(DX), Z8
+	LONG         $0x485ed262
+	WORD         $0xd852
+	VMOVUPS      384(BX), Z4
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z5
+	LONG         $0x485ef262
+	WORD         $0xc552
+	VBROADCASTSS 12(SI)(R13*1), Z6
+	LONG         $0x485ef262
+	WORD         $0xce52
+	VBROADCASTSS 12(SI)(R13*2), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	VBROADCASTSS 12(DX), Z8
+	LONG         $0x485ed262
+	WORD         $0xd852
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z4
+	VBROADCASTSS (SI), Z5
+	LONG         $0x485ef262
+	WORD         $0xc552
+	VBROADCASTSS (SI)(R13*1), Z6
+	LONG         $0x485ef262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*2), Z7
+	LONG         $0x485ef262
+	WORD         $0xd752
+	VBROADCASTSS (DX), Z8
+	LONG         $0x485ed262
+	WORD         $0xd852
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z4
+	VADDPS    Z4, Z0, Z0
+	VADDPS    Z4, Z1, Z1
+	VADDPS    Z4, Z2, Z2
+	VADDPS    Z4, Z3, Z3
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile4x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile4x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z8
+	VMOVUPS      64(BX), Z9
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(R13*1), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	LONG         $0x4836d262
+	WORD         $0xdb52
+	VBROADCASTSS (SI)(R13*2), Z12
+	LONG         $0x483ed262
+	WORD         $0xe452
+	LONG         $0x4836d262
+	WORD         $0xec52
+	VBROADCASTSS (DX), Z13
+	LONG         $0x483ed262
+	WORD         $0xf552
+	LONG         $0x4836d262
+	WORD         $0xfd52
+	VMOVUPS      128(BX), Z8
+	VMOVUPS      192(BX), Z9
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI)(R13*1), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	LONG         $0x4836d262
+	WORD         $0xdb52
+	VBROADCASTSS 4(SI)(R13*2), Z12
+	LONG         $0x483ed262
+	WORD         $0xe452
+	LONG         $0x4836d262
+	WORD         $0xec52
+	VBROADCASTSS 4(DX), Z13
+	LONG         $0x483ed262
+	WORD         $0xf552
+	LONG         $0x4836d262
+	WORD         $0xfd52
+	VMOVUPS      256(BX), Z8
+	VMOVUPS      320(BX), Z9
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI)(R13*1), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	LONG         $0x4836d262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI)(R13*2), Z12
+	LONG         $0x483ed262
+	WORD         $0xe452
+	LONG         $0x4836d262
+	WORD         $0xec52
+	VBROADCASTSS 8(DX), Z13
+	LONG         $0x483ed262
+	WORD         $0xf552
+	LONG         $0x4836d262
+	WORD         $0xfd52
+	VMOVUPS      384(BX), Z8
+	VMOVUPS      448(BX), Z9
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(R13*1), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	LONG         $0x4836d262
+	WORD         $0xdb52
+	VBROADCASTSS 12(SI)(R13*2), Z12
+	LONG         $0x483ed262
+	WORD         $0xe452
+	LONG         $0x4836d262
+	WORD         $0xec52
+	VBROADCASTSS 12(DX), Z13
+	LONG         $0x483ed262
+	WORD         $0xf552
+	LONG         $0x4836d262
+	WORD         $0xfd52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z8
+	VMOVUPS      64(BX), Z9
+	VBROADCASTSS (SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xc252
+	LONG         $0x4836d262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(R13*1), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	LONG         $0x4836d262
+	WORD         $0xdb52
+	VBROADCASTSS (SI)(R13*2), Z12
+	LONG         $0x483ed262
+	WORD         $0xe452
+	LONG         $0x4836d262
+	WORD         $0xec52
+	VBROADCASTSS (DX), Z13
+	LONG         $0x483ed262
+	WORD         $0xf552
+	LONG         $0x4836d262
+	WORD         $0xfd52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z8
+	VMOVUPS.Z 64(R12), K2, Z9
+	VADDPS    Z8, Z0, Z0
+	VADDPS    Z9, Z1, Z1
+	VADDPS    Z8, Z2, Z2
+	VADDPS    Z9, Z3, Z3
+	VADDPS    Z8, Z4, Z4
+	VADDPS    Z9, Z5, Z5
+	VADDPS    Z8, Z6, Z6
+	VADDPS    Z9, Z7, Z7
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -3269,6 +5593,453 @@ store:
 	VMOVUPS Z3, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z4, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile5x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile5x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z5
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z6
+	LONG         $0x4856f262
+	WORD         $0xc652
+	VBROADCASTSS 4(SI), Z7
+	LONG         $0x4856f262
+	WORD         $0xcf52
+	VBROADCASTSS 8(SI), Z8
+	LONG         $0x4856d262
+	WORD         $0xd052
+	VBROADCASTSS 12(SI), Z9
+	LONG         $0x4856d262
+	WORD         $0xd952
+	VBROADCASTSS 16(SI), Z10
+	LONG         $0x4856d262
+	WORD         $0xe252
+	VMOVUPS      128(BX), Z5
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z6
+	LONG         $0x4856f262
+	WORD         $0xc652
+	VBROADCASTSS 4(SI)(R13*1), Z7
+	LONG         $0x4856f262
+	WORD         $0xcf52
+	VBROADCASTSS 8(SI)(R13*1), Z8
+	LONG         $0x4856d262
+	WORD         $0xd052
+	VBROADCASTSS 12(SI)(R13*1), Z9
+	LONG         $0x4856d262
+	WORD         $0xd952
+	VBROADCASTSS 16(SI)(R13*1), Z10
+	LONG         $0x4856d262
+	WORD         $0xe252
+	VMOVUPS      256(BX), Z5
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z6
+	LONG         $0x4856f262
+	WORD         $0xc652
+	VBROADCASTSS 4(DX), Z7
+	LONG         $0x4856f262
+	WORD         $0xcf52
+	VBROADCASTSS 8(DX), Z8
+	LONG         $0x4856d262
+	WORD         $0xd052
+	VBROADCASTSS 12(DX), Z9
+	LONG         $0x4856d262
+	WORD         $0xd952
+	VBROADCASTSS 16(DX), Z10
+	LONG         $0x4856d262
+	WORD         $0xe252
+	VMOVUPS      384(BX), Z5
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z6
+	LONG         $0x4856f262
+	WORD         $0xc652
+	VBROADCASTSS 4(DX)(R13*1), Z7
+	LONG         $0x4856f262
+	WORD         $0xcf52
+	VBROADCASTSS 8(DX)(R13*1), Z8
+	LONG         $0x4856d262
+	WORD         $0xd052
+	VBROADCASTSS 12(DX)(R13*1), Z9
+	LONG         $0x4856d262
+	WORD         $0xd952
+	VBROADCASTSS 16(DX)(R13*1), Z10
+	LONG         $0x4856d262
+	WORD         $0xe252
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z5
+	VBROADCASTSS (SI), Z6
+	LONG         $0x4856f262
+	WORD         $0xc652
+	VBROADCASTSS 4(SI), Z7
+	LONG         $0x4856f262
+	WORD         $0xcf52
+	VBROADCASTSS 8(SI), Z8
+	LONG         $0x4856d262
+	WORD         $0xd052
+	VBROADCASTSS 12(SI), Z9
+	LONG         $0x4856d262
+	WORD         $0xd952
+	VBROADCASTSS 16(SI), Z10
+	LONG         $0x4856d262
+	WORD         $0xe252
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z5
+	VADDPS    Z5, Z0, Z0
+	VADDPS    Z5, Z1, Z1
+	VADDPS    Z5, Z2, Z2
+	VADDPS    Z5, Z3, Z3
+	VADDPS    Z5, Z4, Z4
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile5x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile5x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z10
+	VMOVUPS      64(BX), Z11
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z12
+	LONG         $0x482ed262
+	WORD         $0xc452
+	LONG         $0x4826d262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	LONG         $0x4826d262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI), Z14
+	LONG         $0x482ed262
+	WORD         $0xe652
+	LONG         $0x4826d262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI), Z15
+	LONG         $0x482ed262
+	WORD         $0xf752
+	LONG         $0x4826d262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z16
+	LONG         $0x482e3262
+	WORD         $0xc052
+	LONG         $0x48263262
+	WORD         $0xc852
+	VMOVUPS      128(BX), Z10
+	VMOVUPS      192(BX), Z11
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z12
+	LONG         $0x482ed262
+	WORD         $0xc452
+	LONG         $0x4826d262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI)(R13*1), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	LONG         $0x4826d262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI)(R13*1), Z14
+	LONG         $0x482ed262
+	WORD         $0xe652
+	LONG         $0x4826d262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI)(R13*1), Z15
+	LONG         $0x482ed262
+	WORD         $0xf752
+	LONG         $0x4826d262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI)(R13*1), Z16
+	LONG         $0x482e3262
+	WORD         $0xc052
+	LONG         $0x48263262
+	WORD         $0xc852
+	VMOVUPS      256(BX), Z10
+	VMOVUPS      320(BX), Z11
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z12
+	LONG         $0x482ed262
+	WORD         $0xc452
+	LONG         $0x4826d262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DX), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	LONG         $0x4826d262
+	WORD         $0xdd52
+	VBROADCASTSS 8(DX), Z14
+	LONG         $0x482ed262
+	WORD         $0xe652
+	LONG         $0x4826d262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX), Z15
+	LONG         $0x482ed262
+	WORD         $0xf752
+	LONG         $0x4826d262
+	WORD         $0xff52
+	VBROADCASTSS 16(DX), Z16
+	LONG         $0x482e3262
+	WORD         $0xc052
+	LONG         $0x48263262
+	WORD         $0xc852
+	VMOVUPS      384(BX), Z10
+	VMOVUPS      448(BX), Z11
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z12
+	LONG         $0x482ed262
+	WORD         $0xc452
+	LONG         $0x4826d262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DX)(R13*1), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	LONG         $0x4826d262
+	WORD         $0xdd52
+	VBROADCASTSS 8(DX)(R13*1), Z14
+	LONG         $0x482ed262
+	WORD         $0xe652
+	LONG         $0x4826d262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX)(R13*1), Z15
+	LONG         $0x482ed262
+	WORD         $0xf752
+	LONG         $0x4826d262
+	WORD         $0xff52
+	VBROADCASTSS 16(DX)(R13*1), Z16
+	LONG         $0x482e3262
+	WORD         $0xc052
+	LONG         $0x48263262
+	WORD         $0xc852
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z10
+	VMOVUPS      64(BX), Z11
+	VBROADCASTSS (SI), Z12
+	LONG         $0x482ed262
+	WORD         $0xc452
+	LONG         $0x4826d262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	LONG         $0x4826d262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI), Z14
+	LONG         $0x482ed262
+	WORD         $0xe652
+	LONG         $0x4826d262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI), Z15
+	LONG         $0x482ed262
+	WORD         $0xf752
+	LONG         $0x4826d262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z16
+	LONG         $0x482e3262
+	WORD         $0xc052
+	LONG         $0x48263262
+	WORD         $0xc852
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z10
+	VMOVUPS.Z 64(R12), K2, Z11
+	VADDPS    Z10, Z0, Z0
+	VADDPS    Z11, Z1, Z1
+	VADDPS    Z10, Z2, Z2
+	VADDPS    Z11, Z3, Z3
+	VADDPS    Z10, Z4, Z4
+	VADDPS    Z11, Z5, Z5
+	VADDPS    Z10, Z6, Z6
+	VADDPS    Z11, Z7, Z7
+	VADDPS    Z10, Z8, Z8
+	VADDPS    Z11, Z9, Z9
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -3795,6 +6566,451 @@ store:
 	VMOVUPS Z3, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z4, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile5x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile5x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z5
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z6
+	LONG         $0x4856f262
+	WORD         $0xc652
+	VBROADCASTSS (SI)(R13*1), Z7
+	LONG         $0x4856f262
+	WORD         $0xcf52
+	VBROADCASTSS (SI)(R13*2), Z8
+	LONG         $0x4856d262
+	WORD         $0xd052
+	VBROADCASTSS (DX), Z9
+	LONG         $0x4856d262
+	WORD         $0xd952
+	VBROADCASTSS (DX)(R13*1), Z10
+	LONG         $0x4856d262
+	WORD         $0xe252
+	VMOVUPS      128(BX), Z5
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z6
+	LONG         $0x4856f262
+	WORD         $0xc652
+	VBROADCASTSS 4(SI)(R13*1), Z7
+	LONG         $0x4856f262
+	WORD         $0xcf52
+	VBROADCASTSS 4(SI)(R13*2), Z8
+	LONG         $0x4856d262
+	WORD         $0xd052
+	VBROADCASTSS 4(DX), Z9
+	LONG         $0x4856d262
+	WORD         $0xd952
+	VBROADCASTSS 4(DX)(R13*1), Z10
+	LONG         $0x4856d262
+	WORD         $0xe252
+	VMOVUPS      256(BX), Z5
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z6
+	LONG         $0x4856f262
+	WORD         $0xc652
+	VBROADCASTSS 8(SI)(R13*1), Z7
+	LONG         $0x4856f262
+	WORD         $0xcf52
+	VBROADCASTSS 8(SI)(R13*2), Z8
+	LONG         $0x4856d262
+	WORD         $0xd052
+	VBROADCASTSS 8(DX), Z9
+	LONG         $0x4856d262
+	WORD         $0xd952
+	VBROADCASTSS 8(DX)(R13*1), Z10
+	LONG         $0x4856d262
+	WORD         $0xe252
+	VMOVUPS      384(BX), Z5
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z6
+	LONG         $0x4856f262
+	WORD         $0xc652
+	VBROADCASTSS 12(SI)(R13*1), Z7
+	LONG         $0x4856f262
+	WORD         $0xcf52
+	VBROADCASTSS 12(SI)(R13*2), Z8
+	LONG         $0x4856d262
+	WORD         $0xd052
+	VBROADCASTSS 12(DX), Z9
+	LONG         $0x4856d262
+	WORD         $0xd952
+	VBROADCASTSS 12(DX)(R13*1), Z10
+	LONG         $0x4856d262
+	WORD         $0xe252
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z5
+	VBROADCASTSS (SI), Z6
+	LONG         $0x4856f262
+	WORD         $0xc652
+	VBROADCASTSS (SI)(R13*1), Z7
+	LONG         $0x4856f262
+	WORD         $0xcf52
+	VBROADCASTSS (SI)(R13*2), Z8
+	LONG         $0x4856d262
+	WORD         $0xd052
+	VBROADCASTSS (DX), Z9
+	LONG         $0x4856d262
+	WORD         $0xd952
+	VBROADCASTSS (DX)(R13*1), Z10
+	LONG         $0x4856d262
+	WORD         $0xe252
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z5
+	VADDPS    Z5, Z0, Z0
+	VADDPS    Z5, Z1, Z1
+	VADDPS    Z5, Z2, Z2
+	VADDPS    Z5, Z3, Z3
+	VADDPS    Z5, Z4, Z4
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile5x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile5x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z10
+	VMOVUPS      64(BX), Z11
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z12
+	LONG         $0x482ed262
+	WORD         $0xc452
+	LONG         $0x4826d262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(R13*1), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	LONG         $0x4826d262
+	WORD         $0xdd52
+	VBROADCASTSS (SI)(R13*2), Z14
+	LONG         $0x482ed262
+	WORD         $0xe652
+	LONG         $0x4826d262
+	WORD         $0xee52
+	VBROADCASTSS (DX), Z15
+	LONG         $0x482ed262
+	WORD         $0xf752
+	LONG         $0x4826d262
+	WORD         $0xff52
+	VBROADCASTSS (DX)(R13*1), Z16
+	LONG         $0x482e3262
+	WORD         $0xc052
+	LONG         $0x48263262
+	WORD         $0xc852
+	VMOVUPS      128(BX), Z10
+	VMOVUPS      192(BX), Z11
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z12
+	LONG         $0x482ed262
+	WORD         $0xc452
+	LONG         $0x4826d262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI)(R13*1), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	LONG         $0x4826d262
+	WORD         $0xdd52
+	VBROADCASTSS 4(SI)(R13*2), Z14
+	LONG         $0x482ed262
+	WORD         $0xe652
+	LONG         $0x4826d262
+	WORD         $0xee52
+	VBROADCASTSS 4(DX), Z15
+	LONG         $0x482ed262
+	WORD         $0xf752
+	LONG         $0x4826d262
+	WORD         $0xff52
+	VBROADCASTSS 4(DX)(R13*1), Z16
+	LONG         $0x482e3262
+	WORD         $0xc052
+	LONG         $0x48263262
+	WORD         $0xc852
+	VMOVUPS      256(BX), Z10
+	VMOVUPS      320(BX), Z11
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z12
+	LONG         $0x482ed262
+	WORD         $0xc452
+	LONG         $0x4826d262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI)(R13*1), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	LONG         $0x4826d262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI)(R13*2), Z14
+	LONG         $0x482ed262
+	WORD         $0xe652
+	LONG         $0x4826d262
+	WORD         $0xee52
+	VBROADCASTSS 8(DX), Z15
+	LONG         $0x482ed262
+	WORD         $0xf752
+	LONG         $0x4826d262
+	WORD         $0xff52
+	VBROADCASTSS 8(DX)(R13*1), Z16
+	LONG         $0x482e3262
+	WORD         $0xc052
+	LONG         $0x48263262
+	WORD         $0xc852
+	VMOVUPS      384(BX), Z10
+	VMOVUPS      448(BX), Z11
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z12
+	LONG         $0x482ed262
+	WORD         $0xc452
+	LONG         $0x4826d262
+	WORD         $0xcc52
+	VBROADCASTSS 12(SI)(R13*1), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	LONG         $0x4826d262
+	WORD         $0xdd52
+	VBROADCASTSS 12(SI)(R13*2), Z14
+	LONG         $0x482ed262
+	WORD         $0xe652
+	LONG         $0x4826d262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX), Z15
+	LONG         $0x482ed262
+	WORD         $0xf752
+	LONG         $0x4826d262
+	WORD         $0xff52
+	VBROADCASTSS 12(DX)(R13*1), Z16
+	LONG         $0x482e3262
+	WORD         $0xc052
+	LONG         $0x48263262
+	WORD         $0xc852
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z10
+	VMOVUPS      64(BX), Z11
+	VBROADCASTSS (SI), Z12
+	LONG         $0x482ed262
+	WORD         $0xc452
+	LONG         $0x4826d262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(R13*1), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	LONG         $0x4826d262
+	WORD         $0xdd52
+	VBROADCASTSS (SI)(R13*2), Z14
+	LONG         $0x482ed262
+	WORD         $0xe652
+	LONG         $0x4826d262
+	WORD         $0xee52
+	VBROADCASTSS (DX), Z15
+	LONG         $0x482ed262
+	WORD         $0xf752
+	LONG         $0x4826d262
+	WORD         $0xff52
+	VBROADCASTSS (DX)(R13*1), Z16
+	LONG         $0x482e3262
+	WORD         $0xc052
+	LONG         $0x48263262
+	WORD         $0xc852
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z10
+	VMOVUPS.Z 64(R12), K2, Z11
+	VADDPS    Z10, Z0, Z0
+	VADDPS    Z11, Z1, Z1
+	VADDPS    Z10, Z2, Z2
+	VADDPS    Z11, Z3, Z3
+	VADDPS    Z10, Z4, Z4
+	VADDPS    Z11, Z5, Z5
+	VADDPS    Z10, Z6, Z6
+	VADDPS    Z11, Z7, Z7
+	VADDPS    Z10, Z8, Z8
+	VADDPS    Z11, Z9, Z9
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -4368,6 +7584,514 @@ store:
 	VMOVUPS Z4, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z5, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile6x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile6x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z6
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z7
+	LONG         $0x484ef262
+	WORD         $0xc752
+	VBROADCASTSS 4(SI), Z8
+	LONG         $0x484ed262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	VBROADCASTSS 12(SI), Z10
+	LONG         $0x484ed262
+	WORD         $0xda52
+	VBROADCASTSS 16(SI), Z11
+	LONG         $0x484ed262
+	WORD         $0xe352
+	VBROADCASTSS 20(SI), Z12
+	LONG         $0x484ed262
+	WORD         $0xec52
+	VMOVUPS      128(BX), Z6
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z7
+	LONG         $0x484ef262
+	WORD         $0xc752
+	VBROADCASTSS 4(SI)(R13*1), Z8
+	LONG         $0x484ed262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI)(R13*1), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	VBROADCASTSS 12(SI)(R13*1), Z10
+	LONG         $0x484ed262
+	WORD         $0xda52
+	VBROADCASTSS 16(SI)(R13*1), Z11
+	LONG         $0x484ed262
+	WORD         $0xe352
+	VBROADCASTSS 20(SI)(R13*1), Z12
+	LONG         $0x484ed262
+	WORD         $0xec52
+	VMOVUPS      256(BX), Z6
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z7
+	LONG         $0x484ef262
+	WORD         $0xc752
+	VBROADCASTSS 4(DX), Z8
+	LONG         $0x484ed262
+	WORD         $0xc852
+	VBROADCASTSS 8(DX), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	VBROADCASTSS 12(DX), Z10
+	LONG         $0x484ed262
+	WORD         $0xda52
+	VBROADCASTSS 16(DX), Z11
+	LONG         $0x484ed262
+	WORD         $0xe352
+	VBROADCASTSS 20(DX), Z12
+	LONG         $0x484ed262
+	WORD         $0xec52
+	VMOVUPS      384(BX), Z6
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z7
+	LONG         $0x484ef262
+	WORD         $0xc752
+	VBROADCASTSS 4(DX)(R13*1), Z8
+	LONG         $0x484ed262
+	WORD         $0xc852
+	VBROADCASTSS 8(DX)(R13*1), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	VBROADCASTSS 12(DX)(R13*1), Z10
+	LONG         $0x484ed262
+	WORD         $0xda52
+	VBROADCASTSS 16(DX)(R13*1), Z11
+	LONG         $0x484ed262
+	WORD         $0xe352
+	VBROADCASTSS 20(DX)(R13*1), Z12
+	LONG         $0x484ed262
+	WORD         $0xec52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z6
+	VBROADCASTSS (SI), Z7
+	LONG         $0x484ef262
+	WORD         $0xc752
+	VBROADCASTSS 4(SI), Z8
+	LONG         $0x484ed262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	VBROADCASTSS 12(SI), Z10
+	LONG         $0x484ed262
+	WORD         $0xda52
+	VBROADCASTSS 16(SI), Z11
+	LONG         $0x484ed262
+	WORD         $0xe352
+	VBROADCASTSS 20(SI), Z12
+	LONG         $0x484ed262
+	WORD         $0xec52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z6
+	VADDPS    Z6, Z0, Z0
+	VADDPS    Z6, Z1, Z1
+	VADDPS    Z6, Z2, Z2
+	VADDPS    Z6, Z3, Z3
+	VADDPS    Z6, Z4, Z4
+	VADDPS    Z6, Z5, Z5
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile6x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile6x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z14
+	LONG         $0x481ed262
+	WORD         $0xc652
+	LONG         $0x4816d262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	LONG         $0x4816d262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z16
+	LONG         $0x481eb262
+	WORD         $0xe052
+	LONG         $0x4816b262
+	WORD         $0xe852
+	VBROADCASTSS 12(SI), Z17
+	LONG         $0x481eb262
+	WORD         $0xf152
+	LONG         $0x4816b262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI), Z18
+	LONG         $0x481e3262
+	WORD         $0xc252
+	LONG         $0x48163262
+	WORD         $0xca52
+	VBROADCASTSS 20(SI), Z19
+	LONG         $0x481e3262
+	WORD         $0xd352
+	LONG         $0x48163262
+	WORD         $0xdb52
+	VMOVUPS      128(BX), Z12
+	VMOVUPS      192(BX), Z13
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z14
+	LONG         $0x481ed262
+	WORD         $0xc652
+	LONG         $0x4816d262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI)(R13*1), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	LONG         $0x4816d262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI)(R13*1), Z16
+	LONG         $0x481eb262
+	WORD         $0xe052
+	LONG         $0x4816b262
+	WORD         $0xe852
+	VBROADCASTSS 12(SI)(R13*1), Z17
+	LONG         $0x481eb262
+	WORD         $0xf152
+	LONG         $0x4816b262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI)(R13*1), Z18
+	LONG         $0x481e3262
+	WORD         $0xc252
+	LONG         $0x48163262
+	WORD         $0xca52
+	VBROADCASTSS 20(SI)(R13*1), Z19
+	LONG         $0x481e3262
+	WORD         $0xd352
+	LONG         $0x48163262
+	WORD         $0xdb52
+	VMOVUPS      256(BX), Z12
+	VMOVUPS      320(BX), Z13
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z14
+	LONG         $0x481ed262
+	WORD         $0xc652
+	LONG         $0x4816d262
+	WORD         $0xce52
+	VBROADCASTSS 4(DX), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	LONG         $0x4816d262
+	WORD         $0xdf52
+	VBROADCASTSS 8(DX), Z16
+	LONG         $0x481eb262
+	WORD         $0xe052
+	LONG         $0x4816b262
+	WORD         $0xe852
+	VBROADCASTSS 12(DX), Z17
+	LONG         $0x481eb262
+	WORD         $0xf152
+	LONG         $0x4816b262
+	WORD         $0xf952
+	VBROADCASTSS 16(DX), Z18
+	LONG         $0x481e3262
+	WORD         $0xc252
+	LONG         $0x48163262
+	WORD         $0xca52
+	VBROADCASTSS 20(DX), Z19
+	LONG         $0x481e3262
+	WORD         $0xd352
+	LONG         $0x48163262
+	WORD         $0xdb52
+	VMOVUPS      384(BX), Z12
+	VMOVUPS      448(BX), Z13
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z14
+	LONG         $0x481ed262
+	WORD         $0xc652
+	LONG         $0x4816d262
+	WORD         $0xce52
+	VBROADCASTSS 4(DX)(R13*1), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	LONG         $0x4816d262
+	WORD         $0xdf52
+	VBROADCASTSS 8(DX)(R13*1), Z16
+	LONG         $0x481eb262
+	WORD         $0xe052
+	LONG         $0x4816b262
+	WORD         $0xe852
+	VBROADCASTSS 12(DX)(R13*1), Z17
+	LONG         $0x481eb262
+	WORD         $0xf152
+	LONG         $0x4816b262
+	WORD         $0xf952
+	VBROADCASTSS 16(DX)(R13*1), Z18
+	LONG         $0x481e3262
+	WORD         $0xc252
+	LONG         $0x48163262
+	WORD         $0xca52
+	VBROADCASTSS 20(DX)(R13*1), Z19
+	LONG         $0x481e3262
+	WORD         $0xd352
+	LONG         $0x48163262
+	WORD         $0xdb52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	VBROADCASTSS (SI), Z14
+	LONG         $0x481ed262
+	WORD         $0xc652
+	LONG         $0x4816d262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	LONG         $0x4816d262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z16
+	LONG         $0x481eb262
+	WORD         $0xe052
+	LONG         $0x4816b262
+	WORD         $0xe852
+	VBROADCASTSS 12(SI), Z17
+	LONG         $0x481eb262
+	WORD         $0xf152
+	LONG         $0x4816b262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI), Z18
+	LONG         $0x481e3262
+	WORD         $0xc252
+	LONG         $0x48163262
+	WORD         $0xca52
+	VBROADCASTSS 20(SI), Z19
+	LONG         $0x481e3262
+	WORD         $0xd352
+	LONG         $0x48163262
+	WORD         $0xdb52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z12
+	VMOVUPS.Z 64(R12), K2, Z13
+	VADDPS    Z12, Z0, Z0
+	VADDPS    Z13, Z1, Z1
+	VADDPS    Z12, Z2, Z2
+	VADDPS    Z13, Z3, Z3
+	VADDPS    Z12, Z4, Z4
+	VADDPS    Z13, Z5, Z5
+	VADDPS    Z12, Z6, Z6
+	VADDPS    Z13, Z7, Z7
+	VADDPS    Z12, Z8, Z8
+	VADDPS    Z13, Z9, Z9
+	VADDPS    Z12, Z10, Z10
+	VADDPS    Z13, Z11, Z11
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -4958,6 +8682,512 @@ store:
 	VMOVUPS Z4, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z5, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile6x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile6x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z6
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z7
+	LONG         $0x484ef262
+	WORD         $0xc752
+	VBROADCASTSS (SI)(R13*1), Z8
+	LONG         $0x484ed262
+	WORD         $0xc852
+	VBROADCASTSS (SI)(R13*2), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	VBROADCASTSS (DX), Z10
+	LONG         $0x484ed262
+	WORD         $0xda52
+	VBROADCASTSS (DX)(R13*1), Z11
+	LONG         $0x484ed262
+	WORD         $0xe352
+	VBROADCASTSS (DX)(R13*2), Z12
+	LONG         $0x484ed262
+	WORD         $0xec52
+	VMOVUPS      128(BX), Z6
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z7
+	LONG         $0x484ef262
+	WORD         $0xc752
+	VBROADCASTSS 4(SI)(R13*1), Z8
+	LONG         $0x484ed262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI)(R13*2), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	VBROADCASTSS 4(DX), Z10
+	LONG         $0x484ed262
+	WORD         $0xda52
+	VBROADCASTSS 4(DX)(R13*1), Z11
+	LONG         $0x484ed262
+	WORD         $0xe352
+	VBROADCASTSS 4(DX)(R13*2), Z12
+	LONG         $0x484ed262
+	WORD         $0xec52
+	VMOVUPS      256(BX), Z6
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z7
+	LONG         $0x484ef262
+	WORD         $0xc752
+	VBROADCASTSS 8(SI)(R13*1), Z8
+	LONG         $0x484ed262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI)(R13*2), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	VBROADCASTSS 8(DX), Z10
+	LONG         $0x484ed262
+	WORD         $0xda52
+	VBROADCASTSS 8(DX)(R13*1), Z11
+	LONG         $0x484ed262
+	WORD         $0xe352
+	VBROADCASTSS 8(DX)(R13*2), Z12
+	LONG         $0x484ed262
+	WORD         $0xec52
+	VMOVUPS      384(BX), Z6
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z7
+	LONG         $0x484ef262
+	WORD         $0xc752
+	VBROADCASTSS 12(SI)(R13*1), Z8
+	LONG         $0x484ed262
+	WORD         $0xc852
+	VBROADCASTSS 12(SI)(R13*2), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	VBROADCASTSS 12(DX), Z10
+	LONG         $0x484ed262
+	WORD         $0xda52
+	VBROADCASTSS 12(DX)(R13*1), Z11
+	LONG         $0x484ed262
+	WORD         $0xe352
+	VBROADCASTSS 12(DX)(R13*2), Z12
+	LONG         $0x484ed262
+	WORD         $0xec52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z6
+	VBROADCASTSS (SI), Z7
+	LONG         $0x484ef262
+	WORD         $0xc752
+	VBROADCASTSS (SI)(R13*1), Z8
+	LONG         $0x484ed262
+	WORD         $0xc852
+	VBROADCASTSS (SI)(R13*2), Z9
+	LONG         $0x484ed262
+	WORD         $0xd152
+	VBROADCASTSS (DX), Z10
+	LONG         $0x484ed262
+	WORD         $0xda52
+	VBROADCASTSS (DX)(R13*1), Z11
+	LONG         $0x484ed262
+	WORD         $0xe352
+	VBROADCASTSS (DX)(R13*2), Z12
+	LONG         $0x484ed262
+	WORD         $0xec52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z6
+	VADDPS    Z6, Z0, Z0
+	VADDPS    Z6, Z1, Z1
+	VADDPS    Z6, Z2, Z2
+	VADDPS    Z6, Z3, Z3
+	VADDPS    Z6, Z4, Z4
+	VADDPS    Z6, Z5, Z5
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile6x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile6x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z14
+	LONG         $0x481ed262
+	WORD         $0xc652
+	LONG         $0x4816d262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*1), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	LONG         $0x4816d262
+	WORD         $0xdf52
+	VBROADCASTSS (SI)(R13*2), Z16
+	LONG         $0x481eb262
+	WORD         $0xe052
+	LONG         $0x4816b262
+	WORD         $0xe852
+	VBROADCASTSS (DX), Z17
+	LONG         $0x481eb262
+	WORD         $0xf152
+	LONG         $0x4816b262
+	WORD         $0xf952
+	VBROADCASTSS (DX)(R13*1), Z18
+	LONG         $0x481e3262
+	WORD         $0xc252
+	LONG         $0x48163262
+	WORD         $0xca52
+	VBROADCASTSS (DX)(R13*2), Z19
+	LONG         $0x481e3262
+	WORD         $0xd352
+	LONG         $0x48163262
+	WORD         $0xdb52
+	VMOVUPS      128(BX), Z12
+	VMOVUPS      192(BX), Z13
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z14
+	LONG         $0x481ed262
+	WORD         $0xc652
+	LONG         $0x4816d262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI)(R13*1), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	LONG         $0x4816d262
+	WORD         $0xdf52
+	VBROADCASTSS 4(SI)(R13*2), Z16
+	LONG         $0x481eb262
+	WORD         $0xe052
+	LONG         $0x4816b262
+	WORD         $0xe852
+	VBROADCASTSS 4(DX), Z17
+	LONG         $0x481eb262
+	WORD         $0xf152
+	LONG         $0x4816b262
+	WORD         $0xf952
+	VBROADCASTSS 4(DX)(R13*1), Z18
+	LONG         $0x481e3262
+	WORD         $0xc252
+	LONG         $0x48163262
+	WORD         $0xca52
+	VBROADCASTSS 4(DX)(R13*2), Z19
+	LONG         $0x481e3262
+	WORD         $0xd352
+	LONG         $0x48163262
+	WORD         $0xdb52
+	VMOVUPS      256(BX), Z12
+	VMOVUPS      320(BX), Z13
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z14
+	LONG         $0x481ed262
+	WORD         $0xc652
+	LONG         $0x4816d262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI)(R13*1), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	LONG         $0x4816d262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI)(R13*2), Z16
+	LONG         $0x481eb262
+	WORD         $0xe052
+	LONG         $0x4816b262
+	WORD         $0xe852
+	VBROADCASTSS 8(DX), Z17
+	LONG         $0x481eb262
+	WORD         $0xf152
+	LONG         $0x4816b262
+	WORD         $0xf952
+	VBROADCASTSS 8(DX)(R13*1), Z18
+	LONG         $0x481e3262
+	WORD         $0xc252
+	LONG         $0x48163262
+	WORD         $0xca52
+	VBROADCASTSS 8(DX)(R13*2), Z19
+	LONG         $0x481e3262
+	WORD         $0xd352
+	LONG         $0x48163262
+	WORD         $0xdb52
+	VMOVUPS      384(BX), Z12
+	VMOVUPS      448(BX), Z13
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z14
+	LONG         $0x481ed262
+	WORD         $0xc652
+	LONG         $0x4816d262
+	WORD         $0xce52
+	VBROADCASTSS 12(SI)(R13*1), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	LONG         $0x4816d262
+	WORD         $0xdf52
+	VBROADCASTSS 12(SI)(R13*2), Z16
+	LONG         $0x481eb262
+	WORD         $0xe052
+	LONG         $0x4816b262
+	WORD         $0xe852
+	VBROADCASTSS 12(DX), Z17
+	LONG         $0x481eb262
+	WORD         $0xf152
+	LONG         $0x4816b262
+	WORD         $0xf952
+	VBROADCASTSS 12(DX)(R13*1), Z18
+	LONG         $0x481e3262
+	WORD         $0xc252
+	LONG         $0x48163262
+	WORD         $0xca52
+	VBROADCASTSS 12(DX)(R13*2), Z19
+	LONG         $0x481e3262
+	WORD         $0xd352
+	LONG         $0x48163262
+	WORD         $0xdb52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	VBROADCASTSS (SI), Z14
+	LONG         $0x481ed262
+	WORD         $0xc652
+	LONG         $0x4816d262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*1), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	LONG         $0x4816d262
+	WORD         $0xdf52
+	VBROADCASTSS (SI)(R13*2), Z16
+	LONG         $0x481eb262
+	WORD         $0xe052
+	LONG         $0x4816b262
+	WORD         $0xe852
+	VBROADCASTSS (DX), Z17
+	LONG         $0x481eb262
+	WORD         $0xf152
+	LONG         $0x4816b262
+	WORD         $0xf952
+	VBROADCASTSS (DX)(R13*1), Z18
+	LONG         $0x481e3262
+	WORD         $0xc252
+	LONG         $0x48163262
+	WORD         $0xca52
+	VBROADCASTSS (DX)(R13*2), Z19
+	LONG         $0x481e3262
+	WORD         $0xd352
+	LONG         $0x48163262
+	WORD         $0xdb52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z12
+	VMOVUPS.Z 64(R12), K2, Z13
+	VADDPS    Z12, Z0, Z0
+	VADDPS    Z13, Z1, Z1
+	VADDPS    Z12, Z2, Z2
+	VADDPS    Z13, Z3, Z3
+	VADDPS    Z12, Z4, Z4
+	VADDPS    Z13, Z5, Z5
+	VADDPS    Z12, Z6, Z6
+	VADDPS    Z13, Z7, Z7
+	VADDPS    Z12, Z8, Z8
+	VADDPS    Z13, Z9, Z9
+	VADDPS    Z12, Z10, Z10
+	VADDPS    Z13, Z11, Z11
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -5595,6 +9825,575 @@ store:
 	VMOVUPS Z5, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z6, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile7x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile7x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z7
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z8
+	LONG         $0x4846d262
+	WORD         $0xc052
+	VBROADCASTSS 4(SI), Z9
+	LONG         $0x4846d262
+	WORD         $0xc952
+	VBROADCASTSS 8(SI), Z10
+	LONG         $0x4846d262
+	WORD         $0xd252
+	VBROADCASTSS 12(SI), Z11
+	LONG         $0x4846d262
+	WORD         $0xdb52
+	VBROADCASTSS 16(SI), Z12
+	LONG         $0x4846d262
+	WORD         $0xe452
+	VBROADCASTSS 20(SI), Z13
+	LONG         $0x4846d262
+	WORD         $0xed52
+	VBROADCASTSS 24(SI), Z14
+	LONG         $0x4846d262
+	WORD         $0xf652
+	VMOVUPS      128(BX), Z7
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z8
+	LONG         $0x4846d262
+	WORD         $0xc052
+	VBROADCASTSS 4(SI)(R13*1), Z9
+	LONG         $0x4846d262
+	WORD         $0xc952
+	VBROADCASTSS 8(SI)(R13*1), Z10
+	LONG         $0x4846d262
+	WORD         $0xd252
+	VBROADCASTSS 12(SI)(R13*1), Z11
+	LONG         $0x4846d262
+	WORD         $0xdb52
+	VBROADCASTSS 16(SI)(R13*1), Z12
+	LONG         $0x4846d262
+	WORD         $0xe452
+	VBROADCASTSS 20(SI)(R13*1), Z13
+	LONG         $0x4846d262
+	WORD         $0xed52
+	VBROADCASTSS 24(SI)(R13*1), Z14
+	LONG         $0x4846d262
+	WORD         $0xf652
+	VMOVUPS      256(BX), Z7
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z8
+	LONG         $0x4846d262
+	WORD         $0xc052
+	VBROADCASTSS 4(DX), Z9
+	LONG         $0x4846d262
+	WORD         $0xc952
+	VBROADCASTSS 8(DX), Z10
+	LONG         $0x4846d262
+	WORD         $0xd252
+	VBROADCASTSS 12(DX), Z11
+	LONG         $0x4846d262
+	WORD         $0xdb52
+	VBROADCASTSS 16(DX), Z12
+	LONG         $0x4846d262
+	WORD         $0xe452
+	VBROADCASTSS 20(DX), Z13
+	LONG         $0x4846d262
+	WORD         $0xed52
+	VBROADCASTSS 24(DX), Z14
+	LONG         $0x4846d262
+	WORD         $0xf652
+	VMOVUPS      384(BX), Z7
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z8
+	LONG         $0x4846d262
+	WORD         $0xc052
+	VBROADCASTSS 4(DX)(R13*1), Z9
+	LONG         $0x4846d262
+	WORD         $0xc952
+	VBROADCASTSS 8(DX)(R13*1), Z10
+	LONG         $0x4846d262
+	WORD         $0xd252
+	VBROADCASTSS 12(DX)(R13*1), Z11
+	LONG         $0x4846d262
+	WORD         $0xdb52
+	VBROADCASTSS 16(DX)(R13*1), Z12
+	LONG         $0x4846d262
+	WORD         $0xe452
+	VBROADCASTSS 20(DX)(R13*1), Z13
+	LONG         $0x4846d262
+	WORD         $0xed52
+	VBROADCASTSS 24(DX)(R13*1), Z14
+	LONG         $0x4846d262
+	WORD         $0xf652
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z7
+	VBROADCASTSS (SI), Z8
+	LONG         $0x4846d262
+	WORD         $0xc052
+	VBROADCASTSS 4(SI), Z9
+	LONG         $0x4846d262
+	WORD         $0xc952
+	VBROADCASTSS 8(SI), Z10
+	LONG         $0x4846d262
+	WORD         $0xd252
+	VBROADCASTSS 12(SI), Z11
+	LONG         $0x4846d262
+	WORD         $0xdb52
+	VBROADCASTSS 16(SI), Z12
+	LONG         $0x4846d262
+	WORD         $0xe452
+	VBROADCASTSS 20(SI), Z13
+	LONG         $0x4846d262
+	WORD         $0xed52
+	VBROADCASTSS 24(SI), Z14
+	LONG         $0x4846d262
+	WORD         $0xf652
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z7
+	VADDPS    Z7, Z0, Z0
+	VADDPS    Z7, Z1, Z1
+	VADDPS    Z7, Z2, Z2
+	VADDPS    Z7, Z3, Z3
+	VADDPS    Z7, Z4, Z4
+	VADDPS    Z7, Z5, Z5
+	VADDPS    Z7, Z6, Z6
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile7x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile7x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z14
+	VMOVUPS      64(BX), Z15
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z16
+	LONG         $0x480eb262
+	WORD         $0xc052
+	LONG         $0x4806b262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	LONG         $0x4806b262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z18
+	LONG         $0x480eb262
+	WORD         $0xe252
+	LONG         $0x4806b262
+	WORD         $0xea52
+	VBROADCASTSS 12(SI), Z19
+	LONG         $0x480eb262
+	WORD         $0xf352
+	LONG         $0x4806b262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI), Z20
+	LONG         $0x480e3262
+	WORD         $0xc452
+	LONG         $0x48063262
+	WORD         $0xcc52
+	VBROADCASTSS 20(SI), Z21
+	LONG         $0x480e3262
+	WORD         $0xd552
+	LONG         $0x48063262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI), Z22
+	LONG         $0x480e3262
+	WORD         $0xe652
+	LONG         $0x48063262
+	WORD         $0xee52
+	VMOVUPS      128(BX), Z14
+	VMOVUPS      192(BX), Z15
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z16
+	LONG         $0x480eb262
+	WORD         $0xc052
+	LONG         $0x4806b262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI)(R13*1), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	LONG         $0x4806b262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI)(R13*1), Z18
+	LONG         $0x480eb262
+	WORD         $0xe252
+	LONG         $0x4806b262
+	WORD         $0xea52
+	VBROADCASTSS 12(SI)(R13*1), Z19
+	LONG         $0x480eb262
+	WORD         $0xf352
+	LONG         $0x4806b262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI)(R13*1), Z20
+	LONG         $0x480e3262
+	WORD         $0xc452
+	LONG         $0x48063262
+	WORD         $0xcc52
+	VBROADCASTSS 20(SI)(R13*1), Z21
+	LONG         $0x480e3262
+	WORD         $0xd552
+	LONG         $0x48063262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI)(R13*1), Z22
+	LONG         $0x480e3262
+	WORD         $0xe652
+	LONG         $0x48063262
+	WORD         $0xee52
+	VMOVUPS      256(BX), Z14
+	VMOVUPS      320(BX), Z15
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z16
+	LONG         $0x480eb262
+	WORD         $0xc052
+	LONG         $0x4806b262
+	WORD         $0xc852
+	VBROADCASTSS 4(DX), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	LONG         $0x4806b262
+	WORD         $0xd952
+	VBROADCASTSS 8(DX), Z18
+	LONG         $0x480eb262
+	WORD         $0xe252
+	LONG         $0x4806b262
+	WORD         $0xea52
+	VBROADCASTSS 12(DX), Z19
+	LONG         $0x480eb262
+	WORD         $0xf352
+	LONG         $0x4806b262
+	WORD         $0xfb52
+	VBROADCASTSS 16(DX), Z20
+	LONG         $0x480e3262
+	WORD         $0xc452
+	LONG         $0x48063262
+	WORD         $0xcc52
+	VBROADCASTSS 20(DX), Z21
+	LONG         $0x480e3262
+	WORD         $0xd552
+	LONG         $0x48063262
+	WORD         $0xdd52
+	VBROADCASTSS 24(DX), Z22
+	LONG         $0x480e3262
+	WORD         $0xe652
+	LONG         $0x48063262
+	WORD         $0xee52
+	VMOVUPS      384(BX), Z14
+	VMOVUPS      448(BX), Z15
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z16
+	LONG         $0x480eb262
+	WORD         $0xc052
+	LONG         $0x4806b262
+	WORD         $0xc852
+	VBROADCASTSS 4(DX)(R13*1), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	LONG         $0x4806b262
+	WORD         $0xd952
+	VBROADCASTSS 8(DX)(R13*1), Z18
+	LONG         $0x480eb262
+	WORD         $0xe252
+	LONG         $0x4806b262
+	WORD         $0xea52
+	VBROADCASTSS 12(DX)(R13*1), Z19
+	LONG         $0x480eb262
+	WORD         $0xf352
+	LONG         $0x4806b262
+	WORD         $0xfb52
+	VBROADCASTSS 16(DX)(R13*1), Z20
+	LONG         $0x480e3262
+	WORD         $0xc452
+	LONG         $0x48063262
+	WORD         $0xcc52
+	VBROADCASTSS 20(DX)(R13*1), Z21
+	LONG         $0x480e3262
+	WORD         $0xd552
+	LONG         $0x48063262
+	WORD         $0xdd52
+	VBROADCASTSS 24(DX)(R13*1), Z22
+	LONG         $0x480e3262
+	WORD         $0xe652
+	LONG         $0x48063262
+	WORD         $0xee52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z14
+	VMOVUPS      64(BX), Z15
+	VBROADCASTSS (SI), Z16
+	LONG         $0x480eb262
+	WORD         $0xc052
+	LONG         $0x4806b262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	LONG         $0x4806b262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z18
+	LONG         $0x480eb262
+	WORD         $0xe252
+	LONG         $0x4806b262
+	WORD         $0xea52
+	VBROADCASTSS 12(SI), Z19
+	LONG         $0x480eb262
+	WORD         $0xf352
+	LONG         $0x4806b262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI), Z20
+	LONG         $0x480e3262
+	WORD         $0xc452
+	LONG         $0x48063262
+	WORD         $0xcc52
+	VBROADCASTSS 20(SI), Z21
+	LONG         $0x480e3262
+	WORD         $0xd552
+	LONG         $0x48063262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI), Z22
+	LONG         $0x480e3262
+	WORD         $0xe652
+	LONG         $0x48063262
+	WORD         $0xee52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z14
+	VMOVUPS.Z 64(R12), K2, Z15
+	VADDPS    Z14, Z0, Z0
+	VADDPS    Z15, Z1, Z1
+	VADDPS    Z14, Z2, Z2
+	VADDPS    Z15, Z3, Z3
+	VADDPS    Z14, Z4, Z4
+	VADDPS    Z15, Z5, Z5
+	VADDPS    Z14, Z6, Z6
+	VADDPS    Z15, Z7, Z7
+	VADDPS    Z14, Z8, Z8
+	VADDPS    Z15, Z9, Z9
+	VADDPS    Z14, Z10, Z10
+	VADDPS    Z15, Z11, Z11
+	VADDPS    Z14, Z12, Z12
+	VADDPS    Z15, Z13, Z13
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -6257,6 +11056,581 @@ store:
 	VMOVUPS Z5, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z6, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile7x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile7x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z7
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z8
+	LONG         $0x4846d262
+	WORD         $0xc052
+	VBROADCASTSS (SI)(R13*1), Z9
+	LONG         $0x4846d262
+	WORD         $0xc952
+	VBROADCASTSS (SI)(R13*2), Z10
+	LONG         $0x4846d262
+	WORD         $0xd252
+	VBROADCASTSS (DX), Z11
+	LONG         $0x4846d262
+	WORD         $0xdb52
+	VBROADCASTSS (DX)(R13*1), Z12
+	LONG         $0x4846d262
+	WORD         $0xe452
+	VBROADCASTSS (DX)(R13*2), Z13
+	LONG         $0x4846d262
+	WORD         $0xed52
+	VBROADCASTSS (R9), Z14
+	LONG         $0x4846d262
+	WORD         $0xf652
+	VMOVUPS      128(BX), Z7
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z8
+	LONG         $0x4846d262
+	WORD         $0xc052
+	VBROADCASTSS 4(SI)(R13*1), Z9
+	LONG         $0x4846d262
+	WORD         $0xc952
+	VBROADCASTSS 4(SI)(R13*2), Z10
+	LONG         $0x4846d262
+	WORD         $0xd252
+	VBROADCASTSS 4(DX), Z11
+	LONG         $0x4846d262
+	WORD         $0xdb52
+	VBROADCASTSS 4(DX)(R13*1), Z12
+	LONG         $0x4846d262
+	WORD         $0xe452
+	VBROADCASTSS 4(DX)(R13*2), Z13
+	LONG         $0x4846d262
+	WORD         $0xed52
+	VBROADCASTSS 4(R9), Z14
+	LONG         $0x4846d262
+	WORD         $0xf652
+	VMOVUPS      256(BX), Z7
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z8
+	LONG         $0x4846d262
+	WORD         $0xc052
+	VBROADCASTSS 8(SI)(R13*1), Z9
+	LONG         $0x4846d262
+	WORD         $0xc952
+	VBROADCASTSS 8(SI)(R13*2), Z10
+	LONG         $0x4846d262
+	WORD         $0xd252
+	VBROADCASTSS 8(DX), Z11
+	LONG         $0x4846d262
+	WORD         $0xdb52
+	VBROADCASTSS 8(DX)(R13*1), Z12
+	LONG         $0x4846d262
+	WORD         $0xe452
+	VBROADCASTSS 8(DX)(R13*2), Z13
+	LONG         $0x4846d262
+	WORD         $0xed52
+	VBROADCASTSS 8(R9), Z14
+	LONG         $0x4846d262
+	WORD         $0xf652
+	VMOVUPS      384(BX), Z7
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z8
+	LONG         $0x4846d262
+	WORD         $0xc052
+	VBROADCASTSS 12(SI)(R13*1), Z9
+	LONG         $0x4846d262
+	WORD         $0xc952
+	VBROADCASTSS 12(SI)(R13*2), Z10
+	LONG         $0x4846d262
+	WORD         $0xd252
+	VBROADCASTSS 12(DX), Z11
+	LONG         $0x4846d262
+	WORD         $0xdb52
+	VBROADCASTSS 12(DX)(R13*1), Z12
+	LONG         $0x4846d262
+	WORD         $0xe452
+	VBROADCASTSS 12(DX)(R13*2), Z13
+	LONG         $0x4846d262
+	WORD         $0xed52
+	VBROADCASTSS 12(R9), Z14
+	LONG         $0x4846d262
+	WORD         $0xf652
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z7
+	VBROADCASTSS (SI), Z8
+	LONG         $0x4846d262
+	WORD         $0xc052
+	VBROADCASTSS (SI)(R13*1), Z9
+	LONG         $0x4846d262
+	WORD         $0xc952
+	VBROADCASTSS (SI)(R13*2), Z10
+	LONG         $0x4846d262
+	WORD         $0xd252
+	VBROADCASTSS (DX), Z11
+	LONG         $0x4846d262
+	WORD         $0xdb52
+	VBROADCASTSS (DX)(R13*1), Z12
+	LONG         $0x4846d262
+	WORD         $0xe452
+	VBROADCASTSS (DX)(R13*2), Z13
+	LONG         $0x4846d262
+	WORD         $0xed52
+	VBROADCASTSS (R9), Z14
+	LONG         $0x4846d262
+	WORD         $0xf652
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z7
+	VADDPS    Z7, Z0, Z0
+	VADDPS    Z7, Z1, Z1
+	VADDPS    Z7, Z2, Z2
+	VADDPS    Z7, Z3, Z3
+	VADDPS    Z7, Z4, Z4
+	VADDPS    Z7, Z5, Z5
+	VADDPS    Z7, Z6, Z6
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile7x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile7x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z14
+	VMOVUPS      64(BX), Z15
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z16
+	LONG         $0x480eb262
+	WORD         $0xc052
+	LONG         $0x4806b262
+	WORD         $0xc852
+	VBROADCASTSS (SI)(R13*1), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	LONG         $0x4806b262
+	WORD         $0xd952
+	VBROADCASTSS (SI)(R13*2), Z18
+	LONG         $0x480eb262
+	WORD         $0xe252
+	LONG         $0x4806b262
+	WORD         $0xea52
+	VBROADCASTSS (DX), Z19
+	LONG         $0x480eb262
+	WORD         $0xf352
+	LONG         $0x4806b262
+	WORD         $0xfb52
+	VBROADCASTSS (DX)(R13*1), Z20
+	LONG         $0x480e3262
+	WORD         $0xc452
+	LONG         $0x48063262
+	WORD         $0xcc52
+	VBROADCASTSS (DX)(R13*2), Z21
+	LONG         $0x480e3262
+	WORD         $0xd552
+	LONG         $0x48063262
+	WORD         $0xdd52
+	VBROADCASTSS (R9), Z22
+	LONG         $0x480e3262
+	WORD         $0xe652
+	LONG         $0x48063262
+	WORD         $0xee52
+	VMOVUPS      128(BX), Z14
+	VMOVUPS      192(BX), Z15
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z16
+	LONG         $0x480eb262
+	WORD         $0xc052
+	LONG         $0x4806b262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI)(R13*1), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	LONG         $0x4806b262
+	WORD         $0xd952
+	VBROADCASTSS 4(SI)(R13*2), Z18
+	LONG         $0x480eb262
+	WORD         $0xe252
+	LONG         $0x4806b262
+	WORD         $0xea52
+	VBROADCASTSS 4(DX), Z19
+	LONG         $0x480eb262
+	WORD         $0xf352
+	LONG         $0x4806b262
+	WORD         $0xfb52
+	VBROADCASTSS 4(DX)(R13*1), Z20
+	LONG         $0x480e3262
+	WORD         $0xc452
+	LONG         $0x48063262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DX)(R13*2), Z21
+	LONG         $0x480e3262
+	WORD         $0xd552
+	LONG         $0x48063262
+	WORD         $0xdd52
+	VBROADCASTSS 4(R9), Z22
+	LONG         $0x480e3262
+	WORD         $0xe652
+	LONG         $0x48063262
+	WORD         $0xee52
+	VMOVUPS      256(BX), Z14
+	VMOVUPS      320(BX), Z15
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z16
+	LONG         $0x480eb262
+	WORD         $0xc052
+	LONG         $0x4806b262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI)(R13*1), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	LONG         $0x4806b262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI)(R13*2), Z18
+	LONG         $0x480eb262
+	WORD         $0xe252
+	LONG         $0x4806b262
+	WORD         $0xea52
+	VBROADCASTSS 8(DX), Z19
+	LONG         $0x480eb262
+	WORD         $0xf352
+	LONG         $0x4806b262
+	WORD         $0xfb52
+	VBROADCASTSS 8(DX)(R13*1), Z20
+	LONG         $0x480e3262
+	WORD         $0xc452
+	LONG         $0x48063262
+	WORD         $0xcc52
+	VBROADCASTSS 8(DX)(R13*2), Z21
+	LONG         $0x480e3262
+	WORD         $0xd552
+	LONG         $0x48063262
+	WORD         $0xdd52
+	VBROADCASTSS 8(R9), Z22
+	LONG         $0x480e3262
+	WORD         $0xe652
+	LONG         $0x48063262
+	WORD         $0xee52
+	VMOVUPS      384(BX), Z14
+	VMOVUPS      448(BX), Z15
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z16
+	LONG         $0x480eb262
+	WORD         $0xc052
+	LONG         $0x4806b262
+	WORD         $0xc852
+	VBROADCASTSS 12(SI)(R13*1), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	LONG         $0x4806b262
+	WORD         $0xd952
+	VBROADCASTSS 12(SI)(R13*2), Z18
+	LONG         $0x480eb262
+	WORD         $0xe252
+	LONG         $0x4806b262
+	WORD         $0xea52
+	VBROADCASTSS 12(DX), Z19
+	LONG         $0x480eb262
+	WORD         $0xf352
+	LONG         $0x4806b262
+	WORD         $0xfb52
+	VBROADCASTSS 12(DX)(R13*1), Z20
+	LONG         $0x480e3262
+	WORD         $0xc452
+	LONG         $0x48063262
+	WORD         $0xcc52
+	VBROADCASTSS 12(DX)(R13*2), Z21
+	LONG         $0x480e3262
+	WORD         $0xd552
+	LONG         $0x48063262
+	WORD         $0xdd52
+	VBROADCASTSS 12(R9), Z22
+	LONG         $0x480e3262
+	WORD         $0xe652
+	LONG         $0x48063262
+	WORD         $0xee52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z14
+	VMOVUPS      64(BX), Z15
+	VBROADCASTSS (SI), Z16
+	LONG         $0x480eb262
+	WORD         $0xc052
+	LONG         $0x4806b262
+	WORD         $0xc852
+	VBROADCASTSS (SI)(R13*1), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	LONG         $0x4806b262
+	WORD         $0xd952
+	VBROADCASTSS (SI)(R13*2), Z18
+	LONG         $0x480eb262
+	WORD         $0xe252
+	LONG         $0x4806b262
+	WORD         $0xea52
+	VBROADCASTSS (DX), Z19
+	LONG         $0x480eb262
+	WORD         $0xf352
+	LONG         $0x4806b262
+	WORD         $0xfb52
+	VBROADCASTSS (DX)(R13*1), Z20
+	LONG         $0x480e3262
+	WORD         $0xc452
+	LONG         $0x48063262
+	WORD         $0xcc52
+	VBROADCASTSS (DX)(R13*2), Z21
+	LONG         $0x480e3262
+	WORD         $0xd552
+	LONG         $0x48063262
+	WORD         $0xdd52
+	VBROADCASTSS (R9), Z22
+	LONG         $0x480e3262
+	WORD         $0xe652
+	LONG         $0x48063262
+	WORD         $0xee52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z14
+	VMOVUPS.Z 64(R12), K2, Z15
+	VADDPS    Z14, Z0, Z0
+	VADDPS    Z15, Z1, Z1
+	VADDPS    Z14, Z2, Z2
+	VADDPS    Z15, Z3, Z3
+	VADDPS    Z14, Z4, Z4
+	VADDPS    Z15, Z5, Z5
+	VADDPS    Z14, Z6, Z6
+	VADDPS    Z15, Z7, Z7
+	VADDPS    Z14, Z8, Z8
+	VADDPS    Z15, Z9, Z9
+	VADDPS    Z14, Z10, Z10
+	VADDPS    Z15, Z11, Z11
+	VADDPS    Z14, Z12, Z12
+	VADDPS    Z15, Z13, Z13
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -6962,6 +12336,636 @@ store:
 	VMOVUPS Z6, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z7, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile8x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile8x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z8
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z9
+	LONG         $0x483ed262
+	WORD         $0xc152
+	VBROADCASTSS 4(SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	VBROADCASTSS 12(SI), Z12
+	LONG         $0x483ed262
+	WORD         $0xdc52
+	VBROADCASTSS 16(SI), Z13
+	LONG         $0x483ed262
+	WORD         $0xe552
+	VBROADCASTSS 20(SI), Z14
+	LONG         $0x483ed262
+	WORD         $0xee52
+	VBROADCASTSS 24(SI), Z15
+	LONG         $0x483ed262
+	WORD         $0xf752
+	VBROADCASTSS 28(SI), Z16
+	LONG         $0x483eb262
+	WORD         $0xf852
+	VMOVUPS      128(BX), Z8
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z9
+	LONG         $0x483ed262
+	WORD         $0xc152
+	VBROADCASTSS 4(SI)(R13*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI)(R13*1), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	VBROADCASTSS 12(SI)(R13*1), Z12
+	LONG         $0x483ed262
+	WORD         $0xdc52
+	VBROADCASTSS 16(SI)(R13*1), Z13
+	LONG         $0x483ed262
+	WORD         $0xe552
+	VBROADCASTSS 20(SI)(R13*1), Z14
+	LONG         $0x483ed262
+	WORD         $0xee52
+	VBROADCASTSS 24(SI)(R13*1), Z15
+	LONG         $0x483ed262
+	WORD         $0xf752
+	VBROADCASTSS 28(SI)(R13*1), Z16
+	LONG         $0x483eb262
+	WORD         $0xf852
+	VMOVUPS      256(BX), Z8
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z9
+	LONG         $0x483ed262
+	WORD         $0xc152
+	VBROADCASTSS 4(DX), Z10
+	LONG         $0x483ed262
+	WORD         $0xca52
+	VBROADCASTSS 8(DX), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	VBROADCASTSS 12(DX), Z12
+	LONG         $0x483ed262
+	WORD         $0xdc52
+	VBROADCASTSS 16(DX), Z13
+	LONG         $0x483ed262
+	WORD         $0xe552
+	VBROADCASTSS 20(DX), Z14
+	LONG         $0x483ed262
+	WORD         $0xee52
+	VBROADCASTSS 24(DX), Z15
+	LONG         $0x483ed262
+	WORD         $0xf752
+	VBROADCASTSS 28(DX), Z16
+	LONG         $0x483eb262
+	WORD         $0xf852
+	VMOVUPS      384(BX), Z8
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z9
+	LONG         $0x483ed262
+	WORD         $0xc152
+	VBROADCASTSS 4(DX)(R13*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xca52
+	VBROADCASTSS 8(DX)(R13*1), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	VBROADCASTSS 12(DX)(R13*1), Z12
+	LONG         $0x483ed262
+	WORD         $0xdc52
+	VBROADCASTSS 16(DX)(R13*1), Z13
+	LONG         $0x483ed262
+	WORD         $0xe552
+	VBROADCASTSS 20(DX)(R13*1), Z14
+	LONG         $0x483ed262
+	WORD         $0xee52
+	VBROADCASTSS 24(DX)(R13*1), Z15
+	LONG         $0x483ed262
+	WORD         $0xf752
+	VBROADCASTSS 28(DX)(R13*1), Z16
+	LONG         $0x483eb262
+	WORD         $0xf852
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z8
+	VBROADCASTSS (SI), Z9
+	LONG         $0x483ed262
+	WORD         $0xc152
+	VBROADCASTSS 4(SI), Z10
+	LONG         $0x483ed262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	VBROADCASTSS 12(SI), Z12
+	LONG         $0x483ed262
+	WORD         $0xdc52
+	VBROADCASTSS 16(SI), Z13
+	LONG         $0x483ed262
+	WORD         $0xe552
+	VBROADCASTSS 20(SI), Z14
+	LONG         $0x483ed262
+	WORD         $0xee52
+	VBROADCASTSS 24(SI), Z15
+	LONG         $0x483ed262
+	WORD         $0xf752
+	VBROADCASTSS 28(SI), Z16
+	LONG         $0x483eb262
+	WORD         $0xf852
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z8
+	VADDPS    Z8, Z0, Z0
+	VADDPS    Z8, Z1, Z1
+	VADDPS    Z8, Z2, Z2
+	VADDPS    Z8, Z3, Z3
+	VADDPS    Z8, Z4, Z4
+	VADDPS    Z8, Z5, Z5
+	VADDPS    Z8, Z6, Z6
+	VADDPS    Z8, Z7, Z7
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile8x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile8x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z18
+	LONG         $0x407eb262
+	WORD         $0xc252
+	LONG         $0x4076b262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI), Z19
+	LONG         $0x407eb262
+	WORD         $0xd352
+	LONG         $0x4076b262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI), Z20
+	LONG         $0x407eb262
+	WORD         $0xe452
+	LONG         $0x4076b262
+	WORD         $0xec52
+	VBROADCASTSS 12(SI), Z21
+	LONG         $0x407eb262
+	WORD         $0xf552
+	LONG         $0x4076b262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI), Z22
+	LONG         $0x407e3262
+	WORD         $0xc652
+	LONG         $0x40763262
+	WORD         $0xce52
+	VBROADCASTSS 20(SI), Z23
+	LONG         $0x407e3262
+	WORD         $0xd752
+	LONG         $0x40763262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI), Z24
+	LONG         $0x407e1262
+	WORD         $0xe052
+	LONG         $0x40761262
+	WORD         $0xe852
+	VBROADCASTSS 28(SI), Z25
+	LONG         $0x407e1262
+	WORD         $0xf152
+	LONG         $0x40761262
+	WORD         $0xf952
+	VMOVUPS      128(BX), Z16
+	VMOVUPS      192(BX), Z17
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z18
+	LONG         $0x407eb262
+	WORD         $0xc252
+	LONG         $0x4076b262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI)(R13*1), Z19
+	LONG         $0x407eb262
+	WORD         $0xd352
+	LONG         $0x4076b262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI)(R13*1), Z20
+	LONG         $0x407eb262
+	WORD         $0xe452
+	LONG         $0x4076b262
+	WORD         $0xec52
+	VBROADCASTSS 12(SI)(R13*1), Z21
+	LONG         $0x407eb262
+	WORD         $0xf552
+	LONG         $0x4076b262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI)(R13*1), Z22
+	LONG         $0x407e3262
+	WORD         $0xc652
+	LONG         $0x40763262
+	WORD         $0xce52
+	VBROADCASTSS 20(SI)(R13*1), Z23
+	LONG         $0x407e3262
+	WORD         $0xd752
+	LONG         $0x40763262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI)(R13*1), Z24
+	LONG         $0x407e1262
+	WORD         $0xe052
+	LONG         $0x40761262
+	WORD         $0xe852
+	VBROADCASTSS 28(SI)(R13*1), Z25
+	LONG         $0x407e1262
+	WORD         $0xf152
+	LONG         $0x40761262
+	WORD         $0xf952
+	VMOVUPS      256(BX), Z16
+	VMOVUPS      320(BX), Z17
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z18
+	LONG         $0x407eb262
+	WORD         $0xc252
+	LONG         $0x4076b262
+	WORD         $0xca52
+	VBROADCASTSS 4(DX), Z19
+	LONG         $0x407eb262
+	WORD         $0xd352
+	LONG         $0x4076b262
+	WORD         $0xdb52
+	VBROADCASTSS 8(DX), Z20
+	LONG         $0x407eb262
+	WORD         $0xe452
+	LONG         $0x4076b262
+	WORD         $0xec52
+	VBROADCASTSS 12(DX), Z21
+	LONG         $0x407eb262
+	WORD         $0xf552
+	LONG         $0x4076b262
+	WORD         $0xfd52
+	VBROADCASTSS 16(DX), Z22
+	LONG         $0x407e3262
+	WORD         $0xc652
+	LONG         $0x40763262
+	WORD         $0xce52
+	VBROADCASTSS 20(DX), Z23
+	LONG         $0x407e3262
+	WORD         $0xd752
+	LONG         $0x40763262
+	WORD         $0xdf52
+	VBROADCASTSS 24(DX), Z24
+	LONG         $0x407e1262
+	WORD         $0xe052
+	LONG         $0x40761262
+	WORD         $0xe852
+	VBROADCASTSS 28(DX), Z25
+	LONG         $0x407e1262
+	WORD         $0xf152
+	LONG         $0x40761262
+	WORD         $0xf952
+	VMOVUPS      384(BX), Z16
+	VMOVUPS      448(BX), Z17
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z18
+	LONG         $0x407eb262
+	WORD         $0xc252
+	LONG         $0x4076b262
+	WORD         $0xca52
+	VBROADCASTSS 4(DX)(R13*1), Z19
+	LONG         $0x407eb262
+	WORD         $0xd352
+	LONG         $0x4076b262
+	WORD         $0xdb52
+	VBROADCASTSS 8(DX)(R13*1), Z20
+	LONG         $0x407eb262
+	WORD         $0xe452
+	LONG         $0x4076b262
+	WORD         $0xec52
+	VBROADCASTSS 12(DX)(R13*1), Z21
+	LONG         $0x407eb262
+	WORD         $0xf552
+	LONG         $0x4076b262
+	WORD         $0xfd52
+	VBROADCASTSS 16(DX)(R13*1), Z22
+	LONG         $0x407e3262
+	WORD         $0xc652
+	LONG         $0x40763262
+	WORD         $0xce52
+	VBROADCASTSS 20(DX)(R13*1), Z23
+	LONG         $0x407e3262
+	WORD         $0xd752
+	LONG         $0x40763262
+	WORD         $0xdf52
+	VBROADCASTSS 24(DX)(R13*1), Z24
+	LONG         $0x407e1262
+	WORD         $0xe052
+	LONG         $0x40761262
+	WORD         $0xe852
+	VBROADCASTSS 28(DX)(R13*1), Z25
+	LONG         $0x407e1262
+	WORD         $0xf152
+	LONG         $0x40761262
+	WORD         $0xf952
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	VBROADCASTSS (SI), Z18
+	LONG         $0x407eb262
+	WORD         $0xc252
+	LONG         $0x4076b262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI), Z19
+	LONG         $0x407eb262
+	WORD         $0xd352
+	LONG         $0x4076b262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI), Z20
+	LONG         $0x407eb262
+	WORD         $0xe452
+	LONG         $0x4076b262
+	WORD         $0xec52
+	VBROADCASTSS 12(SI), Z21
+	LONG         $0x407eb262
+	WORD         $0xf552
+	LONG         $0x4076b262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI), Z22
+	LONG         $0x407e3262
+	WORD         $0xc652
+	LONG         $0x40763262
+	WORD         $0xce52
+	VBROADCASTSS 20(SI), Z23
+	LONG         $0x407e3262
+	WORD         $0xd752
+	LONG         $0x40763262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI), Z24
+	LONG         $0x407e1262
+	WORD         $0xe052
+	LONG         $0x40761262
+	WORD         $0xe852
+	VBROADCASTSS 28(SI), Z25
+	LONG         $0x407e1262
+	WORD         $0xf152
+	LONG         $0x40761262
+	WORD         $0xf952
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z16
+	VMOVUPS.Z 64(R12), K2, Z17
+	VADDPS    Z16, Z0, Z0
+	VADDPS    Z17, Z1, Z1
+	VADDPS    Z16, Z2, Z2
+	VADDPS    Z17, Z3, Z3
+	VADDPS    Z16, Z4, Z4
+	VADDPS    Z17, Z5, Z5
+	VADDPS    Z16, Z6, Z6
+	VADDPS    Z17, Z7, Z7
+	VADDPS    Z16, Z8, Z8
+	VADDPS    Z17, Z9, Z9
+	VADDPS    Z16, Z10, Z10
+	VADDPS    Z17, Z11, Z11
+	VADDPS    Z16, Z12, Z12
+	VADDPS    Z17, Z13, Z13
+	VADDPS    Z16, Z14, Z14
+	VADDPS    Z17, Z15, Z15
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -7688,6 +13692,642 @@ store:
 	VMOVUPS Z6, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z7, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile8x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile8x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z8
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z9
+	LONG         $0x483ed262
+	WORD         $0xc152
+	VBROADCASTSS (SI)(R13*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(R13*2), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	VBROADCASTSS (DX), Z12
+	LONG         $0x483ed262
+	WORD         $0xdc52
+	VBROADCASTSS (DX)(R13*1), Z13
+	LONG         $0x483ed262
+	WORD         $0xe552
+	VBROADCASTSS (DX)(R13*2), Z14
+	LONG         $0x483ed262
+	WORD         $0xee52
+	VBROADCASTSS (R9), Z15
+	LONG         $0x483ed262
+	WORD         $0xf752
+	VBROADCASTSS (R9)(R13*1), Z16
+	LONG         $0x483eb262
+	WORD         $0xf852
+	VMOVUPS      128(BX), Z8
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z9
+	LONG         $0x483ed262
+	WORD         $0xc152
+	VBROADCASTSS 4(SI)(R13*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI)(R13*2), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	VBROADCASTSS 4(DX), Z12
+	LONG         $0x483ed262
+	WORD         $0xdc52
+	VBROADCASTSS 4(DX)(R13*1), Z13
+	LONG         $0x483ed262
+	WORD         $0xe552
+	VBROADCASTSS 4(DX)(R13*2), Z14
+	LONG         $0x483ed262
+	WORD         $0xee52
+	VBROADCASTSS 4(R9), Z15
+	LONG         $0x483ed262
+	WORD         $0xf752
+	VBROADCASTSS 4(R9)(R13*1), Z16
+	LONG         $0x483eb262
+	WORD         $0xf852
+	VMOVUPS      256(BX), Z8
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z9
+	LONG         $0x483ed262
+	WORD         $0xc152
+	VBROADCASTSS 8(SI)(R13*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI)(R13*2), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	VBROADCASTSS 8(DX), Z12
+	LONG         $0x483ed262
+	WORD         $0xdc52
+	VBROADCASTSS 8(DX)(R13*1), Z13
+	LONG         $0x483ed262
+	WORD         $0xe552
+	VBROADCASTSS 8(DX)(R13*2), Z14
+	LONG         $0x483ed262
+	WORD         $0xee52
+	VBROADCASTSS 8(R9), Z15
+	LONG         $0x483ed262
+	WORD         $0xf752
+	VBROADCASTSS 8(R9)(R13*1), Z16
+	LONG         $0x483eb262
+	WORD         $0xf852
+	VMOVUPS      384(BX), Z8
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z9
+	LONG         $0x483ed262
+	WORD         $0xc152
+	VBROADCASTSS 12(SI)(R13*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(R13*2), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	VBROADCASTSS 12(DX), Z12
+	LONG         $0x483ed262
+	WORD         $0xdc52
+	VBROADCASTSS 12(DX)(R13*1), Z13
+	LONG         $0x483ed262
+	WORD         $0xe552
+	VBROADCASTSS 12(DX)(R13*2), Z14
+	LONG         $0x483ed262
+	WORD         $0xee52
+	VBROADCASTSS 12(R9), Z15
+	LONG         $0x483ed262
+	WORD         $0xf752
+	VBROADCASTSS 12(R9)(R13*1), Z16
+	LONG         $0x483eb262
+	WORD         $0xf852
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z8
+	VBROADCASTSS (SI), Z9
+	LONG         $0x483ed262
+	WORD         $0xc152
+	VBROADCASTSS (SI)(R13*1), Z10
+	LONG         $0x483ed262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(R13*2), Z11
+	LONG         $0x483ed262
+	WORD         $0xd352
+	VBROADCASTSS (DX), Z12
+	LONG         $0x483ed262
+	WORD         $0xdc52
+	VBROADCASTSS (DX)(R13*1), Z13
+	LONG         $0x483ed262
+	WORD         $0xe552
+	VBROADCASTSS (DX)(R13*2), Z14
+	LONG         $0x483ed262
+	WORD         $0xee52
+	VBROADCASTSS (R9), Z15
+	LONG         $0x483ed262
+	WORD         $0xf752
+	VBROADCASTSS (R9)(R13*1), Z16
+	LONG         $0x483eb262
+	WORD         $0xf852
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z8
+	VADDPS    Z8, Z0, Z0
+	VADDPS    Z8, Z1, Z1
+	VADDPS    Z8, Z2, Z2
+	VADDPS    Z8, Z3, Z3
+	VADDPS    Z8, Z4, Z4
+	VADDPS    Z8, Z5, Z5
+	VADDPS    Z8, Z6, Z6
+	VADDPS    Z8, Z7, Z7
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile8x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile8x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z18
+	LONG         $0x407eb262
+	WORD         $0xc252
+	LONG         $0x4076b262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(R13*1), Z19
+	LONG         $0x407eb262
+	WORD         $0xd352
+	LONG         $0x4076b262
+	WORD         $0xdb52
+	VBROADCASTSS (SI)(R13*2), Z20
+	LONG         $0x407eb262
+	WORD         $0xe452
+	LONG         $0x4076b262
+	WORD         $0xec52
+	VBROADCASTSS (DX), Z21
+	LONG         $0x407eb262
+	WORD         $0xf552
+	LONG         $0x4076b262
+	WORD         $0xfd52
+	VBROADCASTSS (DX)(R13*1), Z22
+	LONG         $0x407e3262
+	WORD         $0xc652
+	LONG         $0x40763262
+	WORD         $0xce52
+	VBROADCASTSS (DX)(R13*2), Z23
+	LONG         $0x407e3262
+	WORD         $0xd752
+	LONG         $0x40763262
+	WORD         $0xdf52
+	VBROADCASTSS (R9), Z24
+	LONG         $0x407e1262
+	WORD         $0xe052
+	LONG         $0x40761262
+	WORD         $0xe852
+	VBROADCASTSS (R9)(R13*1), Z25
+	LONG         $0x407e1262
+	WORD         $0xf152
+	LONG         $0x40761262
+	WORD         $0xf952
+	VMOVUPS      128(BX), Z16
+	VMOVUPS      192(BX), Z17
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z18
+	LONG         $0x407eb262
+	WORD         $0xc252
+	LONG         $0x4076b262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI)(R13*1), Z19
+	LONG         $0x407eb262
+	WORD         $0xd352
+	LONG         $0x4076b262
+	WORD         $0xdb52
+	VBROADCASTSS 4(SI)(R13*2), Z20
+	LONG         $0x407eb262
+	WORD         $0xe452
+	LONG         $0x4076b262
+	WORD         $0xec52
+	VBROADCASTSS 4(DX), Z21
+	LONG         $0x407eb262
+	WORD         $0xf552
+	LONG         $0x4076b262
+	WORD         $0xfd52
+	VBROADCASTSS 4(DX)(R13*1), Z22
+	LONG         $0x407e3262
+	WORD         $0xc652
+	LONG         $0x40763262
+	WORD         $0xce52
+	VBROADCASTSS 4(DX)(R13*2), Z23
+	LONG         $0x407e3262
+	WORD         $0xd752
+	LONG         $0x40763262
+	WORD         $0xdf52
+	VBROADCASTSS 4(R9), Z24
+	LONG         $0x407e1262
+	WORD         $0xe052
+	LONG         $0x40761262
+	WORD         $0xe852
+	VBROADCASTSS 4(R9)(R13*1), Z25
+	LONG         $0x407e1262
+	WORD         $0xf152
+	LONG         $0x40761262
+	WORD         $0xf952
+	VMOVUPS      256(BX), Z16
+	VMOVUPS      320(BX), Z17
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z18
+	LONG         $0x407eb262
+	WORD         $0xc252
+	LONG         $0x4076b262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI)(R13*1), Z19
+	LONG         $0x407eb262
+	WORD         $0xd352
+	LONG         $0x4076b262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI)(R13*2), Z20
+	LONG         $0x407eb262
+	WORD         $0xe452
+	LONG         $0x4076b262
+	WORD         $0xec52
+	VBROADCASTSS 8(DX), Z21
+	LONG         $0x407eb262
+	WORD         $0xf552
+	LONG         $0x4076b262
+	WORD         $0xfd52
+	VBROADCASTSS 8(DX)(R13*1), Z22
+	LONG         $0x407e3262
+	WORD         $0xc652
+	LONG         $0x40763262
+	WORD         $0xce52
+	VBROADCASTSS 8(DX)(R13*2), Z23
+	LONG         $0x407e3262
+	WORD         $0xd752
+	LONG         $0x40763262
+	WORD         $0xdf52
+	VBROADCASTSS 8(R9), Z24
+	LONG         $0x407e1262
+	WORD         $0xe052
+	LONG         $0x40761262
+	WORD         $0xe852
+	VBROADCASTSS 8(R9)(R13*1), Z25
+	LONG         $0x407e1262
+	WORD         $0xf152
+	LONG         $0x40761262
+	WORD         $0xf952
+	VMOVUPS      384(BX), Z16
+	VMOVUPS      448(BX), Z17
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z18
+	LONG         $0x407eb262
+	WORD         $0xc252
+	LONG         $0x4076b262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(R13*1), Z19
+	LONG         $0x407eb262
+	WORD         $0xd352
+	LONG         $0x4076b262
+	WORD         $0xdb52
+	VBROADCASTSS 12(SI)(R13*2), Z20
+	LONG         $0x407eb262
+	WORD         $0xe452
+	LONG         $0x4076b262
+	WORD         $0xec52
+	VBROADCASTSS 12(DX), Z21
+	LONG         $0x407eb262
+	WORD         $0xf552
+	LONG         $0x4076b262
+	WORD         $0xfd52
+	VBROADCASTSS 12(DX)(R13*1), Z22
+	LONG         $0x407e3262
+	WORD         $0xc652
+	LONG         $0x40763262
+	WORD         $0xce52
+	VBROADCASTSS 12(DX)(R13*2), Z23
+	LONG         $0x407e3262
+	WORD         $0xd752
+	LONG         $0x40763262
+	WORD         $0xdf52
+	VBROADCASTSS 12(R9), Z24
+	LONG         $0x407e1262
+	WORD         $0xe052
+	LONG         $0x40761262
+	WORD         $0xe852
+	VBROADCASTSS 12(R9)(R13*1), Z25
+	LONG         $0x407e1262
+	WORD         $0xf152
+	LONG         $0x40761262
+	WORD         $0xf952
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	VBROADCASTSS (SI), Z18
+	LONG         $0x407eb262
+	WORD         $0xc252
+	LONG         $0x4076b262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(R13*1), Z19
+	LONG         $0x407eb262
+	WORD         $0xd352
+	LONG         $0x4076b262
+	WORD         $0xdb52
+	VBROADCASTSS (SI)(R13*2), Z20
+	LONG         $0x407eb262
+	WORD         $0xe452
+	LONG         $0x4076b262
+	WORD         $0xec52
+	VBROADCASTSS (DX), Z21
+	LONG         $0x407eb262
+	WORD         $0xf552
+	LONG         $0x4076b262
+	WORD         $0xfd52
+	VBROADCASTSS (DX)(R13*1), Z22
+	LONG         $0x407e3262
+	WORD         $0xc652
+	LONG         $0x40763262
+	WORD         $0xce52
+	VBROADCASTSS (DX)(R13*2), Z23
+	LONG         $0x407e3262
+	WORD         $0xd752
+	LONG         $0x40763262
+	WORD         $0xdf52
+	VBROADCASTSS (R9), Z24
+	LONG         $0x407e1262
+	WORD         $0xe052
+	LONG         $0x40761262
+	WORD         $0xe852
+	VBROADCASTSS (R9)(R13*1), Z25
+	LONG         $0x407e1262
+	WORD         $0xf152
+	LONG         $0x40761262
+	WORD         $0xf952
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z16
+	VMOVUPS.Z 64(R12), K2, Z17
+	VADDPS    Z16, Z0, Z0
+	VADDPS    Z17, Z1, Z1
+	VADDPS    Z16, Z2, Z2
+	VADDPS    Z17, Z3, Z3
+	VADDPS    Z16, Z4, Z4
+	VADDPS    Z17, Z5, Z5
+	VADDPS    Z16, Z6, Z6
+	VADDPS    Z17, Z7, Z7
+	VADDPS    Z16, Z8, Z8
+	VADDPS    Z17, Z9, Z9
+	VADDPS    Z16, Z10, Z10
+	VADDPS    Z17, Z11, Z11
+	VADDPS    Z16, Z12, Z12
+	VADDPS    Z17, Z13, Z13
+	VADDPS    Z16, Z14, Z14
+	VADDPS    Z17, Z15, Z15
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -8457,6 +15097,697 @@ store:
 	VMOVUPS Z7, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z8, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile9x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile9x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z9
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z10
+	LONG         $0x4836d262
+	WORD         $0xc252
+	VBROADCASTSS 4(SI), Z11
+	LONG         $0x4836d262
+	WORD         $0xcb52
+	VBROADCASTSS 8(SI), Z12
+	LONG         $0x4836d262
+	WORD         $0xd452
+	VBROADCASTSS 12(SI), Z13
+	LONG         $0x4836d262
+	WORD         $0xdd52
+	VBROADCASTSS 16(SI), Z14
+	LONG         $0x4836d262
+	WORD         $0xe652
+	VBROADCASTSS 20(SI), Z15
+	LONG         $0x4836d262
+	WORD         $0xef52
+	VBROADCASTSS 24(SI), Z16
+	LONG         $0x4836b262
+	WORD         $0xf052
+	VBROADCASTSS 28(SI), Z17
+	LONG         $0x4836b262
+	WORD         $0xf952
+	VBROADCASTSS 32(SI), Z18
+	LONG         $0x48363262
+	WORD         $0xc252
+	VMOVUPS      128(BX), Z9
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z10
+	LONG         $0x4836d262
+	WORD         $0xc252
+	VBROADCASTSS 4(SI)(R13*1), Z11
+	LONG         $0x4836d262
+	WORD         $0xcb52
+	VBROADCASTSS 8(SI)(R13*1), Z12
+	LONG         $0x4836d262
+	WORD         $0xd452
+	VBROADCASTSS 12(SI)(R13*1), Z13
+	LONG         $0x4836d262
+	WORD         $0xdd52
+	VBROADCASTSS 16(SI)(R13*1), Z14
+	LONG         $0x4836d262
+	WORD         $0xe652
+	VBROADCASTSS 20(SI)(R13*1), Z15
+	LONG         $0x4836d262
+	WORD         $0xef52
+	VBROADCASTSS 24(SI)(R13*1), Z16
+	LONG         $0x4836b262
+	WORD         $0xf052
+	VBROADCASTSS 28(SI)(R13*1), Z17
+	LONG         $0x4836b262
+	WORD         $0xf952
+	VBROADCASTSS 32(SI)(R13*1), Z18
+	LONG         $0x48363262
+	WORD         $0xc252
+	VMOVUPS      256(BX), Z9
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z10
+	LONG         $0x4836d262
+	WORD         $0xc252
+	VBROADCASTSS 4(DX), Z11
+	LONG         $0x4836d262
+	WORD         $0xcb52
+	VBROADCASTSS 8(DX), Z12
+	LONG         $0x4836d262
+	WORD         $0xd452
+	VBROADCASTSS 12(DX), Z13
+	LONG         $0x4836d262
+	WORD         $0xdd52
+	VBROADCASTSS 16(DX), Z14
+	LONG         $0x4836d262
+	WORD         $0xe652
+	VBROADCASTSS 20(DX), Z15
+	LONG         $0x4836d262
+	WORD         $0xef52
+	VBROADCASTSS 24(DX), Z16
+	LONG         $0x4836b262
+	WORD         $0xf052
+	VBROADCASTSS 28(DX), Z17
+	LONG         $0x4836b262
+	WORD         $0xf952
+	VBROADCASTSS 32(DX), Z18
+	LONG         $0x48363262
+	WORD         $0xc252
+	VMOVUPS      384(BX), Z9
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z10
+	LONG         $0x4836d262
+	WORD         $0xc252
+	VBROADCASTSS 4(DX)(R13*1), Z11
+	LONG         $0x4836d262
+	WORD         $0xcb52
+	VBROADCASTSS 8(DX)(R13*1), Z12
+	LONG         $0x4836d262
+	WORD         $0xd452
+	VBROADCASTSS 12(DX)(R13*1), Z13
+	LONG         $0x4836d262
+	WORD         $0xdd52
+	VBROADCASTSS 16(DX)(R13*1), Z14
+	LONG         $0x4836d262
+	WORD         $0xe652
+	VBROADCASTSS 20(DX)(R13*1), Z15
+	LONG         $0x4836d262
+	WORD         $0xef52
+	VBROADCASTSS 24(DX)(R13*1), Z16
+	LONG         $0x4836b262
+	WORD         $0xf052
+	VBROADCASTSS 28(DX)(R13*1), Z17
+	LONG         $0x4836b262
+	WORD         $0xf952
+	VBROADCASTSS 32(DX)(R13*1), Z18
+	LONG         $0x48363262
+	WORD         $0xc252
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z9
+	VBROADCASTSS (SI), Z10
+	LONG         $0x4836d262
+	WORD         $0xc252
+	VBROADCASTSS 4(SI), Z11
+	LONG         $0x4836d262
+	WORD         $0xcb52
+	VBROADCASTSS 8(SI), Z12
+	LONG         $0x4836d262
+	WORD         $0xd452
+	VBROADCASTSS 12(SI), Z13
+	LONG         $0x4836d262
+	WORD         $0xdd52
+	VBROADCASTSS 16(SI), Z14
+	LONG         $0x4836d262
+	WORD         $0xe652
+	VBROADCASTSS 20(SI), Z15
+	LONG         $0x4836d262
+	WORD         $0xef52
+	VBROADCASTSS 24(SI), Z16
+	LONG         $0x4836b262
+	WORD         $0xf052
+	VBROADCASTSS 28(SI), Z17
+	LONG         $0x4836b262
+	WORD         $0xf952
+	VBROADCASTSS 32(SI), Z18
+	LONG         $0x48363262
+	WORD         $0xc252
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z9
+	VADDPS    Z9, Z0, Z0
+	VADDPS    Z9, Z1, Z1
+	VADDPS    Z9, Z2, Z2
+	VADDPS    Z9, Z3, Z3
+	VADDPS    Z9, Z4, Z4
+	VADDPS    Z9, Z5, Z5
+	VADDPS    Z9, Z6, Z6
+	VADDPS    Z9, Z7, Z7
+	VADDPS    Z9, Z8, Z8
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile9x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile9x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z18
+	VMOVUPS      64(BX), Z19
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z20
+	LONG         $0x406eb262
+	WORD         $0xc452
+	LONG         $0x4066b262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI), Z21
+	LONG         $0x406eb262
+	WORD         $0xd552
+	LONG         $0x4066b262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI), Z22
+	LONG         $0x406eb262
+	WORD         $0xe652
+	LONG         $0x4066b262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI), Z23
+	LONG         $0x406eb262
+	WORD         $0xf752
+	LONG         $0x4066b262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z24
+	LONG         $0x406e1262
+	WORD         $0xc052
+	LONG         $0x40661262
+	WORD         $0xc852
+	VBROADCASTSS 20(SI), Z25
+	LONG         $0x406e1262
+	WORD         $0xd152
+	LONG         $0x40661262
+	WORD         $0xd952
+	VBROADCASTSS 24(SI), Z26
+	LONG         $0x406e1262
+	WORD         $0xe252
+	LONG         $0x40661262
+	WORD         $0xea52
+	VBROADCASTSS 28(SI), Z27
+	LONG         $0x406e1262
+	WORD         $0xf352
+	LONG         $0x40661262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI), Z28
+	LONG         $0x406e8262
+	WORD         $0xc452
+	LONG         $0x40668262
+	WORD         $0xcc52
+	VMOVUPS      128(BX), Z18
+	VMOVUPS      192(BX), Z19
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z20
+	LONG         $0x406eb262
+	WORD         $0xc452
+	LONG         $0x4066b262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI)(R13*1), Z21
+	LONG         $0x406eb262
+	WORD         $0xd552
+	LONG         $0x4066b262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI)(R13*1), Z22
+	LONG         $0x406eb262
+	WORD         $0xe652
+	LONG         $0x4066b262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI)(R13*1), Z23
+	LONG         $0x406eb262
+	WORD         $0xf752
+	LONG         $0x4066b262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI)(R13*1), Z24
+	LONG         $0x406e1262
+	WORD         $0xc052
+	LONG         $0x40661262
+	WORD         $0xc852
+	VBROADCASTSS 20(SI)(R13*1), Z25
+	LONG         $0x406e1262
+	WORD         $0xd152
+	LONG         $0x40661262
+	WORD         $0xd952
+	VBROADCASTSS 24(SI)(R13*1), Z26
+	LONG         $0x406e1262
+	WORD         $0xe252
+	LONG         $0x40661262
+	WORD         $0xea52
+	VBROADCASTSS 28(SI)(R13*1), Z27
+	LONG         $0x406e1262
+	WORD         $0xf352
+	LONG         $0x40661262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI)(R13*1), Z28
+	LONG         $0x406e8262
+	WORD         $0xc452
+	LONG         $0x40668262
+	WORD         $0xcc52
+	VMOVUPS      256(BX), Z18
+	VMOVUPS      320(BX), Z19
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z20
+	LONG         $0x406eb262
+	WORD         $0xc452
+	LONG         $0x4066b262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DX), Z21
+	LONG         $0x406eb262
+	WORD         $0xd552
+	LONG         $0x4066b262
+	WORD         $0xdd52
+	VBROADCASTSS 8(DX), Z22
+	LONG         $0x406eb262
+	WORD         $0xe652
+	LONG         $0x4066b262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX), Z23
+	LONG         $0x406eb262
+	WORD         $0xf752
+	LONG         $0x4066b262
+	WORD         $0xff52
+	VBROADCASTSS 16(DX), Z24
+	LONG         $0x406e1262
+	WORD         $0xc052
+	LONG         $0x40661262
+	WORD         $0xc852
+	VBROADCASTSS 20(DX), Z25
+	LONG         $0x406e1262
+	WORD         $0xd152
+	LONG         $0x40661262
+	WORD         $0xd952
+	VBROADCASTSS 24(DX), Z26
+	LONG         $0x406e1262
+	WORD         $0xe252
+	LONG         $0x40661262
+	WORD         $0xea52
+	VBROADCASTSS 28(DX), Z27
+	LONG         $0x406e1262
+	WORD         $0xf352
+	LONG         $0x40661262
+	WORD         $0xfb52
+	VBROADCASTSS 32(DX), Z28
+	LONG         $0x406e8262
+	WORD         $0xc452
+	LONG         $0x40668262
+	WORD         $0xcc52
+	VMOVUPS      384(BX), Z18
+	VMOVUPS      448(BX), Z19
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z20
+	LONG         $0x406eb262
+	WORD         $0xc452
+	LONG         $0x4066b262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DX)(R13*1), Z21
+	LONG         $0x406eb262
+	WORD         $0xd552
+	LONG         $0x4066b262
+	WORD         $0xdd52
+	VBROADCASTSS 8(DX)(R13*1), Z22
+	LONG         $0x406eb262
+	WORD         $0xe652
+	LONG         $0x4066b262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX)(R13*1), Z23
+	LONG         $0x406eb262
+	WORD         $0xf752
+	LONG         $0x4066b262
+	WORD         $0xff52
+	VBROADCASTSS 16(DX)(R13*1), Z24
+	LONG         $0x406e1262
+	WORD         $0xc052
+	LONG         $0x40661262
+	WORD         $0xc852
+	VBROADCASTSS 20(DX)(R13*1), Z25
+	LONG         $0x406e1262
+	WORD         $0xd152
+	LONG         $0x40661262
+	WORD         $0xd952
+	VBROADCASTSS 24(DX)(R13*1), Z26
+	LONG         $0x406e1262
+	WORD         $0xe252
+	LONG         $0x40661262
+	WORD         $0xea52
+	VBROADCASTSS 28(DX)(R13*1), Z27
+	LONG         $0x406e1262
+	WORD         $0xf352
+	LONG         $0x40661262
+	WORD         $0xfb52
+	VBROADCASTSS 32(DX)(R13*1), Z28
+	LONG         $0x406e8262
+	WORD         $0xc452
+	LONG         $0x40668262
+	WORD         $0xcc52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z18
+	VMOVUPS      64(BX), Z19
+	VBROADCASTSS (SI), Z20
+	LONG         $0x406eb262
+	WORD         $0xc452
+	LONG         $0x4066b262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI), Z21
+	LONG         $0x406eb262
+	WORD         $0xd552
+	LONG         $0x4066b262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI), Z22
+	LONG         $0x406eb262
+	WORD         $0xe652
+	LONG         $0x4066b262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI), Z23
+	LONG         $0x406eb262
+	WORD         $0xf752
+	LONG         $0x4066b262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z24
+	LONG         $0x406e1262
+	WORD         $0xc052
+	LONG         $0x40661262
+	WORD         $0xc852
+	VBROADCASTSS 20(SI), Z25
+	LONG         $0x406e1262
+	WORD         $0xd152
+	LONG         $0x40661262
+	WORD         $0xd952
+	VBROADCASTSS 24(SI), Z26
+	LONG         $0x406e1262
+	WORD         $0xe252
+	LONG         $0x40661262
+	WORD         $0xea52
+	VBROADCASTSS 28(SI), Z27
+	LONG         $0x406e1262
+	WORD         $0xf352
+	LONG         $0x40661262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI), Z28
+	LONG         $0x406e8262
+	WORD         $0xc452
+	LONG         $0x40668262
+	WORD         $0xcc52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z18
+	VMOVUPS.Z 64(R12), K2, Z19
+	VADDPS    Z18, Z0, Z0
+	VADDPS    Z19, Z1, Z1
+	VADDPS    Z18, Z2, Z2
+	VADDPS    Z19, Z3, Z3
+	VADDPS    Z18, Z4, Z4
+	VADDPS    Z19, Z5, Z5
+	VADDPS    Z18, Z6, Z6
+	VADDPS    Z19, Z7, Z7
+	VADDPS    Z18, Z8, Z8
+	VADDPS    Z19, Z9, Z9
+	VADDPS    Z18, Z10, Z10
+	VADDPS    Z19, Z11, Z11
+	VADDPS    Z18, Z12, Z12
+	VADDPS    Z19, Z13, Z13
+	VADDPS    Z18, Z14, Z14
+	VADDPS    Z19, Z15, Z15
+	VADDPS    Z18, Z16, Z16
+	VADDPS    Z19, Z17, Z17
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -9247,6 +16578,703 @@ store:
 	VMOVUPS Z7, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z8, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile9x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile9x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z9
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z10
+	LONG         $0x4836d262
+	WORD         $0xc252
+	VBROADCASTSS (SI)(R13*1), Z11
+	LONG         $0x4836d262
+	WORD         $0xcb52
+	VBROADCASTSS (SI)(R13*2), Z12
+	LONG         $0x4836d262
+	WORD         $0xd452
+	VBROADCASTSS (DX), Z13
+	LONG         $0x4836d262
+	WORD         $0xdd52
+	VBROADCASTSS (DX)(R13*1), Z14
+	LONG         $0x4836d262
+	WORD         $0xe652
+	VBROADCASTSS (DX)(R13*2), Z15
+	LONG         $0x4836d262
+	WORD         $0xef52
+	VBROADCASTSS (R9), Z16
+	LONG         $0x4836b262
+	WORD         $0xf052
+	VBROADCASTSS (R9)(R13*1), Z17
+	LONG         $0x4836b262
+	WORD         $0xf952
+	VBROADCASTSS (R9)(R13*2), Z18
+	LONG         $0x48363262
+	WORD         $0xc252
+	VMOVUPS      128(BX), Z9
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z10
+	LONG         $0x4836d262
+	WORD         $0xc252
+	VBROADCASTSS 4(SI)(R13*1), Z11
+	LONG         $0x4836d262
+	WORD         $0xcb52
+	VBROADCASTSS 4(SI)(R13*2), Z12
+	LONG         $0x4836d262
+	WORD         $0xd452
+	VBROADCASTSS 4(DX), Z13
+	LONG         $0x4836d262
+	WORD         $0xdd52
+	VBROADCASTSS 4(DX)(R13*1), Z14
+	LONG         $0x4836d262
+	WORD         $0xe652
+	VBROADCASTSS 4(DX)(R13*2), Z15
+	LONG         $0x4836d262
+	WORD         $0xef52
+	VBROADCASTSS 4(R9), Z16
+	LONG         $0x4836b262
+	WORD         $0xf052
+	VBROADCASTSS 4(R9)(R13*1), Z17
+	LONG         $0x4836b262
+	WORD         $0xf952
+	VBROADCASTSS 4(R9)(R13*2), Z18
+	LONG         $0x48363262
+	WORD         $0xc252
+	VMOVUPS      256(BX), Z9
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z10
+	LONG         $0x4836d262
+	WORD         $0xc252
+	VBROADCASTSS 8(SI)(R13*1), Z11
+	LONG         $0x4836d262
+	WORD         $0xcb52
+	VBROADCASTSS 8(SI)(R13*2), Z12
+	LONG         $0x4836d262
+	WORD         $0xd452
+	VBROADCASTSS 8(DX), Z13
+	LONG         $0x4836d262
+	WORD         $0xdd52
+	VBROADCASTSS 8(DX)(R13*1), Z14
+	LONG         $0x4836d262
+	WORD         $0xe652
+	VBROADCASTSS 8(DX)(R13*2), Z15
+	LONG         $0x4836d262
+	WORD         $0xef52
+	VBROADCASTSS 8(R9), Z16
+	LONG         $0x4836b262
+	WORD         $0xf052
+	VBROADCASTSS 8(R9)(R13*1), Z17
+	LONG         $0x4836b262
+	WORD         $0xf952
+	VBROADCASTSS 8(R9)(R13*2), Z18
+	LONG         $0x48363262
+	WORD         $0xc252
+	VMOVUPS      384(BX), Z9
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z10
+	LONG         $0x4836d262
+	WORD         $0xc252
+	VBROADCASTSS 12(SI)(R13*1), Z11
+	LONG         $0x4836d262
+	WORD         $0xcb52
+	VBROADCASTSS 12(SI)(R13*2), Z12
+	LONG         $0x4836d262
+	WORD         $0xd452
+	VBROADCASTSS 12(DX), Z13
+	LONG         $0x4836d262
+	WORD         $0xdd52
+	VBROADCASTSS 12(DX)(R13*1), Z14
+	LONG         $0x4836d262
+	WORD         $0xe652
+	VBROADCASTSS 12(DX)(R13*2), Z15
+	LONG         $0x4836d262
+	WORD         $0xef52
+	VBROADCASTSS 12(R9), Z16
+	LONG         $0x4836b262
+	WORD         $0xf052
+	VBROADCASTSS 12(R9)(R13*1), Z17
+	LONG         $0x4836b262
+	WORD         $0xf952
+	VBROADCASTSS 12(R9)(R13*2), Z18
+	LONG         $0x48363262
+	WORD         $0xc252
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z9
+	VBROADCASTSS (SI), Z10
+	LONG         $0x4836d262
+	WORD         $0xc252
+	VBROADCASTSS (SI)(R13*1), Z11
+	LONG         $0x4836d262
+	WORD         $0xcb52
+	VBROADCASTSS (SI)(R13*2), Z12
+	LONG         $0x4836d262
+	WORD         $0xd452
+	VBROADCASTSS (DX), Z13
+	LONG         $0x4836d262
+	WORD         $0xdd52
+	VBROADCASTSS (DX)(R13*1), Z14
+	LONG         $0x4836d262
+	WORD         $0xe652
+	VBROADCASTSS (DX)(R13*2), Z15
+	LONG         $0x4836d262
+	WORD         $0xef52
+	VBROADCASTSS (R9), Z16
+	LONG         $0x4836b262
+	WORD         $0xf052
+	VBROADCASTSS (R9)(R13*1), Z17
+	LONG         $0x4836b262
+	WORD         $0xf952
+	VBROADCASTSS (R9)(R13*2), Z18
+	LONG         $0x48363262
+	WORD         $0xc252
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z9
+	VADDPS    Z9, Z0, Z0
+	VADDPS    Z9, Z1, Z1
+	VADDPS    Z9, Z2, Z2
+	VADDPS    Z9, Z3, Z3
+	VADDPS    Z9, Z4, Z4
+	VADDPS    Z9, Z5, Z5
+	VADDPS    Z9, Z6, Z6
+	VADDPS    Z9, Z7, Z7
+	VADDPS    Z9, Z8, Z8
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile9x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile9x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z18
+	VMOVUPS      64(BX), Z19
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z20
+	LONG         $0x406eb262
+	WORD         $0xc452
+	LONG         $0x4066b262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(R13*1), Z21
+	LONG         $0x406eb262
+	WORD         $0xd552
+	LONG         $0x4066b262
+	WORD         $0xdd52
+	VBROADCASTSS (SI)(R13*2), Z22
+	LONG         $0x406eb262
+	WORD         $0xe652
+	LONG         $0x4066b262
+	WORD         $0xee52
+	VBROADCASTSS (DX), Z23
+	LONG         $0x406eb262
+	WORD         $0xf752
+	LONG         $0x4066b262
+	WORD         $0xff52
+	VBROADCASTSS (DX)(R13*1), Z24
+	LONG         $0x406e1262
+	WORD         $0xc052
+	LONG         $0x40661262
+	WORD         $0xc852
+	VBROADCASTSS (DX)(R13*2), Z25
+	LONG         $0x406e1262
+	WORD         $0xd152
+	LONG         $0x40661262
+	WORD         $0xd952
+	VBROADCASTSS (R9), Z26
+	LONG         $0x406e1262
+	WORD         $0xe252
+	LONG         $0x40661262
+	WORD         $0xea52
+	VBROADCASTSS (R9)(R13*1), Z27
+	LONG         $0x406e1262
+	WORD         $0xf352
+	LONG         $0x40661262
+	WORD         $0xfb52
+	VBROADCASTSS (R9)(R13*2), Z28
+	LONG         $0x406e8262
+	WORD         $0xc452
+	LONG         $0x40668262
+	WORD         $0xcc52
+	VMOVUPS      128(BX), Z18
+	VMOVUPS      192(BX), Z19
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z20
+	LONG         $0x406eb262
+	WORD         $0xc452
+	LONG         $0x4066b262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI)(R13*1), Z21
+	LONG         $0x406eb262
+	WORD         $0xd552
+	LONG         $0x4066b262
+	WORD         $0xdd52
+	VBROADCASTSS 4(SI)(R13*2), Z22
+	LONG         $0x406eb262
+	WORD         $0xe652
+	LONG         $0x4066b262
+	WORD         $0xee52
+	VBROADCASTSS 4(DX), Z23
+	LONG         $0x406eb262
+	WORD         $0xf752
+	LONG         $0x4066b262
+	WORD         $0xff52
+	VBROADCASTSS 4(DX)(R13*1), Z24
+	LONG         $0x406e1262
+	WORD         $0xc052
+	LONG         $0x40661262
+	WORD         $0xc852
+	VBROADCASTSS 4(DX)(R13*2), Z25
+	LONG         $0x406e1262
+	WORD         $0xd152
+	LONG         $0x40661262
+	WORD         $0xd952
+	VBROADCASTSS 4(R9), Z26
+	LONG         $0x406e1262
+	WORD         $0xe252
+	LONG         $0x40661262
+	WORD         $0xea52
+	VBROADCASTSS 4(R9)(R13*1), Z27
+	LONG         $0x406e1262
+	WORD         $0xf352
+	LONG         $0x40661262
+	WORD         $0xfb52
+	VBROADCASTSS 4(R9)(R13*2), Z28
+	LONG         $0x406e8262
+	WORD         $0xc452
+	LONG         $0x40668262
+	WORD         $0xcc52
+	VMOVUPS      256(BX), Z18
+	VMOVUPS      320(BX), Z19
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z20
+	LONG         $0x406eb262
+	WORD         $0xc452
+	LONG         $0x4066b262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI)(R13*1), Z21
+	LONG         $0x406eb262
+	WORD         $0xd552
+	LONG         $0x4066b262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI)(R13*2), Z22
+	LONG         $0x406eb262
+	WORD         $0xe652
+	LONG         $0x4066b262
+	WORD         $0xee52
+	VBROADCASTSS 8(DX), Z23
+	LONG         $0x406eb262
+	WORD         $0xf752
+	LONG         $0x4066b262
+	WORD         $0xff52
+	VBROADCASTSS 8(DX)(R13*1), Z24
+	LONG         $0x406e1262
+	WORD         $0xc052
+	LONG         $0x40661262
+	WORD         $0xc852
+	VBROADCASTSS 8(DX)(R13*2), Z25
+	LONG         $0x406e1262
+	WORD         $0xd152
+	LONG         $0x40661262
+	WORD         $0xd952
+	VBROADCASTSS 8(R9), Z26
+	LONG         $0x406e1262
+	WORD         $0xe252
+	LONG         $0x40661262
+	WORD         $0xea52
+	VBROADCASTSS 8(R9)(R13*1), Z27
+	LONG         $0x406e1262
+	WORD         $0xf352
+	LONG         $0x40661262
+	WORD         $0xfb52
+	VBROADCASTSS 8(R9)(R13*2), Z28
+	LONG         $0x406e8262
+	WORD         $0xc452
+	LONG         $0x40668262
+	WORD         $0xcc52
+	VMOVUPS      384(BX), Z18
+	VMOVUPS      448(BX), Z19
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z20
+	LONG         $0x406eb262
+	WORD         $0xc452
+	LONG         $0x4066b262
+	WORD         $0xcc52
+	VBROADCASTSS 12(SI)(R13*1), Z21
+	LONG         $0x406eb262
+	WORD         $0xd552
+	LONG         $0x4066b262
+	WORD         $0xdd52
+	VBROADCASTSS 12(SI)(R13*2), Z22
+	LONG         $0x406eb262
+	WORD         $0xe652
+	LONG         $0x4066b262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX), Z23
+	LONG         $0x406eb262
+	WORD         $0xf752
+	LONG         $0x4066b262
+	WORD         $0xff52
+	VBROADCASTSS 12(DX)(R13*1), Z24
+	LONG         $0x406e1262
+	WORD         $0xc052
+	LONG         $0x40661262
+	WORD         $0xc852
+	VBROADCASTSS 12(DX)(R13*2), Z25
+	LONG         $0x406e1262
+	WORD         $0xd152
+	LONG         $0x40661262
+	WORD         $0xd952
+	VBROADCASTSS 12(R9), Z26
+	LONG         $0x406e1262
+	WORD         $0xe252
+	LONG         $0x40661262
+	WORD         $0xea52
+	VBROADCASTSS 12(R9)(R13*1), Z27
+	LONG         $0x406e1262
+	WORD         $0xf352
+	LONG         $0x40661262
+	WORD         $0xfb52
+	VBROADCASTSS 12(R9)(R13*2), Z28
+	LONG         $0x406e8262
+	WORD         $0xc452
+	LONG         $0x40668262
+	WORD         $0xcc52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z18
+	VMOVUPS      64(BX), Z19
+	VBROADCASTSS (SI), Z20
+	LONG         $0x406eb262
+	WORD         $0xc452
+	LONG         $0x4066b262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(R13*1), Z21
+	LONG         $0x406eb262
+	WORD         $0xd552
+	LONG         $0x4066b262
+	WORD         $0xdd52
+	VBROADCASTSS (SI)(R13*2), Z22
+	LONG         $0x406eb262
+	WORD         $0xe652
+	LONG         $0x4066b262
+	WORD         $0xee52
+	VBROADCASTSS (DX), Z23
+	LONG         $0x406eb262
+	WORD         $0xf752
+	LONG         $0x4066b262
+	WORD         $0xff52
+	VBROADCASTSS (DX)(R13*1), Z24
+	LONG         $0x406e1262
+	WORD         $0xc052
+	LONG         $0x40661262
+	WORD         $0xc852
+	VBROADCASTSS (DX)(R13*2), Z25
+	LONG         $0x406e1262
+	WORD         $0xd152
+	LONG         $0x40661262
+	WORD         $0xd952
+	VBROADCASTSS (R9), Z26
+	LONG         $0x406e1262
+	WORD         $0xe252
+	LONG         $0x40661262
+	WORD         $0xea52
+	VBROADCASTSS (R9)(R13*1), Z27
+	LONG         $0x406e1262
+	WORD         $0xf352
+	LONG         $0x40661262
+	WORD         $0xfb52
+	VBROADCASTSS (R9)(R13*2), Z28
+	LONG         $0x406e8262
+	WORD         $0xc452
+	LONG         $0x40668262
+	WORD         $0xcc52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z18
+	VMOVUPS.Z 64(R12), K2, Z19
+	VADDPS    Z18, Z0, Z0
+	VADDPS    Z19, Z1, Z1
+	VADDPS    Z18, Z2, Z2
+	VADDPS    Z19, Z3, Z3
+	VADDPS    Z18, Z4, Z4
+	VADDPS    Z19, Z5, Z5
+	VADDPS    Z18, Z6, Z6
+	VADDPS    Z19, Z7, Z7
+	VADDPS    Z18, Z8, Z8
+	VADDPS    Z19, Z9, Z9
+	VADDPS    Z18, Z10, Z10
+	VADDPS    Z19, Z11, Z11
+	VADDPS    Z18, Z12, Z12
+	VADDPS    Z19, Z13, Z13
+	VADDPS    Z18, Z14, Z14
+	VADDPS    Z19, Z15, Z15
+	VADDPS    Z18, Z16, Z16
+	VADDPS    Z19, Z17, Z17
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -10080,6 +18108,758 @@ store:
 	VMOVUPS Z8, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z9, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile10x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile10x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z9
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z10
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z11
+	LONG         $0x482ed262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI), Z12
+	LONG         $0x482ed262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	VBROADCASTSS 12(SI), Z14
+	LONG         $0x482ed262
+	WORD         $0xde52
+	VBROADCASTSS 16(SI), Z15
+	LONG         $0x482ed262
+	WORD         $0xe752
+	VBROADCASTSS 20(SI), Z16
+	LONG         $0x482eb262
+	WORD         $0xe852
+	VBROADCASTSS 24(SI), Z17
+	LONG         $0x482eb262
+	WORD         $0xf152
+	VBROADCASTSS 28(SI), Z18
+	LONG         $0x482eb262
+	WORD         $0xfa52
+	VBROADCASTSS 32(SI), Z19
+	LONG         $0x482e3262
+	WORD         $0xc352
+	VBROADCASTSS 36(SI), Z20
+	LONG         $0x482e3262
+	WORD         $0xcc52
+	VMOVUPS      128(BX), Z10
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z11
+	LONG         $0x482ed262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI)(R13*1), Z12
+	LONG         $0x482ed262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI)(R13*1), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	VBROADCASTSS 12(SI)(R13*1), Z14
+	LONG         $0x482ed262
+	WORD         $0xde52
+	VBROADCASTSS 16(SI)(R13*1), Z15
+	LONG         $0x482ed262
+	WORD         $0xe752
+	VBROADCASTSS 20(SI)(R13*1), Z16
+	LONG         $0x482eb262
+	WORD         $0xe852
+	VBROADCASTSS 24(SI)(R13*1), Z17
+	LONG         $0x482eb262
+	WORD         $0xf152
+	VBROADCASTSS 28(SI)(R13*1), Z18
+	LONG         $0x482eb262
+	WORD         $0xfa52
+	VBROADCASTSS 32(SI)(R13*1), Z19
+	LONG         $0x482e3262
+	WORD         $0xc352
+	VBROADCASTSS 36(SI)(R13*1), Z20
+	LONG         $0x482e3262
+	WORD         $0xcc52
+	VMOVUPS      256(BX), Z10
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z11
+	LONG         $0x482ed262
+	WORD         $0xc352
+	VBROADCASTSS 4(DX), Z12
+	LONG         $0x482ed262
+	WORD         $0xcc52
+	VBROADCASTSS 8(DX), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	VBROADCASTSS 12(DX), Z14
+	LONG         $0x482ed262
+	WORD         $0xde52
+	VBROADCASTSS 16(DX), Z15
+	LONG         $0x482ed262
+	WORD         $0xe752
+	VBROADCASTSS 20(DX), Z16
+	LONG         $0x482eb262
+	WORD         $0xe852
+	VBROADCASTSS 24(DX), Z17
+	LONG         $0x482eb262
+	WORD         $0xf152
+	VBROADCASTSS 28(DX), Z18
+	LONG         $0x482eb262
+	WORD         $0xfa52
+	VBROADCASTSS 32(DX), Z19
+	LONG         $0x482e3262
+	WORD         $0xc352
+	VBROADCASTSS 36(DX), Z20
+	LONG         $0x482e3262
+	WORD         $0xcc52
+	VMOVUPS      384(BX), Z10
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z11
+	LONG         $0x482ed262
+	WORD         $0xc352
+	VBROADCASTSS 4(DX)(R13*1), Z12
+	LONG         $0x482ed262
+	WORD         $0xcc52
+	VBROADCASTSS 8(DX)(R13*1), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	VBROADCASTSS 12(DX)(R13*1), Z14
+	LONG         $0x482ed262
+	WORD         $0xde52
+	VBROADCASTSS 16(DX)(R13*1), Z15
+	LONG         $0x482ed262
+	WORD         $0xe752
+	VBROADCASTSS 20(DX)(R13*1), Z16
+	LONG         $0x482eb262
+	WORD         $0xe852
+	VBROADCASTSS 24(DX)(R13*1), Z17
+	LONG         $0x482eb262
+	WORD         $0xf152
+	VBROADCASTSS 28(DX)(R13*1), Z18
+	LONG         $0x482eb262
+	WORD         $0xfa52
+	VBROADCASTSS 32(DX)(R13*1), Z19
+	LONG         $0x482e3262
+	WORD         $0xc352
+	VBROADCASTSS 36(DX)(R13*1), Z20
+	LONG         $0x482e3262
+	WORD         $0xcc52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z10
+	VBROADCASTSS (SI), Z11
+	LONG         $0x482ed262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI), Z12
+	LONG         $0x482ed262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	VBROADCASTSS 12(SI), Z14
+	LONG         $0x482ed262
+	WORD         $0xde52
+	VBROADCASTSS 16(SI), Z15
+	LONG         $0x482ed262
+	WORD         $0xe752
+	VBROADCASTSS 20(SI), Z16
+	LONG         $0x482eb262
+	WORD         $0xe852
+	VBROADCASTSS 24(SI), Z17
+	LONG         $0x482eb262
+	WORD         $0xf152
+	VBROADCASTSS 28(SI), Z18
+	LONG         $0x482eb262
+	WORD         $0xfa52
+	VBROADCASTSS 32(SI), Z19
+	LONG         $0x482e3262
+	WORD         $0xc352
+	VBROADCASTSS 36(SI), Z20
+	LONG         $0x482e3262
+	WORD         $0xcc52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z10
+	VADDPS    Z10, Z0, Z0
+	VADDPS    Z10, Z1, Z1
+	VADDPS    Z10, Z2, Z2
+	VADDPS    Z10, Z3, Z3
+	VADDPS    Z10, Z4, Z4
+	VADDPS    Z10, Z5, Z5
+	VADDPS    Z10, Z6, Z6
+	VADDPS    Z10, Z7, Z7
+	VADDPS    Z10, Z8, Z8
+	VADDPS    Z10, Z9, Z9
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z9, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile10x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile10x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z18
+	VMOVUPS.Z  64(R11), K2, Z19
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z22
+	LONG         $0x405eb262
+	WORD         $0xc652
+	LONG         $0x4056b262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI), Z23
+	LONG         $0x405eb262
+	WORD         $0xd752
+	LONG         $0x4056b262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z24
+	LONG         $0x405e9262
+	WORD         $0xe052
+	LONG         $0x40569262
+	WORD         $0xe852
+	VBROADCASTSS 12(SI), Z25
+	LONG         $0x405e9262
+	WORD         $0xf152
+	LONG         $0x40569262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI), Z26
+	LONG         $0x405e1262
+	WORD         $0xc252
+	LONG         $0x40561262
+	WORD         $0xca52
+	VBROADCASTSS 20(SI), Z27
+	LONG         $0x405e1262
+	WORD         $0xd352
+	LONG         $0x40561262
+	WORD         $0xdb52
+	VBROADCASTSS 24(SI), Z28
+	LONG         $0x405e1262
+	WORD         $0xe452
+	LONG         $0x40561262
+	WORD         $0xec52
+	VBROADCASTSS 28(SI), Z29
+	LONG         $0x405e1262
+	WORD         $0xf552
+	LONG         $0x40561262
+	WORD         $0xfd52
+	VBROADCASTSS 32(SI), Z30
+	LONG         $0x405e8262
+	WORD         $0xc652
+	LONG         $0x40568262
+	WORD         $0xce52
+	VBROADCASTSS 36(SI), Z31
+	LONG         $0x405e8262
+	WORD         $0xd752
+	LONG         $0x40568262
+	WORD         $0xdf52
+	VMOVUPS      128(BX), Z20
+	VMOVUPS      192(BX), Z21
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z22
+	LONG         $0x405eb262
+	WORD         $0xc652
+	LONG         $0x4056b262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI)(R13*1), Z23
+	LONG         $0x405eb262
+	WORD         $0xd752
+	LONG         $0x4056b262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI)(R13*1), Z24
+	LONG         $0x405e9262
+	WORD         $0xe052
+	LONG         $0x40569262
+	WORD         $0xe852
+	VBROADCASTSS 12(SI)(R13*1), Z25
+	LONG         $0x405e9262
+	WORD         $0xf152
+	LONG         $0x40569262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI)(R13*1), Z26
+	LONG         $0x405e1262
+	WORD         $0xc252
+	LONG         $0x40561262
+	WORD         $0xca52
+	VBROADCASTSS 20(SI)(R13*1), Z27
+	LONG         $0x405e1262
+	WORD         $0xd352
+	LONG         $0x40561262
+	WORD         $0xdb52
+	VBROADCASTSS 24(SI)(R13*1), Z28
+	LONG         $0x405e1262
+	WORD         $0xe452
+	LONG         $0x40561262
+	WORD         $0xec52
+	VBROADCASTSS 28(SI)(R13*1), Z29
+	LONG         $0x405e1262
+	WORD         $0xf552
+	LONG         $0x40561262
+	WORD         $0xfd52
+	VBROADCASTSS 32(SI)(R13*1), Z30
+	LONG         $0x405e8262
+	WORD         $0xc652
+	LONG         $0x40568262
+	WORD         $0xce52
+	VBROADCASTSS 36(SI)(R13*1), Z31
+	LONG         $0x405e8262
+	WORD         $0xd752
+	LONG         $0x40568262
+	WORD         $0xdf52
+	VMOVUPS      256(BX), Z20
+	VMOVUPS      320(BX), Z21
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z22
+	LONG         $0x405eb262
+	WORD         $0xc652
+	LONG         $0x4056b262
+	WORD         $0xce52
+	VBROADCASTSS 4(DX), Z23
+	LONG         $0x405eb262
+	WORD         $0xd752
+	LONG         $0x4056b262
+	WORD         $0xdf52
+	VBROADCASTSS 8(DX), Z24
+	LONG         $0x405e9262
+	WORD         $0xe052
+	LONG         $0x40569262
+	WORD         $0xe852
+	VBROADCASTSS 12(DX), Z25
+	LONG         $0x405e9262
+	WORD         $0xf152
+	LONG         $0x40569262
+	WORD         $0xf952
+	VBROADCASTSS 16(DX), Z26
+	LONG         $0x405e1262
+	WORD         $0xc252
+	LONG         $0x40561262
+	WORD         $0xca52
+	VBROADCASTSS 20(DX), Z27
+	LONG         $0x405e1262
+	WORD         $0xd352
+	LONG         $0x40561262
+	WORD         $0xdb52
+	VBROADCASTSS 24(DX), Z28
+	LONG         $0x405e1262
+	WORD         $0xe452
+	LONG         $0x40561262
+	WORD         $0xec52
+	VBROADCASTSS 28(DX), Z29
+	LONG         $0x405e1262
+	WORD         $0xf552
+	LONG         $0x40561262
+	WORD         $0xfd52
+	VBROADCASTSS 32(DX), Z30
+	LONG         $0x405e8262
+	WORD         $0xc652
+	LONG         $0x40568262
+	WORD         $0xce52
+	VBROADCASTSS 36(DX), Z31
+	LONG         $0x405e8262
+	WORD         $0xd752
+	LONG         $0x40568262
+	WORD         $0xdf52
+	VMOVUPS      384(BX), Z20
+	VMOVUPS      448(BX), Z21
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z22
+	LONG         $0x405eb262
+	WORD         $0xc652
+	LONG         $0x4056b262
+	WORD         $0xce52
+	VBROADCASTSS 4(DX)(R13*1), Z23
+	LONG         $0x405eb262
+	WORD         $0xd752
+	LONG         $0x4056b262
+	WORD         $0xdf52
+	VBROADCASTSS 8(DX)(R13*1), Z24
+	LONG         $0x405e9262
+	WORD         $0xe052
+	LONG         $0x40569262
+	WORD         $0xe852
+	VBROADCASTSS 12(DX)(R13*1), Z25
+	LONG         $0x405e9262
+	WORD         $0xf152
+	LONG         $0x40569262
+	WORD         $0xf952
+	VBROADCASTSS 16(DX)(R13*1), Z26
+	LONG         $0x405e1262
+	WORD         $0xc252
+	LONG         $0x40561262
+	WORD         $0xca52
+	VBROADCASTSS 20(DX)(R13*1), Z27
+	LONG         $0x405e1262
+	WORD         $0xd352
+	LONG         $0x40561262
+	WORD         $0xdb52
+	VBROADCASTSS 24(DX)(R13*1), Z28
+	LONG         $0x405e1262
+	WORD         $0xe452
+	LONG         $0x40561262
+	WORD         $0xec52
+	VBROADCASTSS 28(DX)(R13*1), Z29
+	LONG         $0x405e1262
+	WORD         $0xf552
+	LONG         $0x40561262
+	WORD         $0xfd52
+	VBROADCASTSS 32(DX)(R13*1), Z30
+	LONG         $0x405e8262
+	WORD         $0xc652
+	LONG         $0x40568262
+	WORD         $0xce52
+	VBROADCASTSS 36(DX)(R13*1), Z31
+	LONG         $0x405e8262
+	WORD         $0xd752
+	LONG         $0x40568262
+	WORD         $0xdf52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
+	VBROADCASTSS (SI), Z22
+	LONG         $0x405eb262
+	WORD         $0xc652
+	LONG         $0x4056b262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI), Z23
+	LONG         $0x405eb262
+	WORD         $0xd752
+	LONG         $0x4056b262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z24
+	LONG         $0x405e9262
+	WORD         $0xe052
+	LONG         $0x40569262
+	WORD         $0xe852
+	VBROADCASTSS 12(SI), Z25
+	LONG         $0x405e9262
+	WORD         $0xf152
+	LONG         $0x40569262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI), Z26
+	LONG         $0x405e1262
+	WORD         $0xc252
+	LONG         $0x40561262
+	WORD         $0xca52
+	VBROADCASTSS 20(SI), Z27
+	LONG         $0x405e1262
+	WORD         $0xd352
+	LONG         $0x40561262
+	WORD         $0xdb52
+	VBROADCASTSS 24(SI), Z28
+	LONG         $0x405e1262
+	WORD         $0xe452
+	LONG         $0x40561262
+	WORD         $0xec52
+	VBROADCASTSS 28(SI), Z29
+	LONG         $0x405e1262
+	WORD         $0xf552
+	LONG         $0x40561262
+	WORD         $0xfd52
+	VBROADCASTSS 32(SI), Z30
+	LONG         $0x405e8262
+	WORD         $0xc652
+	LONG         $0x40568262
+	WORD         $0xce52
+	VBROADCASTSS 36(SI), Z31
+	LONG         $0x405e8262
+	WORD         $0xd752
+	LONG         $0x40568262
+	WORD         $0xdf52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z20
+	VMOVUPS.Z 64(R12), K2, Z21
+	VADDPS    Z20, Z0, Z0
+	VADDPS    Z21, Z1, Z1
+	VADDPS    Z20, Z2, Z2
+	VADDPS    Z21, Z3, Z3
+	VADDPS    Z20, Z4, Z4
+	VADDPS    Z21, Z5, Z5
+	VADDPS    Z20, Z6, Z6
+	VADDPS    Z21, Z7, Z7
+	VADDPS    Z20, Z8, Z8
+	VADDPS    Z21, Z9, Z9
+	VADDPS    Z20, Z10, Z10
+	VADDPS    Z21, Z11, Z11
+	VADDPS    Z20, Z12, Z12
+	VADDPS    Z21, Z13, Z13
+	VADDPS    Z20, Z14, Z14
+	VADDPS    Z21, Z15, Z15
+	VADDPS    Z20, Z16, Z16
+	VADDPS    Z21, Z17, Z17
+	VADDPS    Z20, Z18, Z18
+	VADDPS    Z21, Z19, Z19
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -10942,6 +19722,772 @@ store:
 	VMOVUPS Z8, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z9, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile10x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile10x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z9
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	LEAQ    (R9)(R13*2), R10
+	ADDQ    R13, R10
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z10
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z11
+	LONG         $0x482ed262
+	WORD         $0xc352
+	VBROADCASTSS (SI)(R13*1), Z12
+	LONG         $0x482ed262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(R13*2), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	VBROADCASTSS (DX), Z14
+	LONG         $0x482ed262
+	WORD         $0xde52
+	VBROADCASTSS (DX)(R13*1), Z15
+	LONG         $0x482ed262
+	WORD         $0xe752
+	VBROADCASTSS (DX)(R13*2), Z16
+	LONG         $0x482eb262
+	WORD         $0xe852
+	VBROADCASTSS (R9), Z17
+	LONG         $0x482eb262
+	WORD         $0xf152
+	VBROADCASTSS (R9)(R13*1), Z18
+	LONG         $0x482eb262
+	WORD         $0xfa52
+	VBROADCASTSS (R9)(R13*2), Z19
+	LONG         $0x482e3262
+	WORD         $0xc352
+	VBROADCASTSS (R10), Z20
+	LONG         $0x482e3262
+	WORD         $0xcc52
+	VMOVUPS      128(BX), Z10
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z11
+	LONG         $0x482ed262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI)(R13*1), Z12
+	LONG         $0x482ed262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI)(R13*2), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	VBROADCASTSS 4(DX), Z14
+	LONG         $0x482ed262
+	WORD         $0xde52
+	VBROADCASTSS 4(DX)(R13*1), Z15
+	LONG         $0x482ed262
+	WORD         $0xe752
+	VBROADCASTSS 4(DX)(R13*2), Z16
+	LONG         $0x482eb262
+	WORD         $0xe852
+	VBROADCASTSS 4(R9), Z17
+	LONG         $0x482eb262
+	WORD         $0xf152
+	VBROADCASTSS 4(R9)(R13*1), Z18
+	LONG         $0x482eb262
+	WORD         $0xfa52
+	VBROADCASTSS 4(R9)(R13*2), Z19
+	LONG         $0x482e3262
+	WORD         $0xc352
+	VBROADCASTSS 4(R10), Z20
+	LONG         $0x482e3262
+	WORD         $0xcc52
+	VMOVUPS      256(BX), Z10
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z11
+	LONG         $0x482ed262
+	WORD         $0xc352
+	VBROADCASTSS 8(SI)(R13*1), Z12
+	LONG         $0x482ed262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI)(R13*2), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	VBROADCASTSS 8(DX), Z14
+	LONG         $0x482ed262
+	WORD         $0xde52
+	VBROADCASTSS 8(DX)(R13*1), Z15
+	LONG         $0x482ed262
+	WORD         $0xe752
+	VBROADCASTSS 8(DX)(R13*2), Z16
+	LONG         $0x482eb262
+	WORD         $0xe852
+	VBROADCASTSS 8(R9), Z17
+	LONG         $0x482eb262
+	WORD         $0xf152
+	VBROADCASTSS 8(R9)(R13*1), Z18
+	LONG         $0x482eb262
+	WORD         $0xfa52
+	VBROADCASTSS 8(R9)(R13*2), Z19
+	LONG         $0x482e3262
+	WORD         $0xc352
+	VBROADCASTSS 8(R10), Z20
+	LONG         $0x482e3262
+	WORD         $0xcc52
+	VMOVUPS      384(BX), Z10
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z11
+	LONG         $0x482ed262
+	WORD         $0xc352
+	VBROADCASTSS 12(SI)(R13*1), Z12
+	LONG         $0x482ed262
+	WORD         $0xcc52
+	VBROADCASTSS 12(SI)(R13*2), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	VBROADCASTSS 12(DX), Z14
+	LONG         $0x482ed262
+	WORD         $0xde52
+	VBROADCASTSS 12(DX)(R13*1), Z15
+	LONG         $0x482ed262
+	WORD         $0xe752
+	VBROADCASTSS 12(DX)(R13*2), Z16
+	LONG         $0x482eb262
+	WORD         $0xe852
+	VBROADCASTSS 12(R9), Z17
+	LONG         $0x482eb262
+	WORD         $0xf152
+	VBROADCASTSS 12(R9)(R13*1), Z18
+	LONG         $0x482eb262
+	WORD         $0xfa52
+	VBROADCASTSS 12(R9)(R13*2), Z19
+	LONG         $0x482e3262
+	WORD         $0xc352
+	VBROADCASTSS 12(R10), Z20
+	LONG         $0x482e3262
+	WORD         $0xcc52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z10
+	VBROADCASTSS (SI), Z11
+	LONG         $0x482ed262
+	WORD         $0xc352
+	VBROADCASTSS (SI)(R13*1), Z12
+	LONG         $0x482ed262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(R13*2), Z13
+	LONG         $0x482ed262
+	WORD         $0xd552
+	VBROADCASTSS (DX), Z14
+	LONG         $0x482ed262
+	WORD         $0xde52
+	VBROADCASTSS (DX)(R13*1), Z15
+	LONG         $0x482ed262
+	WORD         $0xe752
+	VBROADCASTSS (DX)(R13*2), Z16
+	LONG         $0x482eb262
+	WORD         $0xe852
+	VBROADCASTSS (R9), Z17
+	LONG         $0x482eb262
+	WORD         $0xf152
+	VBROADCASTSS (R9)(R13*1), Z18
+	LONG         $0x482eb262
+	WORD         $0xfa52
+	VBROADCASTSS (R9)(R13*2), Z19
+	LONG         $0x482e3262
+	WORD         $0xc352
+	VBROADCASTSS (R10), Z20
+	LONG         $0x482e3262
+	WORD         $0xcc52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z10
+	VADDPS    Z10, Z0, Z0
+	VADDPS    Z10, Z1, Z1
+	VADDPS    Z10, Z2, Z2
+	VADDPS    Z10, Z3, Z3
+	VADDPS    Z10, Z4, Z4
+	VADDPS    Z10, Z5, Z5
+	VADDPS    Z10, Z6, Z6
+	VADDPS    Z10, Z7, Z7
+	VADDPS    Z10, Z8, Z8
+	VADDPS    Z10, Z9, Z9
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z9, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile10x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile10x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z18
+	VMOVUPS.Z  64(R11), K2, Z19
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	LEAQ    (R9)(R13*2), R10
+	ADDQ    R13, R10
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z22
+	LONG         $0x405eb262
+	WORD         $0xc652
+	LONG         $0x4056b262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*1), Z23
+	LONG         $0x405eb262
+	WORD         $0xd752
+	LONG         $0x4056b262
+	WORD         $0xdf52
+	VBROADCASTSS (SI)(R13*2), Z24
+	LONG         $0x405e9262
+	WORD         $0xe052
+	LONG         $0x40569262
+	WORD         $0xe852
+	VBROADCASTSS (DX), Z25
+	LONG         $0x405e9262
+	WORD         $0xf152
+	LONG         $0x40569262
+	WORD         $0xf952
+	VBROADCASTSS (DX)(R13*1), Z26
+	LONG         $0x405e1262
+	WORD         $0xc252
+	LONG         $0x40561262
+	WORD         $0xca52
+	VBROADCASTSS (DX)(R13*2), Z27
+	LONG         $0x405e1262
+	WORD         $0xd352
+	LONG         $0x40561262
+	WORD         $0xdb52
+	VBROADCASTSS (R9), Z28
+	LONG         $0x405e1262
+	WORD         $0xe452
+	LONG         $0x40561262
+	WORD         $0xec52
+	VBROADCASTSS (R9)(R13*1), Z29
+	LONG         $0x405e1262
+	WORD         $0xf552
+	LONG         $0x40561262
+	WORD         $0xfd52
+	VBROADCASTSS (R9)(R13*2), Z30
+	LONG         $0x405e8262
+	WORD         $0xc652
+	LONG         $0x40568262
+	WORD         $0xce52
+	VBROADCASTSS (R10), Z31
+	LONG         $0x405e8262
+	WORD         $0xd752
+	LONG         $0x40568262
+	WORD         $0xdf52
+	VMOVUPS      128(BX), Z20
+	VMOVUPS      192(BX), Z21
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z22
+	LONG         $0x405eb262
+	WORD         $0xc652
+	LONG         $0x4056b262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI)(R13*1), Z23
+	LONG         $0x405eb262
+	WORD         $0xd752
+	LONG         $0x4056b262
+	WORD         $0xdf52
+	VBROADCASTSS 4(SI)(R13*2), Z24
+	LONG         $0x405e9262
+	WORD         $0xe052
+	LONG         $0x40569262
+	WORD         $0xe852
+	VBROADCASTSS 4(DX), Z25
+	LONG         $0x405e9262
+	WORD         $0xf152
+	LONG         $0x40569262
+	WORD         $0xf952
+	VBROADCASTSS 4(DX)(R13*1), Z26
+	LONG         $0x405e1262
+	WORD         $0xc252
+	LONG         $0x40561262
+	WORD         $0xca52
+	VBROADCASTSS 4(DX)(R13*2), Z27
+	LONG         $0x405e1262
+	WORD         $0xd352
+	LONG         $0x40561262
+	WORD         $0xdb52
+	VBROADCASTSS 4(R9), Z28
+	LONG         $0x405e1262
+	WORD         $0xe452
+	LONG         $0x40561262
+	WORD         $0xec52
+	VBROADCASTSS 4(R9)(R13*1), Z29
+	LONG         $0x405e1262
+	WORD         $0xf552
+	LONG         $0x40561262
+	WORD         $0xfd52
+	VBROADCASTSS 4(R9)(R13*2), Z30
+	LONG         $0x405e8262
+	WORD         $0xc652
+	LONG         $0x40568262
+	WORD         $0xce52
+	VBROADCASTSS 4(R10), Z31
+	LONG         $0x405e8262
+	WORD         $0xd752
+	LONG         $0x40568262
+	WORD         $0xdf52
+	VMOVUPS      256(BX), Z20
+	VMOVUPS      320(BX), Z21
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z22
+	LONG         $0x405eb262
+	WORD         $0xc652
+	LONG         $0x4056b262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI)(R13*1), Z23
+	LONG         $0x405eb262
+	WORD         $0xd752
+	LONG         $0x4056b262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI)(R13*2), Z24
+	LONG         $0x405e9262
+	WORD         $0xe052
+	LONG         $0x40569262
+	WORD         $0xe852
+	VBROADCASTSS 8(DX), Z25
+	LONG         $0x405e9262
+	WORD         $0xf152
+	LONG         $0x40569262
+	WORD         $0xf952
+	VBROADCASTSS 8(DX)(R13*1), Z26
+	LONG         $0x405e1262
+	WORD         $0xc252
+	LONG         $0x40561262
+	WORD         $0xca52
+	VBROADCASTSS 8(DX)(R13*2), Z27
+	LONG         $0x405e1262
+	WORD         $0xd352
+	LONG         $0x40561262
+	WORD         $0xdb52
+	VBROADCASTSS 8(R9), Z28
+	LONG         $0x405e1262
+	WORD         $0xe452
+	LONG         $0x40561262
+	WORD         $0xec52
+	VBROADCASTSS 8(R9)(R13*1), Z29
+	LONG         $0x405e1262
+	WORD         $0xf552
+	LONG         $0x40561262
+	WORD         $0xfd52
+	VBROADCASTSS 8(R9)(R13*2), Z30
+	LONG         $0x405e8262
+	WORD         $0xc652
+	LONG         $0x40568262
+	WORD         $0xce52
+	VBROADCASTSS 8(R10), Z31
+	LONG         $0x405e8262
+	WORD         $0xd752
+	LONG         $0x40568262
+	WORD         $0xdf52
+	VMOVUPS      384(BX), Z20
+	VMOVUPS      448(BX), Z21
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z22
+	LONG         $0x405eb262
+	WORD         $0xc652
+	LONG         $0x4056b262
+	WORD         $0xce52
+	VBROADCASTSS 12(SI)(R13*1), Z23
+	LONG         $0x405eb262
+	WORD         $0xd752
+	LONG         $0x4056b262
+	WORD         $0xdf52
+	VBROADCASTSS 12(SI)(R13*2), Z24
+	LONG         $0x405e9262
+	WORD         $0xe052
+	LONG         $0x40569262
+	WORD         $0xe852
+	VBROADCASTSS 12(DX), Z25
+	LONG         $0x405e9262
+	WORD         $0xf152
+	LONG         $0x40569262
+	WORD         $0xf952
+	VBROADCASTSS 12(DX)(R13*1), Z26
+	LONG         $0x405e1262
+	WORD         $0xc252
+	LONG         $0x40561262
+	WORD         $0xca52
+	VBROADCASTSS 12(DX)(R13*2), Z27
+	LONG         $0x405e1262
+	WORD         $0xd352
+	LONG         $0x40561262
+	WORD         $0xdb52
+	VBROADCASTSS 12(R9), Z28
+	LONG         $0x405e1262
+	WORD         $0xe452
+	LONG         $0x40561262
+	WORD         $0xec52
+	VBROADCASTSS 12(R9)(R13*1), Z29
+	LONG         $0x405e1262
+	WORD         $0xf552
+	LONG         $0x40561262
+	WORD         $0xfd52
+	VBROADCASTSS 12(R9)(R13*2), Z30
+	LONG         $0x405e8262
+	WORD         $0xc652
+	LONG         $0x40568262
+	WORD         $0xce52
+	VBROADCASTSS 12(R10), Z31
+	LONG         $0x405e8262
+	WORD         $0xd752
+	LONG         $0x40568262
+	WORD         $0xdf52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
+	VBROADCASTSS (SI), Z22
+	LONG         $0x405eb262
+	WORD         $0xc652
+	LONG         $0x4056b262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*1), Z23
+	LONG         $0x405eb262
+	WORD         $0xd752
+	LONG         $0x4056b262
+	WORD         $0xdf52
+	VBROADCASTSS (SI)(R13*2), Z24
+	LONG         $0x405e9262
+	WORD         $0xe052
+	LONG         $0x40569262
+	WORD         $0xe852
+	VBROADCASTSS (DX), Z25
+	LONG         $0x405e9262
+	WORD         $0xf152
+	LONG         $0x40569262
+	WORD         $0xf952
+	VBROADCASTSS (DX)(R13*1), Z26
+	LONG         $0x405e1262
+	WORD         $0xc252
+	LONG         $0x40561262
+	WORD         $0xca52
+	VBROADCASTSS (DX)(R13*2), Z27
+	LONG         $0x405e1262
+	WORD         $0xd352
+	LONG         $0x40561262
+	WORD         $0xdb52
+	VBROADCASTSS (R9), Z28
+	LONG         $0x405e1262
+	WORD         $0xe452
+	LONG         $0x40561262
+	WORD         $0xec52
+	VBROADCASTSS (R9)(R13*1), Z29
+	LONG         $0x405e1262
+	WORD         $0xf552
+	LONG         $0x40561262
+	WORD         $0xfd52
+	VBROADCASTSS (R9)(R13*2), Z30
+	LONG         $0x405e8262
+	WORD         $0xc652
+	LONG         $0x40568262
+	WORD         $0xce52
+	VBROADCASTSS (R10), Z31
+	LONG         $0x405e8262
+	WORD         $0xd752
+	LONG         $0x40568262
+	WORD         $0xdf52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z20
+	VMOVUPS.Z 64(R12), K2, Z21
+	VADDPS    Z20, Z0, Z0
+	VADDPS    Z21, Z1, Z1
+	VADDPS    Z20, Z2, Z2
+	VADDPS    Z21, Z3, Z3
+	VADDPS    Z20, Z4, Z4
+	VADDPS    Z21, Z5, Z5
+	VADDPS    Z20, Z6, Z6
+	VADDPS    Z21, Z7, Z7
+	VADDPS    Z20, Z8, Z8
+	VADDPS    Z21, Z9, Z9
+	VADDPS    Z20, Z10, Z10
+	VADDPS    Z21, Z11, Z11
+	VADDPS    Z20, Z12, Z12
+	VADDPS    Z21, Z13, Z13
+	VADDPS    Z20, Z14, Z14
+	VADDPS    Z21, Z15, Z15
+	VADDPS    Z20, Z16, Z16
+	VADDPS    Z21, Z17, Z17
+	VADDPS    Z20, Z18, Z18
+	VADDPS    Z21, Z19, Z19
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -11843,6 +21389,819 @@ store:
 	VMOVUPS Z9, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z10, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile11x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile11x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z11
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z12
+	LONG         $0x4826d262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI), Z13
+	LONG         $0x4826d262
+	WORD         $0xcd52
+	VBROADCASTSS 8(SI), Z14
+	LONG         $0x4826d262
+	WORD         $0xd652
+	VBROADCASTSS 12(SI), Z15
+	LONG         $0x4826d262
+	WORD         $0xdf52
+	VBROADCASTSS 16(SI), Z16
+	LONG         $0x4826b262
+	WORD         $0xe052
+	VBROADCASTSS 20(SI), Z17
+	LONG         $0x4826b262
+	WORD         $0xe952
+	VBROADCASTSS 24(SI), Z18
+	LONG         $0x4826b262
+	WORD         $0xf252
+	VBROADCASTSS 28(SI), Z19
+	LONG         $0x4826b262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI), Z20
+	LONG         $0x48263262
+	WORD         $0xc452
+	VBROADCASTSS 36(SI), Z21
+	LONG         $0x48263262
+	WORD         $0xcd52
+	VBROADCASTSS 40(SI), Z22
+	LONG         $0x48263262
+	WORD         $0xd652
+	VMOVUPS      128(BX), Z11
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z12
+	LONG         $0x4826d262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI)(R13*1), Z13
+	LONG         $0x4826d262
+	WORD         $0xcd52
+	VBROADCASTSS 8(SI)(R13*1), Z14
+	LONG         $0x4826d262
+	WORD         $0xd652
+	VBROADCASTSS 12(SI)(R13*1), Z15
+	LONG         $0x4826d262
+	WORD         $0xdf52
+	VBROADCASTSS 16(SI)(R13*1), Z16
+	LONG         $0x4826b262
+	WORD         $0xe052
+	VBROADCASTSS 20(SI)(R13*1), Z17
+	LONG         $0x4826b262
+	WORD         $0xe952
+	VBROADCASTSS 24(SI)(R13*1), Z18
+	LONG         $0x4826b262
+	WORD         $0xf252
+	VBROADCASTSS 28(SI)(R13*1), Z19
+	LONG         $0x4826b262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI)(R13*1), Z20
+	LONG         $0x48263262
+	WORD         $0xc452
+	VBROADCASTSS 36(SI)(R13*1), Z21
+	LONG         $0x48263262
+	WORD         $0xcd52
+	VBROADCASTSS 40(SI)(R13*1), Z22
+	LONG         $0x48263262
+	WORD         $0xd652
+	VMOVUPS      256(BX), Z11
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z12
+	LONG         $0x4826d262
+	WORD         $0xc452
+	VBROADCASTSS 4(DX), Z13
+	LONG         $0x4826d262
+	WORD         $0xcd52
+	VBROADCASTSS 8(DX), Z14
+	LONG         $0x4826d262
+	WORD         $0xd652
+	VBROADCASTSS 12(DX), Z15
+	LONG         $0x4826d262
+	WORD         $0xdf52
+	VBROADCASTSS 16(DX), Z16
+	LONG         $0x4826b262
+	WORD         $0xe052
+	VBROADCASTSS 20(DX), Z17
+	LONG         $0x4826b262
+	WORD         $0xe952
+	VBROADCASTSS 24(DX), Z18
+	LONG         $0x4826b262
+	WORD         $0xf252
+	VBROADCASTSS 28(DX), Z19
+	LONG         $0x4826b262
+	WORD         $0xfb52
+	VBROADCASTSS 32(DX), Z20
+	LONG         $0x48263262
+	WORD         $0xc452
+	VBROADCASTSS 36(DX), Z21
+	LONG         $0x48263262
+	WORD         $0xcd52
+	VBROADCASTSS 40(DX), Z22
+	LONG         $0x48263262
+	WORD         $0xd652
+	VMOVUPS      384(BX), Z11
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z12
+	LONG         $0x4826d262
+	WORD         $0xc452
+	VBROADCASTSS 4(DX)(R13*1), Z13
+	LONG         $0x4826d262
+	WORD         $0xcd52
+	VBROADCASTSS 8(DX)(R13*1), Z14
+	LONG         $0x4826d262
+	WORD         $0xd652
+	VBROADCASTSS 12(DX)(R13*1), Z15
+	LONG         $0x4826d262
+	WORD         $0xdf52
+	VBROADCASTSS 16(DX)(R13*1), Z16
+	LONG         $0x4826b262
+	WORD         $0xe052
+	VBROADCASTSS 20(DX)(R13*1), Z17
+	LONG         $0x4826b262
+	WORD         $0xe952
+	VBROADCASTSS 24(DX)(R13*1), Z18
+	LONG         $0x4826b262
+	WORD         $0xf252
+	VBROADCASTSS 28(DX)(R13*1), Z19
+	LONG         $0x4826b262
+	WORD         $0xfb52
+	VBROADCASTSS 32(DX)(R13*1), Z20
+	LONG         $0x48263262
+	WORD         $0xc452
+	VBROADCASTSS 36(DX)(R13*1), Z21
+	LONG         $0x48263262
+	WORD         $0xcd52
+	VBROADCASTSS 40(DX)(R13*1), Z22
+	LONG         $0x48263262
+	WORD         $0xd652
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z11
+	VBROADCASTSS (SI), Z12
+	LONG         $0x4826d262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI), Z13
+	LONG         $0x4826d262
+	WORD         $0xcd52
+	VBROADCASTSS 8(SI), Z14
+	LONG         $0x4826d262
+	WORD         $0xd652
+	VBROADCASTSS 12(SI), Z15
+	LONG         $0x4826d262
+	WORD         $0xdf52
+	VBROADCASTSS 16(SI), Z16
+	LONG         $0x4826b262
+	WORD         $0xe052
+	VBROADCASTSS 20(SI), Z17
+	LONG         $0x4826b262
+	WORD         $0xe952
+	VBROADCASTSS 24(SI), Z18
+	LONG         $0x4826b262
+	WORD         $0xf252
+	VBROADCASTSS 28(SI), Z19
+	LONG         $0x4826b262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI), Z20
+	LONG         $0x48263262
+	WORD         $0xc452
+	VBROADCASTSS 36(SI), Z21
+	LONG         $0x48263262
+	WORD         $0xcd52
+	VBROADCASTSS 40(SI), Z22
+	LONG         $0x48263262
+	WORD         $0xd652
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z11
+	VADDPS    Z11, Z0, Z0
+	VADDPS    Z11, Z1, Z1
+	VADDPS    Z11, Z2, Z2
+	VADDPS    Z11, Z3, Z3
+	VADDPS    Z11, Z4, Z4
+	VADDPS    Z11, Z5, Z5
+	VADDPS    Z11, Z6, Z6
+	VADDPS    Z11, Z7, Z7
+	VADDPS    Z11, Z8, Z8
+	VADDPS    Z11, Z9, Z9
+	VADDPS    Z11, Z10, Z10
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z9, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile11x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile11x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z18
+	VMOVUPS.Z  64(R11), K2, Z19
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z20
+	VMOVUPS.Z  64(R11), K2, Z21
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z22
+	VMOVUPS      64(BX), Z23
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z24
+	LONG         $0x404e9262
+	WORD         $0xc052
+	LONG         $0x40469262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI), Z25
+	LONG         $0x404e9262
+	WORD         $0xd152
+	LONG         $0x40469262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z26
+	LONG         $0x404e9262
+	WORD         $0xe252
+	LONG         $0x40469262
+	WORD         $0xea52
+	VBROADCASTSS 12(SI), Z27
+	LONG         $0x404e9262
+	WORD         $0xf352
+	LONG         $0x40469262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI), Z28
+	LONG         $0x404e1262
+	WORD         $0xc452
+	LONG         $0x40461262
+	WORD         $0xcc52
+	VBROADCASTSS 20(SI), Z29
+	LONG         $0x404e1262
+	WORD         $0xd552
+	LONG         $0x40461262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI), Z30
+	LONG         $0x404e1262
+	WORD         $0xe652
+	LONG         $0x40461262
+	WORD         $0xee52
+	VBROADCASTSS 28(SI), Z31
+	LONG         $0x404e1262
+	WORD         $0xf752
+	LONG         $0x40461262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI), Z24
+	LONG         $0x404e8262
+	WORD         $0xc052
+	LONG         $0x40468262
+	WORD         $0xc852
+	VBROADCASTSS 36(SI), Z25
+	LONG         $0x404e8262
+	WORD         $0xd152
+	LONG         $0x40468262
+	WORD         $0xd952
+	VBROADCASTSS 40(SI), Z26
+	LONG         $0x404e8262
+	WORD         $0xe252
+	LONG         $0x40468262
+	WORD         $0xea52
+	VMOVUPS      128(BX), Z22
+	VMOVUPS      192(BX), Z23
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z24
+	LONG         $0x404e9262
+	WORD         $0xc052
+	LONG         $0x40469262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI)(R13*1), Z25
+	LONG         $0x404e9262
+	WORD         $0xd152
+	LONG         $0x40469262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI)(R13*1), Z26
+	LONG         $0x404e9262
+	WORD         $0xe252
+	LONG         $0x40469262
+	WORD         $0xea52
+	VBROADCASTSS 12(SI)(R13*1), Z27
+	LONG         $0x404e9262
+	WORD         $0xf352
+	LONG         $0x40469262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI)(R13*1), Z28
+	LONG         $0x404e1262
+	WORD         $0xc452
+	LONG         $0x40461262
+	WORD         $0xcc52
+	VBROADCASTSS 20(SI)(R13*1), Z29
+	LONG         $0x404e1262
+	WORD         $0xd552
+	LONG         $0x40461262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI)(R13*1), Z30
+	LONG         $0x404e1262
+	WORD         $0xe652
+	LONG         $0x40461262
+	WORD         $0xee52
+	VBROADCASTSS 28(SI)(R13*1), Z31
+	LONG         $0x404e1262
+	WORD         $0xf752
+	LONG         $0x40461262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI)(R13*1), Z24
+	LONG         $0x404e8262
+	WORD         $0xc052
+	LONG         $0x40468262
+	WORD         $0xc852
+	VBROADCASTSS 36(SI)(R13*1), Z25
+	LONG         $0x404e8262
+	WORD         $0xd152
+	LONG         $0x40468262
+	WORD         $0xd952
+	VBROADCASTSS 40(SI)(R13*1), Z26
+	LONG         $0x404e8262
+	WORD         $0xe252
+	LONG         $0x40468262
+	WORD         $0xea52
+	VMOVUPS      256(BX), Z22
+	VMOVUPS      320(BX), Z23
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z24
+	LONG         $0x404e9262
+	WORD         $0xc052
+	LONG         $0x40469262
+	WORD         $0xc852
+	VBROADCASTSS 4(DX), Z25
+	LONG         $0x404e9262
+	WORD         $0xd152
+	LONG         $0x40469262
+	WORD         $0xd952
+	VBROADCASTSS 8(DX), Z26
+	LONG         $0x404e9262
+	WORD         $0xe252
+	LONG         $0x40469262
+	WORD         $0xea52
+	VBROADCASTSS 12(DX), Z27
+	LONG         $0x404e9262
+	WORD         $0xf352
+	LONG         $0x40469262
+	WORD         $0xfb52
+	VBROADCASTSS 16(DX), Z28
+	LONG         $0x404e1262
+	WORD         $0xc452
+	LONG         $0x40461262
+	WORD         $0xcc52
+	VBROADCASTSS 20(DX), Z29
+	LONG         $0x404e1262
+	WORD         $0xd552
+	LONG         $0x40461262
+	WORD         $0xdd52
+	VBROADCASTSS 24(DX), Z30
+	LONG         $0x404e1262
+	WORD         $0xe652
+	LONG         $0x40461262
+	WORD         $0xee52
+	VBROADCASTSS 28(DX), Z31
+	LONG         $0x404e1262
+	WORD         $0xf752
+	LONG         $0x40461262
+	WORD         $0xff52
+	VBROADCASTSS 32(DX), Z24
+	LONG         $0x404e8262
+	WORD         $0xc052
+	LONG         $0x40468262
+	WORD         $0xc852
+	VBROADCASTSS 36(DX), Z25
+	LONG         $0x404e8262
+	WORD         $0xd152
+	LONG         $0x40468262
+	WORD         $0xd952
+	VBROADCASTSS 40(DX), Z26
+	LONG         $0x404e8262
+	WORD         $0xe252
+	LONG         $0x40468262
+	WORD         $0xea52
+	VMOVUPS      384(BX), Z22
+	VMOVUPS      448(BX), Z23
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z24
+	LONG         $0x404e9262
+	WORD         $0xc052
+	LONG         $0x40469262
+	WORD         $0xc852
+	VBROADCASTSS 4(DX)(R13*1), Z25
+	LONG         $0x404e9262
+	WORD         $0xd152
+	LONG         $0x40469262
+	WORD         $0xd952
+	VBROADCASTSS 8(DX)(R13*1), Z26
+	LONG         $0x404e9262
+	WORD         $0xe252
+	LONG         $0x40469262
+	WORD         $0xea52
+	VBROADCASTSS 12(DX)(R13*1), Z27
+	LONG         $0x404e9262
+	WORD         $0xf352
+	LONG         $0x40469262
+	WORD         $0xfb52
+	VBROADCASTSS 16(DX)(R13*1), Z28
+	LONG         $0x404e1262
+	WORD         $0xc452
+	LONG         $0x40461262
+	WORD         $0xcc52
+	VBROADCASTSS 20(DX)(R13*1), Z29
+	LONG         $0x404e1262
+	WORD         $0xd552
+	LONG         $0x40461262
+	WORD         $0xdd52
+	VBROADCASTSS 24(DX)(R13*1), Z30
+	LONG         $0x404e1262
+	WORD         $0xe652
+	LONG         $0x40461262
+	WORD         $0xee52
+	VBROADCASTSS 28(DX)(R13*1), Z31
+	LONG         $0x404e1262
+	WORD         $0xf752
+	LONG         $0x40461262
+	WORD         $0xff52
+	VBROADCASTSS 32(DX)(R13*1), Z24
+	LONG         $0x404e8262
+	WORD         $0xc052
+	LONG         $0x40468262
+	WORD         $0xc852
+	VBROADCASTSS 36(DX)(R13*1), Z25
+	LONG         $0x404e8262
+	WORD         $0xd152
+	LONG         $0x40468262
+	WORD         $0xd952
+	VBROADCASTSS 40(DX)(R13*1), Z26
+	LONG         $0x404e8262
+	WORD         $0xe252
+	LONG         $0x40468262
+	WORD         $0xea52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z22
+	VMOVUPS      64(BX), Z23
+	VBROADCASTSS (SI), Z24
+	LONG         $0x404e9262
+	WORD         $0xc052
+	LONG         $0x40469262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI), Z25
+	LONG         $0x404e9262
+	WORD         $0xd152
+	LONG         $0x40469262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z26
+	LONG         $0x404e9262
+	WORD         $0xe252
+	LONG         $0x40469262
+	WORD         $0xea52
+	VBROADCASTSS 12(SI), Z27
+	LONG         $0x404e9262
+	WORD         $0xf352
+	LONG         $0x40469262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI), Z28
+	LONG         $0x404e1262
+	WORD         $0xc452
+	LONG         $0x40461262
+	WORD         $0xcc52
+	VBROADCASTSS 20(SI), Z29
+	LONG         $0x404e1262
+	WORD         $0xd552
+	LONG         $0x40461262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI), Z30
+	LONG         $0x404e1262
+	WORD         $0xe652
+	LONG         $0x40461262
+	WORD         $0xee52
+	VBROADCASTSS 28(SI), Z31
+	LONG         $0x404e1262
+	WORD         $0xf752
+	LONG         $0x40461262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI), Z24
+	LONG         $0x404e8262
+	WORD         $0xc052
+	LONG         $0x40468262
+	WORD         $0xc852
+	VBROADCASTSS 36(SI), Z25
+	LONG         $0x404e8262
+	WORD         $0xd152
+	LONG         $0x40468262
+	WORD         $0xd952
+	VBROADCASTSS 40(SI), Z26
+	LONG         $0x404e8262
+	WORD         $0xe252
+	LONG         $0x40468262
+	WORD         $0xea52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z22
+	VMOVUPS.Z 64(R12), K2, Z23
+	VADDPS    Z22, Z0, Z0
+	VADDPS    Z23, Z1, Z1
+	VADDPS    Z22, Z2, Z2
+	VADDPS    Z23, Z3, Z3
+	VADDPS    Z22, Z4, Z4
+	VADDPS    Z23, Z5, Z5
+	VADDPS    Z22, Z6, Z6
+	VADDPS    Z23, Z7, Z7
+	VADDPS    Z22, Z8, Z8
+	VADDPS    Z23, Z9, Z9
+	VADDPS    Z22, Z10, Z10
+	VADDPS    Z23, Z11, Z11
+	VADDPS    Z22, Z12, Z12
+	VADDPS    Z23, Z13, Z13
+	VADDPS    Z22, Z14, Z14
+	VADDPS    Z23, Z15, Z15
+	VADDPS    Z22, Z16, Z16
+	VADDPS    Z23, Z17, Z17
+	VADDPS    Z22, Z18, Z18
+	VADDPS    Z23, Z19, Z19
+	VADDPS    Z22, Z20, Z20
+	VADDPS    Z23, Z21, Z21
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z20, K1, (R11)
+	VMOVUPS Z21, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -12769,6 +23128,833 @@ store:
 	VMOVUPS Z9, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z10, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile11x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile11x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	LEAQ    (R9)(R13*2), R10
+	ADDQ    R13, R10
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z11
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z12
+	LONG         $0x4826d262
+	WORD         $0xc452
+	VBROADCASTSS (SI)(R13*1), Z13
+	LONG         $0x4826d262
+	WORD         $0xcd52
+	VBROADCASTSS (SI)(R13*2), Z14
+	LONG         $0x4826d262
+	WORD         $0xd652
+	VBROADCASTSS (DX), Z15
+	LONG         $0x4826d262
+	WORD         $0xdf52
+	VBROADCASTSS (DX)(R13*1), Z16
+	LONG         $0x4826b262
+	WORD         $0xe052
+	VBROADCASTSS (DX)(R13*2), Z17
+	LONG         $0x4826b262
+	WORD         $0xe952
+	VBROADCASTSS (R9), Z18
+	LONG         $0x4826b262
+	WORD         $0xf252
+	VBROADCASTSS (R9)(R13*1), Z19
+	LONG         $0x4826b262
+	WORD         $0xfb52
+	VBROADCASTSS (R9)(R13*2), Z20
+	LONG         $0x48263262
+	WORD         $0xc452
+	VBROADCASTSS (R10), Z21
+	LONG         $0x48263262
+	WORD         $0xcd52
+	VBROADCASTSS (R10)(R13*1), Z22
+	LONG         $0x48263262
+	WORD         $0xd652
+	VMOVUPS      128(BX), Z11
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z12
+	LONG         $0x4826d262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI)(R13*1), Z13
+	LONG         $0x4826d262
+	WORD         $0xcd52
+	VBROADCASTSS 4(SI)(R13*2), Z14
+	LONG         $0x4826d262
+	WORD         $0xd652
+	VBROADCASTSS 4(DX), Z15
+	LONG         $0x4826d262
+	WORD         $0xdf52
+	VBROADCASTSS 4(DX)(R13*1), Z16
+	LONG         $0x4826b262
+	WORD         $0xe052
+	VBROADCASTSS 4(DX)(R13*2), Z17
+	LONG         $0x4826b262
+	WORD         $0xe952
+	VBROADCASTSS 4(R9), Z18
+	LONG         $0x4826b262
+	WORD         $0xf252
+	VBROADCASTSS 4(R9)(R13*1), Z19
+	LONG         $0x4826b262
+	WORD         $0xfb52
+	VBROADCASTSS 4(R9)(R13*2), Z20
+	LONG         $0x48263262
+	WORD         $0xc452
+	VBROADCASTSS 4(R10), Z21
+	LONG         $0x48263262
+	WORD         $0xcd52
+	VBROADCASTSS 4(R10)(R13*1), Z22
+	LONG         $0x48263262
+	WORD         $0xd652
+	VMOVUPS      256(BX), Z11
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z12
+	LONG         $0x4826d262
+	WORD         $0xc452
+	VBROADCASTSS 8(SI)(R13*1), Z13
+	LONG         $0x4826d262
+	WORD         $0xcd52
+	VBROADCASTSS 8(SI)(R13*2), Z14
+	LONG         $0x4826d262
+	WORD         $0xd652
+	VBROADCASTSS 8(DX), Z15
+	LONG         $0x4826d262
+	WORD         $0xdf52
+	VBROADCASTSS 8(DX)(R13*1), Z16
+	LONG         $0x4826b262
+	WORD         $0xe052
+	VBROADCASTSS 8(DX)(R13*2), Z17
+	LONG         $0x4826b262
+	WORD         $0xe952
+	VBROADCASTSS 8(R9), Z18
+	LONG         $0x4826b262
+	WORD         $0xf252
+	VBROADCASTSS 8(R9)(R13*1), Z19
+	LONG         $0x4826b262
+	WORD         $0xfb52
+	VBROADCASTSS 8(R9)(R13*2), Z20
+	LONG         $0x48263262
+	WORD         $0xc452
+	VBROADCASTSS 8(R10), Z21
+	LONG         $0x48263262
+	WORD         $0xcd52
+	VBROADCASTSS 8(R10)(R13*1), Z22
+	LONG         $0x48263262
+	WORD         $0xd652
+	VMOVUPS      384(BX), Z11
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z12
+	LONG         $0x4826d262
+	WORD         $0xc452
+	VBROADCASTSS 12(SI)(R13*1), Z13
+	LONG         $0x4826d262
+	WORD         $0xcd52
+	VBROADCASTSS 12(SI)(R13*2), Z14
+	LONG         $0x4826d262
+	WORD         $0xd652
+	VBROADCASTSS 12(DX), Z15
+	LONG         $0x4826d262
+	WORD         $0xdf52
+	VBROADCASTSS 12(DX)(R13*1), Z16
+	LONG         $0x4826b262
+	WORD         $0xe052
+	VBROADCASTSS 12(DX)(R13*2), Z17
+	LONG         $0x4826b262
+	WORD         $0xe952
+	VBROADCASTSS 12(R9), Z18
+	LONG         $0x4826b262
+	WORD         $0xf252
+	VBROADCASTSS 12(R9)(R13*1), Z19
+	LONG         $0x4826b262
+	WORD         $0xfb52
+	VBROADCASTSS 12(R9)(R13*2), Z20
+	LONG         $0x48263262
+	WORD         $0xc452
+	VBROADCASTSS 12(R10), Z21
+	LONG         $0x48263262
+	WORD         $0xcd52
+	VBROADCASTSS 12(R10)(R13*1), Z22
+	LONG         $0x48263262
+	WORD         $0xd652
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z11
+	VBROADCASTSS (SI), Z12
+	LONG         $0x4826d262
+	WORD         $0xc452
+	VBROADCASTSS (SI)(R13*1), Z13
+	LONG         $0x4826d262
+	WORD         $0xcd52
+	VBROADCASTSS (SI)(R13*2), Z14
+	LONG         $0x4826d262
+	WORD         $0xd652
+	VBROADCASTSS (DX), Z15
+	LONG         $0x4826d262
+	WORD         $0xdf52
+	VBROADCASTSS (DX)(R13*1), Z16
+	LONG         $0x4826b262
+	WORD         $0xe052
+	VBROADCASTSS (DX)(R13*2), Z17
+	LONG         $0x4826b262
+	WORD         $0xe952
+	VBROADCASTSS (R9), Z18
+	LONG         $0x4826b262
+	WORD         $0xf252
+	VBROADCASTSS (R9)(R13*1), Z19
+	LONG         $0x4826b262
+	WORD         $0xfb52
+	VBROADCASTSS (R9)(R13*2), Z20
+	LONG         $0x48263262
+	WORD         $0xc452
+	VBROADCASTSS (R10), Z21
+	LONG         $0x48263262
+	WORD         $0xcd52
+	VBROADCASTSS (R10)(R13*1), Z22
+	LONG         $0x48263262
+	WORD         $0xd652
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z11
+	VADDPS    Z11, Z0, Z0
+	VADDPS    Z11, Z1, Z1
+	VADDPS    Z11, Z2, Z2
+	VADDPS    Z11, Z3, Z3
+	VADDPS    Z11, Z4, Z4
+	VADDPS    Z11, Z5, Z5
+	VADDPS    Z11, Z6, Z6
+	VADDPS    Z11, Z7, Z7
+	VADDPS    Z11, Z8, Z8
+	VADDPS    Z11, Z9, Z9
+	VADDPS    Z11, Z10, Z10
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z9, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile11x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile11x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z18
+	VMOVUPS.Z  64(R11), K2, Z19
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z20
+	VMOVUPS.Z  64(R11), K2, Z21
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	LEAQ    (R9)(R13*2), R10
+	ADDQ    R13, R10
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z22
+	VMOVUPS      64(BX), Z23
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z24
+	LONG         $0x404e9262
+	WORD         $0xc052
+	LONG         $0x40469262
+	WORD         $0xc852
+	VBROADCASTSS (SI)(R13*1), Z25
+	LONG         $0x404e9262
+	WORD         $0xd152
+	LONG         $0x40469262
+	WORD         $0xd952
+	VBROADCASTSS (SI)(R13*2), Z26
+	LONG         $0x404e9262
+	WORD         $0xe252
+	LONG         $0x40469262
+	WORD         $0xea52
+	VBROADCASTSS (DX), Z27
+	LONG         $0x404e9262
+	WORD         $0xf352
+	LONG         $0x40469262
+	WORD         $0xfb52
+	VBROADCASTSS (DX)(R13*1), Z28
+	LONG         $0x404e1262
+	WORD         $0xc452
+	LONG         $0x40461262
+	WORD         $0xcc52
+	VBROADCASTSS (DX)(R13*2), Z29
+	LONG         $0x404e1262
+	WORD         $0xd552
+	LONG         $0x40461262
+	WORD         $0xdd52
+	VBROADCASTSS (R9), Z30
+	LONG         $0x404e1262
+	WORD         $0xe652
+	LONG         $0x40461262
+	WORD         $0xee52
+	VBROADCASTSS (R9)(R13*1), Z31
+	LONG         $0x404e1262
+	WORD         $0xf752
+	LONG         $0x40461262
+	WORD         $0xff52
+	VBROADCASTSS (R9)(R13*2), Z24
+	LONG         $0x404e8262
+	WORD         $0xc052
+	LONG         $0x40468262
+	WORD         $0xc852
+	VBROADCASTSS (R10), Z25
+	LONG         $0x404e8262
+	WORD         $0xd152
+	LONG         $0x40468262
+	WORD         $0xd952
+	VBROADCASTSS (R10)(R13*1), Z26
+	LONG         $0x404e8262
+	WORD         $0xe252
+	LONG         $0x40468262
+	WORD         $0xea52
+	VMOVUPS      128(BX), Z22
+	VMOVUPS      192(BX), Z23
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z24
+	LONG         $0x404e9262
+	WORD         $0xc052
+	LONG         $0x40469262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI)(R13*1), Z25
+	LONG         $0x404e9262
+	WORD         $0xd152
+	LONG         $0x40469262
+	WORD         $0xd952
+	VBROADCASTSS 4(SI)(R13*2), Z26
+	LONG         $0x404e9262
+	WORD         $0xe252
+	LONG         $0x40469262
+	WORD         $0xea52
+	VBROADCASTSS 4(DX), Z27
+	LONG         $0x404e9262
+	WORD         $0xf352
+	LONG         $0x40469262
+	WORD         $0xfb52
+	VBROADCASTSS 4(DX)(R13*1), Z28
+	LONG         $0x404e1262
+	WORD         $0xc452
+	LONG         $0x40461262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DX)(R13*2), Z29
+	LONG         $0x404e1262
+	WORD         $0xd552
+	LONG         $0x40461262
+	WORD         $0xdd52
+	VBROADCASTSS 4(R9), Z30
+	LONG         $0x404e1262
+	WORD         $0xe652
+	LONG         $0x40461262
+	WORD         $0xee52
+	VBROADCASTSS 4(R9)(R13*1), Z31
+	LONG         $0x404e1262
+	WORD         $0xf752
+	LONG         $0x40461262
+	WORD         $0xff52
+	VBROADCASTSS 4(R9)(R13*2), Z24
+	LONG         $0x404e8262
+	WORD         $0xc052
+	LONG         $0x40468262
+	WORD         $0xc852
+	VBROADCASTSS 4(R10), Z25
+	LONG         $0x404e8262
+	WORD         $0xd152
+	LONG         $0x40468262
+	WORD         $0xd952
+	VBROADCASTSS 4(R10)(R13*1), Z26
+	LONG         $0x404e8262
+	WORD         $0xe252
+	LONG         $0x40468262
+	WORD         $0xea52
+	VMOVUPS      256(BX), Z22
+	VMOVUPS      320(BX), Z23
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z24
+	LONG         $0x404e9262
+	WORD         $0xc052
+	LONG         $0x40469262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI)(R13*1), Z25
+	LONG         $0x404e9262
+	WORD         $0xd152
+	LONG         $0x40469262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI)(R13*2), Z26
+	LONG         $0x404e9262
+	WORD         $0xe252
+	LONG         $0x40469262
+	WORD         $0xea52
+	VBROADCASTSS 8(DX), Z27
+	LONG         $0x404e9262
+	WORD         $0xf352
+	LONG         $0x40469262
+	WORD         $0xfb52
+	VBROADCASTSS 8(DX)(R13*1), Z28
+	LONG         $0x404e1262
+	WORD         $0xc452
+	LONG         $0x40461262
+	WORD         $0xcc52
+	VBROADCASTSS 8(DX)(R13*2), Z29
+	LONG         $0x404e1262
+	WORD         $0xd552
+	LONG         $0x40461262
+	WORD         $0xdd52
+	VBROADCASTSS 8(R9), Z30
+	LONG         $0x404e1262
+	WORD         $0xe652
+	LONG         $0x40461262
+	WORD         $0xee52
+	VBROADCASTSS 8(R9)(R13*1), Z31
+	LONG         $0x404e1262
+	WORD         $0xf752
+	LONG         $0x40461262
+	WORD         $0xff52
+	VBROADCASTSS 8(R9)(R13*2), Z24
+	LONG         $0x404e8262
+	WORD         $0xc052
+	LONG         $0x40468262
+	WORD         $0xc852
+	VBROADCASTSS 8(R10), Z25
+	LONG         $0x404e8262
+	WORD         $0xd152
+	LONG         $0x40468262
+	WORD         $0xd952
+	VBROADCASTSS 8(R10)(R13*1), Z26
+	LONG         $0x404e8262
+	WORD         $0xe252
+	LONG         $0x40468262
+	WORD         $0xea52
+	VMOVUPS      384(BX), Z22
+	VMOVUPS      448(BX), Z23
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z24
+	LONG         $0x404e9262
+	WORD         $0xc052
+	LONG         $0x40469262
+	WORD         $0xc852
+	VBROADCASTSS 12(SI)(R13*1), Z25
+	LONG         $0x404e9262
+	WORD         $0xd152
+	LONG         $0x40469262
+	WORD         $0xd952
+	VBROADCASTSS 12(SI)(R13*2), Z26
+	LONG         $0x404e9262
+	WORD         $0xe252
+	LONG         $0x40469262
+	WORD         $0xea52
+	VBROADCASTSS 12(DX), Z27
+	LONG         $0x404e9262
+	WORD         $0xf352
+	LONG         $0x40469262
+	WORD         $0xfb52
+	VBROADCASTSS 12(DX)(R13*1), Z28
+	LONG         $0x404e1262
+	WORD         $0xc452
+	LONG         $0x40461262
+	WORD         $0xcc52
+	VBROADCASTSS 12(DX)(R13*2), Z29
+	LONG         $0x404e1262
+	WORD         $0xd552
+	LONG         $0x40461262
+	WORD         $0xdd52
+	VBROADCASTSS 12(R9), Z30
+	LONG         $0x404e1262
+	WORD         $0xe652
+	LONG         $0x40461262
+	WORD         $0xee52
+	VBROADCASTSS 12(R9)(R13*1), Z31
+	LONG         $0x404e1262
+	WORD         $0xf752
+	LONG         $0x40461262
+	WORD         $0xff52
+	VBROADCASTSS 12(R9)(R13*2), Z24
+	LONG         $0x404e8262
+	WORD         $0xc052
+	LONG         $0x40468262
+	WORD         $0xc852
+	VBROADCASTSS 12(R10), Z25
+	LONG         $0x404e8262
+	WORD         $0xd152
+	LONG         $0x40468262
+	WORD         $0xd952
+	VBROADCASTSS 12(R10)(R13*1), Z26
+	LONG         $0x404e8262
+	WORD         $0xe252
+	LONG         $0x40468262
+	WORD         $0xea52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z22
+	VMOVUPS      64(BX), Z23
+	VBROADCASTSS (SI), Z24
+	LONG         $0x404e9262
+	WORD         $0xc052
+	LONG         $0x40469262
+	WORD         $0xc852
+	VBROADCASTSS (SI)(R13*1), Z25
+	LONG         $0x404e9262
+	WORD         $0xd152
+	LONG         $0x40469262
+	WORD         $0xd952
+	VBROADCASTSS (SI)(R13*2), Z26
+	LONG         $0x404e9262
+	WORD         $0xe252
+	LONG         $0x40469262
+	WORD         $0xea52
+	VBROADCASTSS (DX), Z27
+	LONG         $0x404e9262
+	WORD         $0xf352
+	LONG         $0x40469262
+	WORD         $0xfb52
+	VBROADCASTSS (DX)(R13*1), Z28
+	LONG         $0x404e1262
+	WORD         $0xc452
+	LONG         $0x40461262
+	WORD         $0xcc52
+	VBROADCASTSS (DX)(R13*2), Z29
+	LONG         $0x404e1262
+	WORD         $0xd552
+	LONG         $0x40461262
+	WORD         $0xdd52
+	VBROADCASTSS (R9), Z30
+	LONG         $0x404e1262
+	WORD         $0xe652
+	LONG         $0x40461262
+	WORD         $0xee52
+	VBROADCASTSS (R9)(R13*1), Z31
+	LONG         $0x404e1262
+	WORD         $0xf752
+	LONG         $0x40461262
+	WORD         $0xff52
+	VBROADCASTSS (R9)(R13*2), Z24
+	LONG         $0x404e8262
+	WORD         $0xc052
+	LONG         $0x40468262
+	WORD         $0xc852
+	VBROADCASTSS (R10), Z25
+	LONG         $0x404e8262
+	WORD         $0xd152
+	LONG         $0x40468262
+	WORD         $0xd952
+	VBROADCASTSS (R10)(R13*1), Z26
+	LONG         $0x404e8262
+	WORD         $0xe252
+	LONG         $0x40468262
+	WORD         $0xea52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z22
+	VMOVUPS.Z 64(R12), K2, Z23
+	VADDPS    Z22, Z0, Z0
+	VADDPS    Z23, Z1, Z1
+	VADDPS    Z22, Z2, Z2
+	VADDPS    Z23, Z3, Z3
+	VADDPS    Z22, Z4, Z4
+	VADDPS    Z23, Z5, Z5
+	VADDPS    Z22, Z6, Z6
+	VADDPS    Z23, Z7, Z7
+	VADDPS    Z22, Z8, Z8
+	VADDPS    Z23, Z9, Z9
+	VADDPS    Z22, Z10, Z10
+	VADDPS    Z23, Z11, Z11
+	VADDPS    Z22, Z12, Z12
+	VADDPS    Z23, Z13, Z13
+	VADDPS    Z22, Z14, Z14
+	VADDPS    Z23, Z15, Z15
+	VADDPS    Z22, Z16, Z16
+	VADDPS    Z23, Z17, Z17
+	VADDPS    Z22, Z18, Z18
+	VADDPS    Z23, Z19, Z19
+	VADDPS    Z22, Z20, Z20
+	VADDPS    Z23, Z21, Z21
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z20, K1, (R11)
+	VMOVUPS Z21, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -13734,6 +24920,880 @@ store:
 	VMOVUPS Z10, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z11, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile12x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile12x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z11
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z12
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z13
+	LONG         $0x481ed262
+	WORD         $0xc552
+	VBROADCASTSS 4(SI), Z14
+	LONG         $0x481ed262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	VBROADCASTSS 12(SI), Z16
+	LONG         $0x481eb262
+	WORD         $0xd852
+	VBROADCASTSS 16(SI), Z17
+	LONG         $0x481eb262
+	WORD         $0xe152
+	VBROADCASTSS 20(SI), Z18
+	LONG         $0x481eb262
+	WORD         $0xea52
+	VBROADCASTSS 24(SI), Z19
+	LONG         $0x481eb262
+	WORD         $0xf352
+	VBROADCASTSS 28(SI), Z20
+	LONG         $0x481eb262
+	WORD         $0xfc52
+	VBROADCASTSS 32(SI), Z21
+	LONG         $0x481e3262
+	WORD         $0xc552
+	VBROADCASTSS 36(SI), Z22
+	LONG         $0x481e3262
+	WORD         $0xce52
+	VBROADCASTSS 40(SI), Z23
+	LONG         $0x481e3262
+	WORD         $0xd752
+	VBROADCASTSS 44(SI), Z24
+	LONG         $0x481e1262
+	WORD         $0xd852
+	VMOVUPS      128(BX), Z12
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z13
+	LONG         $0x481ed262
+	WORD         $0xc552
+	VBROADCASTSS 4(SI)(R13*1), Z14
+	LONG         $0x481ed262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI)(R13*1), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	VBROADCASTSS 12(SI)(R13*1), Z16
+	LONG         $0x481eb262
+	WORD         $0xd852
+	VBROADCASTSS 16(SI)(R13*1), Z17
+	LONG         $0x481eb262
+	WORD         $0xe152
+	VBROADCASTSS 20(SI)(R13*1), Z18
+	LONG         $0x481eb262
+	WORD         $0xea52
+	VBROADCASTSS 24(SI)(R13*1), Z19
+	LONG         $0x481eb262
+	WORD         $0xf352
+	VBROADCASTSS 28(SI)(R13*1), Z20
+	LONG         $0x481eb262
+	WORD         $0xfc52
+	VBROADCASTSS 32(SI)(R13*1), Z21
+	LONG         $0x481e3262
+	WORD         $0xc552
+	VBROADCASTSS 36(SI)(R13*1), Z22
+	LONG         $0x481e3262
+	WORD         $0xce52
+	VBROADCASTSS 40(SI)(R13*1), Z23
+	LONG         $0x481e3262
+	WORD         $0xd752
+	VBROADCASTSS 44(SI)(R13*1), Z24
+	LONG         $0x481e1262
+	WORD         $0xd852
+	VMOVUPS      256(BX), Z12
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z13
+	LONG         $0x481ed262
+	WORD         $0xc552
+	VBROADCASTSS 4(DX), Z14
+	LONG         $0x481ed262
+	WORD         $0xce52
+	VBROADCASTSS 8(DX), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	VBROADCASTSS 12(DX), Z16
+	LONG         $0x481eb262
+	WORD         $0xd852
+	VBROADCASTSS 16(DX), Z17
+	LONG         $0x481eb262
+	WORD         $0xe152
+	VBROADCASTSS 20(DX), Z18
+	LONG         $0x481eb262
+	WORD         $0xea52
+	VBROADCASTSS 24(DX), Z19
+	LONG         $0x481eb262
+	WORD         $0xf352
+	VBROADCASTSS 28(DX), Z20
+	LONG         $0x481eb262
+	WORD         $0xfc52
+	VBROADCASTSS 32(DX), Z21
+	LONG         $0x481e3262
+	WORD         $0xc552
+	VBROADCASTSS 36(DX), Z22
+	LONG         $0x481e3262
+	WORD         $0xce52
+	VBROADCASTSS 40(DX), Z23
+	LONG         $0x481e3262
+	WORD         $0xd752
+	VBROADCASTSS 44(DX), Z24
+	LONG         $0x481e1262
+	WORD         $0xd852
+	VMOVUPS      384(BX), Z12
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z13
+	LONG         $0x481ed262
+	WORD         $0xc552
+	VBROADCASTSS 4(DX)(R13*1), Z14
+	LONG         $0x481ed262
+	WORD         $0xce52
+	VBROADCASTSS 8(DX)(R13*1), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	VBROADCASTSS 12(DX)(R13*1), Z16
+	LONG         $0x481eb262
+	WORD         $0xd852
+	VBROADCASTSS 16(DX)(R13*1), Z17
+	LONG         $0x481eb262
+	WORD         $0xe152
+	VBROADCASTSS 20(DX)(R13*1), Z18
+	LONG         $0x481eb262
+	WORD         $0xea52
+	VBROADCASTSS 24(DX)(R13*1), Z19
+	LONG         $0x481eb262
+	WORD         $0xf352
+	VBROADCASTSS 28(DX)(R13*1), Z20
+	LONG         $0x481eb262
+	WORD         $0xfc52
+	VBROADCASTSS 32(DX)(R13*1), Z21
+	LONG         $0x481e3262
+	WORD         $0xc552
+	VBROADCASTSS 36(DX)(R13*1), Z22
+	LONG         $0x481e3262
+	WORD         $0xce52
+	VBROADCASTSS 40(DX)(R13*1), Z23
+	LONG         $0x481e3262
+	WORD         $0xd752
+	VBROADCASTSS 44(DX)(R13*1), Z24
+	LONG         $0x481e1262
+	WORD         $0xd852
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z12
+	VBROADCASTSS (SI), Z13
+	LONG         $0x481ed262
+	WORD         $0xc552
+	VBROADCASTSS 4(SI), Z14
+	LONG         $0x481ed262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	VBROADCASTSS 12(SI), Z16
+	LONG         $0x481eb262
+	WORD         $0xd852
+	VBROADCASTSS 16(SI), Z17
+	LONG         $0x481eb262
+	WORD         $0xe152
+	VBROADCASTSS 20(SI), Z18
+	LONG         $0x481eb262
+	WORD         $0xea52
+	VBROADCASTSS 24(SI), Z19
+	LONG         $0x481eb262
+	WORD         $0xf352
+	VBROADCASTSS 28(SI), Z20
+	LONG         $0x481eb262
+	WORD         $0xfc52
+	VBROADCASTSS 32(SI), Z21
+	LONG         $0x481e3262
+	WORD         $0xc552
+	VBROADCASTSS 36(SI), Z22
+	LONG         $0x481e3262
+	WORD         $0xce52
+	VBROADCASTSS 40(SI), Z23
+	LONG         $0x481e3262
+	WORD         $0xd752
+	VBROADCASTSS 44(SI), Z24
+	LONG         $0x481e1262
+	WORD         $0xd852
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z12
+	VADDPS    Z12, Z0, Z0
+	VADDPS    Z12, Z1, Z1
+	VADDPS    Z12, Z2, Z2
+	VADDPS    Z12, Z3, Z3
+	VADDPS    Z12, Z4, Z4
+	VADDPS    Z12, Z5, Z5
+	VADDPS    Z12, Z6, Z6
+	VADDPS    Z12, Z7, Z7
+	VADDPS    Z12, Z8, Z8
+	VADDPS    Z12, Z9, Z9
+	VADDPS    Z12, Z10, Z10
+	VADDPS    Z12, Z11, Z11
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z9, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z11, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile12x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile12x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z18
+	VMOVUPS.Z  64(R11), K2, Z19
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z20
+	VMOVUPS.Z  64(R11), K2, Z21
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z22
+	VMOVUPS.Z  64(R11), K2, Z23
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z26
+	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI), Z27
+	LONG         $0x403e9262
+	WORD         $0xd352
+	LONG         $0x40369262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI), Z28
+	LONG         $0x403e9262
+	WORD         $0xe452
+	LONG         $0x40369262
+	WORD         $0xec52
+	VBROADCASTSS 12(SI), Z29
+	LONG         $0x403e9262
+	WORD         $0xf552
+	LONG         $0x40369262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI), Z30
+	LONG         $0x403e1262
+	WORD         $0xc652
+	LONG         $0x40361262
+	WORD         $0xce52
+	VBROADCASTSS 20(SI), Z31
+	LONG         $0x403e1262
+	WORD         $0xd752
+	LONG         $0x40361262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 28(SI), Z27
+	LONG         $0x403e1262
+	WORD         $0xf352
+	LONG         $0x40361262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI), Z28
+	LONG         $0x403e8262
+	WORD         $0xc452
+	LONG         $0x40368262
+	WORD         $0xcc52
+	VBROADCASTSS 36(SI), Z29
+	LONG         $0x403e8262
+	WORD         $0xd552
+	LONG         $0x40368262
+	WORD         $0xdd52
+	VBROADCASTSS 40(SI), Z30
+	LONG         $0x403e8262
+	WORD         $0xe652
+	LONG         $0x40368262
+	WORD         $0xee52
+	VBROADCASTSS 44(SI), Z31
+	LONG         $0x403e8262
+	WORD         $0xf752
+	LONG         $0x40368262
+	WORD         $0xff52
+	VMOVUPS      128(BX), Z24
+	VMOVUPS      192(BX), Z25
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI)(R13*1), Z27
+	LONG         $0x403e9262
+	WORD         $0xd352
+	LONG         $0x40369262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI)(R13*1), Z28
+	LONG         $0x403e9262
+	WORD         $0xe452
+	LONG         $0x40369262
+	WORD         $0xec52
+	VBROADCASTSS 12(SI)(R13*1), Z29
+	LONG         $0x403e9262
+	WORD         $0xf552
+	LONG         $0x40369262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI)(R13*1), Z30
+	LONG         $0x403e1262
+	WORD         $0xc652
+	LONG         $0x40361262
+	WORD         $0xce52
+	VBROADCASTSS 20(SI)(R13*1), Z31
+	LONG         $0x403e1262
+	WORD         $0xd752
+	LONG         $0x40361262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI)(R13*1), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 28(SI)(R13*1), Z27
+	LONG         $0x403e1262
+	WORD         $0xf352
+	LONG         $0x40361262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI)(R13*1), Z28
+	LONG         $0x403e8262
+	WORD         $0xc452
+	LONG         $0x40368262
+	WORD         $0xcc52
+	VBROADCASTSS 36(SI)(R13*1), Z29
+	LONG         $0x403e8262
+	WORD         $0xd552
+	LONG         $0x40368262
+	WORD         $0xdd52
+	VBROADCASTSS 40(SI)(R13*1), Z30
+	LONG         $0x403e8262
+	WORD         $0xe652
+	LONG         $0x40368262
+	WORD         $0xee52
+	VBROADCASTSS 44(SI)(R13*1), Z31
+	LONG         $0x403e8262
+	WORD         $0xf752
+	LONG         $0x40368262
+	WORD         $0xff52
+	VMOVUPS      256(BX), Z24
+	VMOVUPS      320(BX), Z25
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z26
+	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 4(DX), Z27
+	LONG         $0x403e9262
+	WORD         $0xd352
+	LONG         $0x40369262
+	WORD         $0xdb52
+	VBROADCASTSS 8(DX), Z28
+	LONG         $0x403e9262
+	WORD         $0xe452
+	LONG         $0x40369262
+	WORD         $0xec52
+	VBROADCASTSS 12(DX), Z29
+	LONG         $0x403e9262
+	WORD         $0xf552
+	LONG         $0x40369262
+	WORD         $0xfd52
+	VBROADCASTSS 16(DX), Z30
+	LONG         $0x403e1262
+	WORD         $0xc652
+	LONG         $0x40361262
+	WORD         $0xce52
+	VBROADCASTSS 20(DX), Z31
+	LONG         $0x403e1262
+	WORD         $0xd752
+	LONG         $0x40361262
+	WORD         $0xdf52
+	VBROADCASTSS 24(DX), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 28(DX), Z27
+	LONG         $0x403e1262
+	WORD         $0xf352
+	LONG         $0x40361262
+	WORD         $0xfb52
+	VBROADCASTSS 32(DX), Z28
+	LONG         $0x403e8262
+	WORD         $0xc452
+	LONG         $0x40368262
+	WORD         $0xcc52
+	VBROADCASTSS 36(DX), Z29
+	LONG         $0x403e8262
+	WORD         $0xd552
+	LONG         $0x40368262
+	WORD         $0xdd52
+	VBROADCASTSS 40(DX), Z30
+	LONG         $0x403e8262
+	WORD         $0xe652
+	LONG         $0x40368262
+	WORD         $0xee52
+	VBROADCASTSS 44(DX), Z31
+	LONG         $0x403e8262
+	WORD         $0xf752
+	LONG         $0x40368262
+	WORD         $0xff52
+	VMOVUPS      384(BX), Z24
+	VMOVUPS      448(BX), Z25
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z26
+	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 4(DX)(R13*1), Z27
+	LONG         $0x403e9262
+	WORD         $0xd352
+	LONG         $0x40369262
+	WORD         $0xdb52
+	VBROADCASTSS 8(DX)(R13*1), Z28
+	LONG         $0x403e9262
+	WORD         $0xe452
+	LONG         $0x40369262
+	WORD         $0xec52
+	VBROADCASTSS 12(DX)(R13*1), Z29
+	LONG         $0x403e9262
+	WORD         $0xf552
+	LONG         $0x40369262
+	WORD         $0xfd52
+	VBROADCASTSS 16(DX)(R13*1), Z30
+	LONG         $0x403e1262
+	WORD         $0xc652
+	LONG         $0x40361262
+	WORD         $0xce52
+	VBROADCASTSS 20(DX)(R13*1), Z31
+	LONG         $0x403e1262
+	WORD         $0xd752
+	LONG         $0x40361262
+	WORD         $0xdf52
+	VBROADCASTSS 24(DX)(R13*1), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 28(DX)(R13*1), Z27
+	LONG         $0x403e1262
+	WORD         $0xf352
+	LONG         $0x40361262
+	WORD         $0xfb52
+	VBROADCASTSS 32(DX)(R13*1), Z28
+	LONG         $0x403e8262
+	WORD         $0xc452
+	LONG         $0x40368262
+	WORD         $0xcc52
+	VBROADCASTSS 36(DX)(R13*1), Z29
+	LONG         $0x403e8262
+	WORD         $0xd552
+	LONG         $0x40368262
+	WORD         $0xdd52
+	VBROADCASTSS 40(DX)(R13*1), Z30
+	LONG         $0x403e8262
+	WORD         $0xe652
+	LONG         $0x40368262
+	WORD         $0xee52
+	VBROADCASTSS 44(DX)(R13*1), Z31
+	LONG         $0x403e8262
+	WORD         $0xf752
+	LONG         $0x40368262
+	WORD         $0xff52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	VBROADCASTSS (SI), Z26
+	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI), Z27
+	LONG         $0x403e9262
+	WORD         $0xd352
+	LONG         $0x40369262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI), Z28
+	LONG         $0x403e9262
+	WORD         $0xe452
+	LONG         $0x40369262
+	WORD         $0xec52
+	VBROADCASTSS 12(SI), Z29
+	LONG         $0x403e9262
+	WORD         $0xf552
+	LONG         $0x40369262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI), Z30
+	LONG         $0x403e1262
+	WORD         $0xc652
+	LONG         $0x40361262
+	WORD         $0xce52
+	VBROADCASTSS 20(SI), Z31
+	LONG         $0x403e1262
+	WORD         $0xd752
+	LONG         $0x40361262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 28(SI), Z27
+	LONG         $0x403e1262
+	WORD         $0xf352
+	LONG         $0x40361262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI), Z28
+	LONG         $0x403e8262
+	WORD         $0xc452
+	LONG         $0x40368262
+	WORD         $0xcc52
+	VBROADCASTSS 36(SI), Z29
+	LONG         $0x403e8262
+	WORD         $0xd552
+	LONG         $0x40368262
+	WORD         $0xdd52
+	VBROADCASTSS 40(SI), Z30
+	LONG         $0x403e8262
+	WORD         $0xe652
+	LONG         $0x40368262
+	WORD         $0xee52
+	VBROADCASTSS 44(SI), Z31
+	LONG         $0x403e8262
+	WORD         $0xf752
+	LONG         $0x40368262
+	WORD         $0xff52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z24
+	VMOVUPS.Z 64(R12), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z25, Z17, Z17
+	VADDPS    Z24, Z18, Z18
+	VADDPS    Z25, Z19, Z19
+	VADDPS    Z24, Z20, Z20
+	VADDPS    Z25, Z21, Z21
+	VADDPS    Z24, Z22, Z22
+	VADDPS    Z25, Z23, Z23
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z20, K1, (R11)
+	VMOVUPS Z21, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z22, K1, (R11)
+	VMOVUPS Z23, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -14724,6 +26784,894 @@ store:
 	VMOVUPS Z10, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z11, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile12x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile12x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z11
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	LEAQ    (R9)(R13*2), R10
+	ADDQ    R13, R10
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z12
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z13
+	LONG         $0x481ed262
+	WORD         $0xc552
+	VBROADCASTSS (SI)(R13*1), Z14
+	LONG         $0x481ed262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*2), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	VBROADCASTSS (DX), Z16
+	LONG         $0x481eb262
+	WORD         $0xd852
+	VBROADCASTSS (DX)(R13*1), Z17
+	LONG         $0x481eb262
+	WORD         $0xe152
+	VBROADCASTSS (DX)(R13*2), Z18
+	LONG         $0x481eb262
+	WORD         $0xea52
+	VBROADCASTSS (R9), Z19
+	LONG         $0x481eb262
+	WORD         $0xf352
+	VBROADCASTSS (R9)(R13*1), Z20
+	LONG         $0x481eb262
+	WORD         $0xfc52
+	VBROADCASTSS (R9)(R13*2), Z21
+	LONG         $0x481e3262
+	WORD         $0xc552
+	VBROADCASTSS (R10), Z22
+	LONG         $0x481e3262
+	WORD         $0xce52
+	VBROADCASTSS (R10)(R13*1), Z23
+	LONG         $0x481e3262
+	WORD         $0xd752
+	VBROADCASTSS (R10)(R13*2), Z24
+	LONG         $0x481e1262
+	WORD         $0xd852
+	VMOVUPS      128(BX), Z12
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z13
+	LONG         $0x481ed262
+	WORD         $0xc552
+	VBROADCASTSS 4(SI)(R13*1), Z14
+	LONG         $0x481ed262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI)(R13*2), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	VBROADCASTSS 4(DX), Z16
+	LONG         $0x481eb262
+	WORD         $0xd852
+	VBROADCASTSS 4(DX)(R13*1), Z17
+	LONG         $0x481eb262
+	WORD         $0xe152
+	VBROADCASTSS 4(DX)(R13*2), Z18
+	LONG         $0x481eb262
+	WORD         $0xea52
+	VBROADCASTSS 4(R9), Z19
+	LONG         $0x481eb262
+	WORD         $0xf352
+	VBROADCASTSS 4(R9)(R13*1), Z20
+	LONG         $0x481eb262
+	WORD         $0xfc52
+	VBROADCASTSS 4(R9)(R13*2), Z21
+	LONG         $0x481e3262
+	WORD         $0xc552
+	VBROADCASTSS 4(R10), Z22
+	LONG         $0x481e3262
+	WORD         $0xce52
+	VBROADCASTSS 4(R10)(R13*1), Z23
+	LONG         $0x481e3262
+	WORD         $0xd752
+	VBROADCASTSS 4(R10)(R13*2), Z24
+	LONG         $0x481e1262
+	WORD         $0xd852
+	VMOVUPS      256(BX), Z12
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z13
+	LONG         $0x481ed262
+	WORD         $0xc552
+	VBROADCASTSS 8(SI)(R13*1), Z14
+	LONG         $0x481ed262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI)(R13*2), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	VBROADCASTSS 8(DX), Z16
+	LONG         $0x481eb262
+	WORD         $0xd852
+	VBROADCASTSS 8(DX)(R13*1), Z17
+	LONG         $0x481eb262
+	WORD         $0xe152
+	VBROADCASTSS 8(DX)(R13*2), Z18
+	LONG         $0x481eb262
+	WORD         $0xea52
+	VBROADCASTSS 8(R9), Z19
+	LONG         $0x481eb262
+	WORD         $0xf352
+	VBROADCASTSS 8(R9)(R13*1), Z20
+	LONG         $0x481eb262
+	WORD         $0xfc52
+	VBROADCASTSS 8(R9)(R13*2), Z21
+	LONG         $0x481e3262
+	WORD         $0xc552
+	VBROADCASTSS 8(R10), Z22
+	LONG         $0x481e3262
+	WORD         $0xce52
+	VBROADCASTSS 8(R10)(R13*1), Z23
+	LONG         $0x481e3262
+	WORD         $0xd752
+	VBROADCASTSS 8(R10)(R13*2), Z24
+	LONG         $0x481e1262
+	WORD         $0xd852
+	VMOVUPS      384(BX), Z12
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z13
+	LONG         $0x481ed262
+	WORD         $0xc552
+	VBROADCASTSS 12(SI)(R13*1), Z14
+	LONG         $0x481ed262
+	WORD         $0xce52
+	VBROADCASTSS 12(SI)(R13*2), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	VBROADCASTSS 12(DX), Z16
+	LONG         $0x481eb262
+	WORD         $0xd852
+	VBROADCASTSS 12(DX)(R13*1), Z17
+	LONG         $0x481eb262
+	WORD         $0xe152
+	VBROADCASTSS 12(DX)(R13*2), Z18
+	LONG         $0x481eb262
+	WORD         $0xea52
+	VBROADCASTSS 12(R9), Z19
+	LONG         $0x481eb262
+	WORD         $0xf352
+	VBROADCASTSS 12(R9)(R13*1), Z20
+	LONG         $0x481eb262
+	WORD         $0xfc52
+	VBROADCASTSS 12(R9)(R13*2), Z21
+	LONG         $0x481e3262
+	WORD         $0xc552
+	VBROADCASTSS 12(R10), Z22
+	LONG         $0x481e3262
+	WORD         $0xce52
+	VBROADCASTSS 12(R10)(R13*1), Z23
+	LONG         $0x481e3262
+	WORD         $0xd752
+	VBROADCASTSS 12(R10)(R13*2), Z24
+	LONG         $0x481e1262
+	WORD         $0xd852
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z12
+	VBROADCASTSS (SI), Z13
+	LONG         $0x481ed262
+	WORD         $0xc552
+	VBROADCASTSS (SI)(R13*1), Z14
+	LONG         $0x481ed262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*2), Z15
+	LONG         $0x481ed262
+	WORD         $0xd752
+	VBROADCASTSS (DX), Z16
+	LONG         $0x481eb262
+	WORD         $0xd852
+	VBROADCASTSS (DX)(R13*1), Z17
+	LONG         $0x481eb262
+	WORD         $0xe152
+	VBROADCASTSS (DX)(R13*2), Z18
+	LONG         $0x481eb262
+	WORD         $0xea52
+	VBROADCASTSS (R9), Z19
+	LONG         $0x481eb262
+	WORD         $0xf352
+	VBROADCASTSS (R9)(R13*1), Z20
+	LONG         $0x481eb262
+	WORD         $0xfc52
+	VBROADCASTSS (R9)(R13*2), Z21
+	LONG         $0x481e3262
+	WORD         $0xc552
+	VBROADCASTSS (R10), Z22
+	LONG         $0x481e3262
+	WORD         $0xce52
+	VBROADCASTSS (R10)(R13*1), Z23
+	LONG         $0x481e3262
+	WORD         $0xd752
+	VBROADCASTSS (R10)(R13*2), Z24
+	LONG         $0x481e1262
+	WORD         $0xd852
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z12
+	VADDPS    Z12, Z0, Z0
+	VADDPS    Z12, Z1, Z1
+	VADDPS    Z12, Z2, Z2
+	VADDPS    Z12, Z3, Z3
+	VADDPS    Z12, Z4, Z4
+	VADDPS    Z12, Z5, Z5
+	VADDPS    Z12, Z6, Z6
+	VADDPS    Z12, Z7, Z7
+	VADDPS    Z12, Z8, Z8
+	VADDPS    Z12, Z9, Z9
+	VADDPS    Z12, Z10, Z10
+	VADDPS    Z12, Z11, Z11
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z9, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z11, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile12x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile12x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z18
+	VMOVUPS.Z  64(R11), K2, Z19
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z20
+	VMOVUPS.Z  64(R11), K2, Z21
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z22
+	VMOVUPS.Z  64(R11), K2, Z23
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	LEAQ    (R9)(R13*2), R10
+	ADDQ    R13, R10
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z26
+	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(R13*1), Z27
+	LONG         $0x403e9262
+	WORD         $0xd352
+	LONG         $0x40369262
+	WORD         $0xdb52
+	VBROADCASTSS (SI)(R13*2), Z28
+	LONG         $0x403e9262
+	WORD         $0xe452
+	LONG         $0x40369262
+	WORD         $0xec52
+	VBROADCASTSS (DX), Z29
+	LONG         $0x403e9262
+	WORD         $0xf552
+	LONG         $0x40369262
+	WORD         $0xfd52
+	VBROADCASTSS (DX)(R13*1), Z30
+	LONG         $0x403e1262
+	WORD         $0xc652
+	LONG         $0x40361262
+	WORD         $0xce52
+	VBROADCASTSS (DX)(R13*2), Z31
+	LONG         $0x403e1262
+	WORD         $0xd752
+	LONG         $0x40361262
+	WORD         $0xdf52
+	VBROADCASTSS (R9), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS (R9)(R13*1), Z27
+	LONG         $0x403e1262
+	WORD         $0xf352
+	LONG         $0x40361262
+	WORD         $0xfb52
+	VBROADCASTSS (R9)(R13*2), Z28
+	LONG         $0x403e8262
+	WORD         $0xc452
+	LONG         $0x40368262
+	WORD         $0xcc52
+	VBROADCASTSS (R10), Z29
+	LONG         $0x403e8262
+	WORD         $0xd552
+	LONG         $0x40368262
+	WORD         $0xdd52
+	VBROADCASTSS (R10)(R13*1), Z30
+	LONG         $0x403e8262
+	WORD         $0xe652
+	LONG         $0x40368262
+	WORD         $0xee52
+	VBROADCASTSS (R10)(R13*2), Z31
+	LONG         $0x403e8262
+	WORD         $0xf752
+	LONG         $0x40368262
+	WORD         $0xff52
+	VMOVUPS      128(BX), Z24
+	VMOVUPS      192(BX), Z25
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z26
+	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 4(SI)(R13*1), Z27
+	LONG         $0x403e9262
+	WORD         $0xd352
+	LONG         $0x40369262
+	WORD         $0xdb52
+	VBROADCASTSS 4(SI)(R13*2), Z28
+	LONG         $0x403e9262
+	WORD         $0xe452
+	LONG         $0x40369262
+	WORD         $0xec52
+	VBROADCASTSS 4(DX), Z29
+	LONG         $0x403e9262
+	WORD         $0xf552
+	LONG         $0x40369262
+	WORD         $0xfd52
+	VBROADCASTSS 4(DX)(R13*1), Z30
+	LONG         $0x403e1262
+	WORD         $0xc652
+	LONG         $0x40361262
+	WORD         $0xce52
+	VBROADCASTSS 4(DX)(R13*2), Z31
+	LONG         $0x403e1262
+	WORD         $0xd752
+	LONG         $0x40361262
+	WORD         $0xdf52
+	VBROADCASTSS 4(R9), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 4(R9)(R13*1), Z27
+	LONG         $0x403e1262
+	WORD         $0xf352
+	LONG         $0x40361262
+	WORD         $0xfb52
+	VBROADCASTSS 4(R9)(R13*2), Z28
+	LONG         $0x403e8262
+	WORD         $0xc452
+	LONG         $0x40368262
+	WORD         $0xcc52
+	VBROADCASTSS 4(R10), Z29
+	LONG         $0x403e8262
+	WORD         $0xd552
+	LONG         $0x40368262
+	WORD         $0xdd52
+	VBROADCASTSS 4(R10)(R13*1), Z30
+	LONG         $0x403e8262
+	WORD         $0xe652
+	LONG         $0x40368262
+	WORD         $0xee52
+	VBROADCASTSS 4(R10)(R13*2), Z31
+	LONG         $0x403e8262
+	WORD         $0xf752
+	LONG         $0x40368262
+	WORD         $0xff52
+	VMOVUPS      256(BX), Z24
+	VMOVUPS      320(BX), Z25
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z26
+	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI)(R13*1), Z27
+	LONG         $0x403e9262
+	WORD         $0xd352
+	LONG         $0x40369262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI)(R13*2), Z28
+	LONG         $0x403e9262
+	WORD         $0xe452
+	LONG         $0x40369262
+	WORD         $0xec52
+	VBROADCASTSS 8(DX), Z29
+	LONG         $0x403e9262
+	WORD         $0xf552
+	LONG         $0x40369262
+	WORD         $0xfd52
+	VBROADCASTSS 8(DX)(R13*1), Z30
+	LONG         $0x403e1262
+	WORD         $0xc652
+	LONG         $0x40361262
+	WORD         $0xce52
+	VBROADCASTSS 8(DX)(R13*2), Z31
+	LONG         $0x403e1262
+	WORD         $0xd752
+	LONG         $0x40361262
+	WORD         $0xdf52
+	VBROADCASTSS 8(R9), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 8(R9)(R13*1), Z27
+	LONG         $0x403e1262
+	WORD         $0xf352
+	LONG         $0x40361262
+	WORD         $0xfb52
+	VBROADCASTSS 8(R9)(R13*2), Z28
+	LONG         $0x403e8262
+	WORD         $0xc452
+	LONG         $0x40368262
+	WORD         $0xcc52
+	VBROADCASTSS 8(R10), Z29
+	LONG         $0x403e8262
+	WORD         $0xd552
+	LONG         $0x40368262
+	WORD         $0xdd52
+	VBROADCASTSS 8(R10)(R13*1), Z30
+	LONG         $0x403e8262
+	WORD         $0xe652
+	LONG         $0x40368262
+	WORD         $0xee52
+	VBROADCASTSS 8(R10)(R13*2), Z31
+	LONG         $0x403e8262
+	WORD         $0xf752
+	LONG         $0x40368262
+	WORD         $0xff52
+	VMOVUPS      384(BX), Z24
+	VMOVUPS      448(BX), Z25
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z26
+	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS 12(SI)(R13*1), Z27
+	LONG         $0x403e9262
+	WORD         $0xd352
+	LONG         $0x40369262
+	WORD         $0xdb52
+	VBROADCASTSS 12(SI)(R13*2), Z28
+	LONG         $0x403e9262
+	WORD         $0xe452
+	LONG         $0x40369262
+	WORD         $0xec52
+	VBROADCASTSS 12(DX), Z29
+	LONG         $0x403e9262
+	WORD         $0xf552
+	LONG         $0x40369262
+	WORD         $0xfd52
+	VBROADCASTSS 12(DX)(R13*1), Z30
+	LONG         $0x403e1262
+	WORD         $0xc652
+	LONG         $0x40361262
+	WORD         $0xce52
+	VBROADCASTSS 12(DX)(R13*2), Z31
+	LONG         $0x403e1262
+	WORD         $0xd752
+	LONG         $0x40361262
+	WORD         $0xdf52
+	VBROADCASTSS 12(R9), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS 12(R9)(R13*1), Z27
+	LONG         $0x403e1262
+	WORD         $0xf352
+	LONG         $0x40361262
+	WORD         $0xfb52
+	VBROADCASTSS 12(R9)(R13*2), Z28
+	LONG         $0x403e8262
+	WORD         $0xc452
+	LONG         $0x40368262
+	WORD         $0xcc52
+	VBROADCASTSS 12(R10), Z29
+	LONG         $0x403e8262
+	WORD         $0xd552
+	LONG         $0x40368262
+	WORD         $0xdd52
+	VBROADCASTSS 12(R10)(R13*1), Z30
+	LONG         $0x403e8262
+	WORD         $0xe652
+	LONG         $0x40368262
+	WORD         $0xee52
+	VBROADCASTSS 12(R10)(R13*2), Z31
+	LONG         $0x403e8262
+	WORD         $0xf752
+	LONG         $0x40368262
+	WORD         $0xff52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	VBROADCASTSS (SI), Z26
+	LONG         $0x403e9262
+	WORD         $0xc252
+	LONG         $0x40369262
+	WORD         $0xca52
+	VBROADCASTSS (SI)(R13*1), Z27
+	LONG         $0x403e9262
+	WORD         $0xd352
+	LONG         $0x40369262
+	WORD         $0xdb52
+	VBROADCASTSS (SI)(R13*2), Z28
+	LONG         $0x403e9262
+	WORD         $0xe452
+	LONG         $0x40369262
+	WORD         $0xec52
+	VBROADCASTSS (DX), Z29
+	LONG         $0x403e9262
+	WORD         $0xf552
+	LONG         $0x40369262
+	WORD         $0xfd52
+	VBROADCASTSS (DX)(R13*1), Z30
+	LONG         $0x403e1262
+	WORD         $0xc652
+	LONG         $0x40361262
+	WORD         $0xce52
+	VBROADCASTSS (DX)(R13*2), Z31
+	LONG         $0x403e1262
+	WORD         $0xd752
+	LONG         $0x40361262
+	WORD         $0xdf52
+	VBROADCASTSS (R9), Z26
+	LONG         $0x403e1262
+	WORD         $0xe252
+	LONG         $0x40361262
+	WORD         $0xea52
+	VBROADCASTSS (R9)(R13*1), Z27
+	LONG         $0x403e1262
+	WORD         $0xf352
+	LONG         $0x40361262
+	WORD         $0xfb52
+	VBROADCASTSS (R9)(R13*2), Z28
+	LONG         $0x403e8262
+	WORD         $0xc452
+	LONG         $0x40368262
+	WORD         $0xcc52
+	VBROADCASTSS (R10), Z29
+	LONG         $0x403e8262
+	WORD         $0xd552
+	LONG         $0x40368262
+	WORD         $0xdd52
+	VBROADCASTSS (R10)(R13*1), Z30
+	LONG         $0x403e8262
+	WORD         $0xe652
+	LONG         $0x40368262
+	WORD         $0xee52
+	VBROADCASTSS (R10)(R13*2), Z31
+	LONG         $0x403e8262
+	WORD         $0xf752
+	LONG         $0x40368262
+	WORD         $0xff52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z24
+	VMOVUPS.Z 64(R12), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z25, Z17, Z17
+	VADDPS    Z24, Z18, Z18
+	VADDPS    Z25, Z19, Z19
+	VADDPS    Z24, Z20, Z20
+	VADDPS    Z25, Z21, Z21
+	VADDPS    Z24, Z22, Z22
+	VADDPS    Z25, Z23, Z23
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z20, K1, (R11)
+	VMOVUPS Z21, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z22, K1, (R11)
+	VMOVUPS Z23, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -15753,6 +28701,941 @@ store:
 	VMOVUPS Z11, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z12, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile13x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile13x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z13
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z14
+	LONG         $0x4816d262
+	WORD         $0xc652
+	VBROADCASTSS 4(SI), Z15
+	LONG         $0x4816d262
+	WORD         $0xcf52
+	VBROADCASTSS 8(SI), Z16
+	LONG         $0x4816b262
+	WORD         $0xd052
+	VBROADCASTSS 12(SI), Z17
+	LONG         $0x4816b262
+	WORD         $0xd952
+	VBROADCASTSS 16(SI), Z18
+	LONG         $0x4816b262
+	WORD         $0xe252
+	VBROADCASTSS 20(SI), Z19
+	LONG         $0x4816b262
+	WORD         $0xeb52
+	VBROADCASTSS 24(SI), Z20
+	LONG         $0x4816b262
+	WORD         $0xf452
+	VBROADCASTSS 28(SI), Z21
+	LONG         $0x4816b262
+	WORD         $0xfd52
+	VBROADCASTSS 32(SI), Z22
+	LONG         $0x48163262
+	WORD         $0xc652
+	VBROADCASTSS 36(SI), Z23
+	LONG         $0x48163262
+	WORD         $0xcf52
+	VBROADCASTSS 40(SI), Z24
+	LONG         $0x48161262
+	WORD         $0xd052
+	VBROADCASTSS 44(SI), Z25
+	LONG         $0x48161262
+	WORD         $0xd952
+	VBROADCASTSS 48(SI), Z26
+	LONG         $0x48161262
+	WORD         $0xe252
+	VMOVUPS      128(BX), Z13
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z14
+	LONG         $0x4816d262
+	WORD         $0xc652
+	VBROADCASTSS 4(SI)(R13*1), Z15
+	LONG         $0x4816d262
+	WORD         $0xcf52
+	VBROADCASTSS 8(SI)(R13*1), Z16
+	LONG         $0x4816b262
+	WORD         $0xd052
+	VBROADCASTSS 12(SI)(R13*1), Z17
+	LONG         $0x4816b262
+	WORD         $0xd952
+	VBROADCASTSS 16(SI)(R13*1), Z18
+	LONG         $0x4816b262
+	WORD         $0xe252
+	VBROADCASTSS 20(SI)(R13*1), Z19
+	LONG         $0x4816b262
+	WORD         $0xeb52
+	VBROADCASTSS 24(SI)(R13*1), Z20
+	LONG         $0x4816b262
+	WORD         $0xf452
+	VBROADCASTSS 28(SI)(R13*1), Z21
+	LONG         $0x4816b262
+	WORD         $0xfd52
+	VBROADCASTSS 32(SI)(R13*1), Z22
+	LONG         $0x48163262
+	WORD         $0xc652
+	VBROADCASTSS 36(SI)(R13*1), Z23
+	LONG         $0x48163262
+	WORD         $0xcf52
+	VBROADCASTSS 40(SI)(R13*1), Z24
+	LONG         $0x48161262
+	WORD         $0xd052
+	VBROADCASTSS 44(SI)(R13*1), Z25
+	LONG         $0x48161262
+	WORD         $0xd952
+	VBROADCASTSS 48(SI)(R13*1), Z26
+	LONG         $0x48161262
+	WORD         $0xe252
+	VMOVUPS      256(BX), Z13
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z14
+	LONG         $0x4816d262
+	WORD         $0xc652
+	VBROADCASTSS 4(DX), Z15
+	LONG         $0x4816d262
+	WORD         $0xcf52
+	VBROADCASTSS 8(DX), Z16
+	LONG         $0x4816b262
+	WORD         $0xd052
+	VBROADCASTSS 12(DX), Z17
+	LONG         $0x4816b262
+	WORD         $0xd952
+	VBROADCASTSS 16(DX), Z18
+	LONG         $0x4816b262
+	WORD         $0xe252
+	VBROADCASTSS 20(DX), Z19
+	LONG         $0x4816b262
+	WORD         $0xeb52
+	VBROADCASTSS 24(DX), Z20
+	LONG         $0x4816b262
+	WORD         $0xf452
+	VBROADCASTSS 28(DX), Z21
+	LONG         $0x4816b262
+	WORD         $0xfd52
+	VBROADCASTSS 32(DX), Z22
+	LONG         $0x48163262
+	WORD         $0xc652
+	VBROADCASTSS 36(DX), Z23
+	LONG         $0x48163262
+	WORD         $0xcf52
+	VBROADCASTSS 40(DX), Z24
+	LONG         $0x48161262
+	WORD         $0xd052
+	VBROADCASTSS 44(DX), Z25
+	LONG         $0x48161262
+	WORD         $0xd952
+	VBROADCASTSS 48(DX), Z26
+	LONG         $0x48161262
+	WORD         $0xe252
+	VMOVUPS      384(BX), Z13
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z14
+	LONG         $0x4816d262
+	WORD         $0xc652
+	VBROADCASTSS 4(DX)(R13*1), Z15
+	LONG         $0x4816d262
+	WORD         $0xcf52
+	VBROADCASTSS 8(DX)(R13*1), Z16
+	LONG         $0x4816b262
+	WORD         $0xd052
+	VBROADCASTSS 12(DX)(R13*1), Z17
+	LONG         $0x4816b262
+	WORD         $0xd952
+	VBROADCASTSS 16(DX)(R13*1), Z18
+	LONG         $0x4816b262
+	WORD         $0xe252
+	VBROADCASTSS 20(DX)(R13*1), Z19
+	LONG         $0x4816b262
+	WORD         $0xeb52
+	VBROADCASTSS 24(DX)(R13*1), Z20
+	LONG         $0x4816b262
+	WORD         $0xf452
+	VBROADCASTSS 28(DX)(R13*1), Z21
+	LONG         $0x4816b262
+	WORD         $0xfd52
+	VBROADCASTSS 32(DX)(R13*1), Z22
+	LONG         $0x48163262
+	WORD         $0xc652
+	VBROADCASTSS 36(DX)(R13*1), Z23
+	LONG         $0x48163262
+	WORD         $0xcf52
+	VBROADCASTSS 40(DX)(R13*1), Z24
+	LONG         $0x48161262
+	WORD         $0xd052
+	VBROADCASTSS 44(DX)(R13*1), Z25
+	LONG         $0x48161262
+	WORD         $0xd952
+	VBROADCASTSS 48(DX)(R13*1), Z26
+	LONG         $0x48161262
+	WORD         $0xe252
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z13
+	VBROADCASTSS (SI), Z14
+	LONG         $0x4816d262
+	WORD         $0xc652
+	VBROADCASTSS 4(SI), Z15
+	LONG         $0x4816d262
+	WORD         $0xcf52
+	VBROADCASTSS 8(SI), Z16
+	LONG         $0x4816b262
+	WORD         $0xd052
+	VBROADCASTSS 12(SI), Z17
+	LONG         $0x4816b262
+	WORD         $0xd952
+	VBROADCASTSS 16(SI), Z18
+	LONG         $0x4816b262
+	WORD         $0xe252
+	VBROADCASTSS 20(SI), Z19
+	LONG         $0x4816b262
+	WORD         $0xeb52
+	VBROADCASTSS 24(SI), Z20
+	LONG         $0x4816b262
+	WORD         $0xf452
+	VBROADCASTSS 28(SI), Z21
+	LONG         $0x4816b262
+	WORD         $0xfd52
+	VBROADCASTSS 32(SI), Z22
+	LONG         $0x48163262
+	WORD         $0xc652
+	VBROADCASTSS 36(SI), Z23
+	LONG         $0x48163262
+	WORD         $0xcf52
+	VBROADCASTSS 40(SI), Z24
+	LONG         $0x48161262
+	WORD         $0xd052
+	VBROADCASTSS 44(SI), Z25
+	LONG         $0x48161262
+	WORD         $0xd952
+	VBROADCASTSS 48(SI), Z26
+	LONG         $0x48161262
+	WORD         $0xe252
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z13
+	VADDPS    Z13, Z0, Z0
+	VADDPS    Z13, Z1, Z1
+	VADDPS    Z13, Z2, Z2
+	VADDPS    Z13, Z3, Z3
+	VADDPS    Z13, Z4, Z4
+	VADDPS    Z13, Z5, Z5
+	VADDPS    Z13, Z6, Z6
+	VADDPS    Z13, Z7, Z7
+	VADDPS    Z13, Z8, Z8
+	VADDPS    Z13, Z9, Z9
+	VADDPS    Z13, Z10, Z10
+	VADDPS    Z13, Z11, Z11
+	VADDPS    Z13, Z12, Z12
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z9, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z11, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile13x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile13x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z18
+	VMOVUPS.Z  64(R11), K2, Z19
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z20
+	VMOVUPS.Z  64(R11), K2, Z21
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z22
+	VMOVUPS.Z  64(R11), K2, Z23
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z24
+	VMOVUPS.Z  64(R11), K2, Z25
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z26
+	VMOVUPS      64(BX), Z27
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z28
+	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI), Z29
+	LONG         $0x402e9262
+	WORD         $0xd552
+	LONG         $0x40269262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI), Z30
+	LONG         $0x402e9262
+	WORD         $0xe652
+	LONG         $0x40269262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI), Z31
+	LONG         $0x402e9262
+	WORD         $0xf752
+	LONG         $0x40269262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z28
+	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 20(SI), Z29
+	LONG         $0x402e1262
+	WORD         $0xd552
+	LONG         $0x40261262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI), Z30
+	LONG         $0x402e1262
+	WORD         $0xe652
+	LONG         $0x40261262
+	WORD         $0xee52
+	VBROADCASTSS 28(SI), Z31
+	LONG         $0x402e1262
+	WORD         $0xf752
+	LONG         $0x40261262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI), Z28
+	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 36(SI), Z29
+	LONG         $0x402e8262
+	WORD         $0xd552
+	LONG         $0x40268262
+	WORD         $0xdd52
+	VBROADCASTSS 40(SI), Z30
+	LONG         $0x402e8262
+	WORD         $0xe652
+	LONG         $0x40268262
+	WORD         $0xee52
+	VBROADCASTSS 44(SI), Z31
+	LONG         $0x402e8262
+	WORD         $0xf752
+	LONG         $0x40268262
+	WORD         $0xff52
+	VBROADCASTSS 48(SI), Z28
+	LONG         $0x402e0262
+	WORD         $0xc452
+	LONG         $0x40260262
+	WORD         $0xcc52
+	VMOVUPS      128(BX), Z26
+	VMOVUPS      192(BX), Z27
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI)(R13*1), Z29
+	LONG         $0x402e9262
+	WORD         $0xd552
+	LONG         $0x40269262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI)(R13*1), Z30
+	LONG         $0x402e9262
+	WORD         $0xe652
+	LONG         $0x40269262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI)(R13*1), Z31
+	LONG         $0x402e9262
+	WORD         $0xf752
+	LONG         $0x40269262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI)(R13*1), Z28
+	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 20(SI)(R13*1), Z29
+	LONG         $0x402e1262
+	WORD         $0xd552
+	LONG         $0x40261262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI)(R13*1), Z30
+	LONG         $0x402e1262
+	WORD         $0xe652
+	LONG         $0x40261262
+	WORD         $0xee52
+	VBROADCASTSS 28(SI)(R13*1), Z31
+	LONG         $0x402e1262
+	WORD         $0xf752
+	LONG         $0x40261262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI)(R13*1), Z28
+	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 36(SI)(R13*1), Z29
+	LONG         $0x402e8262
+	WORD         $0xd552
+	LONG         $0x40268262
+	WORD         $0xdd52
+	VBROADCASTSS 40(SI)(R13*1), Z30
+	LONG         $0x402e8262
+	WORD         $0xe652
+	LONG         $0x40268262
+	WORD         $0xee52
+	VBROADCASTSS 44(SI)(R13*1), Z31
+	LONG         $0x402e8262
+	WORD         $0xf752
+	LONG         $0x40268262
+	WORD         $0xff52
+	VBROADCASTSS 48(SI)(R13*1), Z28
+	LONG         $0x402e0262
+	WORD         $0xc452
+	LONG         $0x40260262
+	WORD         $0xcc52
+	VMOVUPS      256(BX), Z26
+	VMOVUPS      320(BX), Z27
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z28
+	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DX), Z29
+	LONG         $0x402e9262
+	WORD         $0xd552
+	LONG         $0x40269262
+	WORD         $0xdd52
+	VBROADCASTSS 8(DX), Z30
+	LONG         $0x402e9262
+	WORD         $0xe652
+	LONG         $0x40269262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX), Z31
+	LONG         $0x402e9262
+	WORD         $0xf752
+	LONG         $0x40269262
+	WORD         $0xff52
+	VBROADCASTSS 16(DX), Z28
+	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 20(DX), Z29
+	LONG         $0x402e1262
+	WORD         $0xd552
+	LONG         $0x40261262
+	WORD         $0xdd52
+	VBROADCASTSS 24(DX), Z30
+	LONG         $0x402e1262
+	WORD         $0xe652
+	LONG         $0x40261262
+	WORD         $0xee52
+	VBROADCASTSS 28(DX), Z31
+	LONG         $0x402e1262
+	WORD         $0xf752
+	LONG         $0x40261262
+	WORD         $0xff52
+	VBROADCASTSS 32(DX), Z28
+	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 36(DX), Z29
+	LONG         $0x402e8262
+	WORD         $0xd552
+	LONG         $0x40268262
+	WORD         $0xdd52
+	VBROADCASTSS 40(DX), Z30
+	LONG         $0x402e8262
+	WORD         $0xe652
+	LONG         $0x40268262
+	WORD         $0xee52
+	VBROADCASTSS 44(DX), Z31
+	LONG         $0x402e8262
+	WORD         $0xf752
+	LONG         $0x40268262
+	WORD         $0xff52
+	VBROADCASTSS 48(DX), Z28
+	LONG         $0x402e0262
+	WORD         $0xc452
+	LONG         $0x40260262
+	WORD         $0xcc52
+	VMOVUPS      384(BX), Z26
+	VMOVUPS      448(BX), Z27
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z28
+	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DX)(R13*1), Z29
+	LONG         $0x402e9262
+	WORD         $0xd552
+	LONG         $0x40269262
+	WORD         $0xdd52
+	VBROADCASTSS 8(DX)(R13*1), Z30
+	LONG         $0x402e9262
+	WORD         $0xe652
+	LONG         $0x40269262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX)(R13*1), Z31
+	LONG         $0x402e9262
+	WORD         $0xf752
+	LONG         $0x40269262
+	WORD         $0xff52
+	VBROADCASTSS 16(DX)(R13*1), Z28
+	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 20(DX)(R13*1), Z29
+	LONG         $0x402e1262
+	WORD         $0xd552
+	LONG         $0x40261262
+	WORD         $0xdd52
+	VBROADCASTSS 24(DX)(R13*1), Z30
+	LONG         $0x402e1262
+	WORD         $0xe652
+	LONG         $0x40261262
+	WORD         $0xee52
+	VBROADCASTSS 28(DX)(R13*1), Z31
+	LONG         $0x402e1262
+	WORD         $0xf752
+	LONG         $0x40261262
+	WORD         $0xff52
+	VBROADCASTSS 32(DX)(R13*1), Z28
+	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 36(DX)(R13*1), Z29
+	LONG         $0x402e8262
+	WORD         $0xd552
+	LONG         $0x40268262
+	WORD         $0xdd52
+	VBROADCASTSS 40(DX)(R13*1), Z30
+	LONG         $0x402e8262
+	WORD         $0xe652
+	LONG         $0x40268262
+	WORD         $0xee52
+	VBROADCASTSS 44(DX)(R13*1), Z31
+	LONG         $0x402e8262
+	WORD         $0xf752
+	LONG         $0x40268262
+	WORD         $0xff52
+	VBROADCASTSS 48(DX)(R13*1), Z28
+	LONG         $0x402e0262
+	WORD         $0xc452
+	LONG         $0x40260262
+	WORD         $0xcc52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z26
+	VMOVUPS      64(BX), Z27
+	VBROADCASTSS (SI), Z28
+	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI), Z29
+	LONG         $0x402e9262
+	WORD         $0xd552
+	LONG         $0x40269262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI), Z30
+	LONG         $0x402e9262
+	WORD         $0xe652
+	LONG         $0x40269262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI), Z31
+	LONG         $0x402e9262
+	WORD         $0xf752
+	LONG         $0x40269262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z28
+	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 20(SI), Z29
+	LONG         $0x402e1262
+	WORD         $0xd552
+	LONG         $0x40261262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI), Z30
+	LONG         $0x402e1262
+	WORD         $0xe652
+	LONG         $0x40261262
+	WORD         $0xee52
+	VBROADCASTSS 28(SI), Z31
+	LONG         $0x402e1262
+	WORD         $0xf752
+	LONG         $0x40261262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI), Z28
+	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 36(SI), Z29
+	LONG         $0x402e8262
+	WORD         $0xd552
+	LONG         $0x40268262
+	WORD         $0xdd52
+	VBROADCASTSS 40(SI), Z30
+	LONG         $0x402e8262
+	WORD         $0xe652
+	LONG         $0x40268262
+	WORD         $0xee52
+	VBROADCASTSS 44(SI), Z31
+	LONG         $0x402e8262
+	WORD         $0xf752
+	LONG         $0x40268262
+	WORD         $0xff52
+	VBROADCASTSS 48(SI), Z28
+	LONG         $0x402e0262
+	WORD         $0xc452
+	LONG         $0x40260262
+	WORD         $0xcc52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z26
+	VMOVUPS.Z 64(R12), K2, Z27
+	VADDPS    Z26, Z0, Z0
+	VADDPS    Z27, Z1, Z1
+	VADDPS    Z26, Z2, Z2
+	VADDPS    Z27, Z3, Z3
+	VADDPS    Z26, Z4, Z4
+	VADDPS    Z27, Z5, Z5
+	VADDPS    Z26, Z6, Z6
+	VADDPS    Z27, Z7, Z7
+	VADDPS    Z26, Z8, Z8
+	VADDPS    Z27, Z9, Z9
+	VADDPS    Z26, Z10, Z10
+	VADDPS    Z27, Z11, Z11
+	VADDPS    Z26, Z12, Z12
+	VADDPS    Z27, Z13, Z13
+	VADDPS    Z26, Z14, Z14
+	VADDPS    Z27, Z15, Z15
+	VADDPS    Z26, Z16, Z16
+	VADDPS    Z27, Z17, Z17
+	VADDPS    Z26, Z18, Z18
+	VADDPS    Z27, Z19, Z19
+	VADDPS    Z26, Z20, Z20
+	VADDPS    Z27, Z21, Z21
+	VADDPS    Z26, Z22, Z22
+	VADDPS    Z27, Z23, Z23
+	VADDPS    Z26, Z24, Z24
+	VADDPS    Z27, Z25, Z25
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z20, K1, (R11)
+	VMOVUPS Z21, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z22, K1, (R11)
+	VMOVUPS Z23, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z24, K1, (R11)
+	VMOVUPS Z25, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -16815,6 +30698,963 @@ store:
 	VMOVUPS Z11, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z12, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile13x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile13x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	LEAQ    (R9)(R13*2), R10
+	ADDQ    R13, R10
+	LEAQ    (R10)(R13*2), R11
+	ADDQ    R13, R11
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z13
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z14
+	LONG         $0x4816d262
+	WORD         $0xc652
+	VBROADCASTSS (SI)(R13*1), Z15
+	LONG         $0x4816d262
+	WORD         $0xcf52
+	VBROADCASTSS (SI)(R13*2), Z16
+	LONG         $0x4816b262
+	WORD         $0xd052
+	VBROADCASTSS (DX), Z17
+	LONG         $0x4816b262
+	WORD         $0xd952
+	VBROADCASTSS (DX)(R13*1), Z18
+	LONG         $0x4816b262
+	WORD         $0xe252
+	VBROADCASTSS (DX)(R13*2), Z19
+	LONG         $0x4816b262
+	WORD         $0xeb52
+	VBROADCASTSS (R9), Z20
+	LONG         $0x4816b262
+	WORD         $0xf452
+	VBROADCASTSS (R9)(R13*1), Z21
+	LONG         $0x4816b262
+	WORD         $0xfd52
+	VBROADCASTSS (R9)(R13*2), Z22
+	LONG         $0x48163262
+	WORD         $0xc652
+	VBROADCASTSS (R10), Z23
+	LONG         $0x48163262
+	WORD         $0xcf52
+	VBROADCASTSS (R10)(R13*1), Z24
+	LONG         $0x48161262
+	WORD         $0xd052
+	VBROADCASTSS (R10)(R13*2), Z25
+	LONG         $0x48161262
+	WORD         $0xd952
+	VBROADCASTSS (R11), Z26
+	LONG         $0x48161262
+	WORD         $0xe252
+	VMOVUPS      128(BX), Z13
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z14
+	LONG         $0x4816d262
+	WORD         $0xc652
+	VBROADCASTSS 4(SI)(R13*1), Z15
+	LONG         $0x4816d262
+	WORD         $0xcf52
+	VBROADCASTSS 4(SI)(R13*2), Z16
+	LONG         $0x4816b262
+	WORD         $0xd052
+	VBROADCASTSS 4(DX), Z17
+	LONG         $0x4816b262
+	WORD         $0xd952
+	VBROADCASTSS 4(DX)(R13*1), Z18
+	LONG         $0x4816b262
+	WORD         $0xe252
+	VBROADCASTSS 4(DX)(R13*2), Z19
+	LONG         $0x4816b262
+	WORD         $0xeb52
+	VBROADCASTSS 4(R9), Z20
+	LONG         $0x4816b262
+	WORD         $0xf452
+	VBROADCASTSS 4(R9)(R13*1), Z21
+	LONG         $0x4816b262
+	WORD         $0xfd52
+	VBROADCASTSS 4(R9)(R13*2), Z22
+	LONG         $0x48163262
+	WORD         $0xc652
+	VBROADCASTSS 4(R10), Z23
+	LONG         $0x48163262
+	WORD         $0xcf52
+	VBROADCASTSS 4(R10)(R13*1), Z24
+	LONG         $0x48161262
+	WORD         $0xd052
+	VBROADCASTSS 4(R10)(R13*2), Z25
+	LONG         $0x48161262
+	WORD         $0xd952
+	VBROADCASTSS 4(R11), Z26
+	LONG         $0x48161262
+	WORD         $0xe252
+	VMOVUPS      256(BX), Z13
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z14
+	LONG         $0x4816d262
+	WORD         $0xc652
+	VBROADCASTSS 8(SI)(R13*1), Z15
+	LONG         $0x4816d262
+	WORD         $0xcf52
+	VBROADCASTSS 8(SI)(R13*2), Z16
+	LONG         $0x4816b262
+	WORD         $0xd052
+	VBROADCASTSS 8(DX), Z17
+	LONG         $0x4816b262
+	WORD         $0xd952
+	VBROADCASTSS 8(DX)(R13*1), Z18
+	LONG         $0x4816b262
+	WORD         $0xe252
+	VBROADCASTSS 8(DX)(R13*2), Z19
+	LONG         $0x4816b262
+	WORD         $0xeb52
+	VBROADCASTSS 8(R9), Z20
+	LONG         $0x4816b262
+	WORD         $0xf452
+	VBROADCASTSS 8(R9)(R13*1), Z21
+	LONG         $0x4816b262
+	WORD         $0xfd52
+	VBROADCASTSS 8(R9)(R13*2), Z22
+	LONG         $0x48163262
+	WORD         $0xc652
+	VBROADCASTSS 8(R10), Z23
+	LONG         $0x48163262
+	WORD         $0xcf52
+	VBROADCASTSS 8(R10)(R13*1), Z24
+	LONG         $0x48161262
+	WORD         $0xd052
+	VBROADCASTSS 8(R10)(R13*2), Z25
+	LONG         $0x48161262
+	WORD         $0xd952
+	VBROADCASTSS 8(R11), Z26
+	LONG         $0x48161262
+	WORD         $0xe252
+	VMOVUPS      384(BX), Z13
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z14
+	LONG         $0x4816d262
+	WORD         $0xc652
+	VBROADCASTSS 12(SI)(R13*1), Z15
+	LONG         $0x4816d262
+	WORD         $0xcf52
+	VBROADCASTSS 12(SI)(R13*2), Z16
+	LONG         $0x4816b262
+	WORD         $0xd052
+	VBROADCASTSS 12(DX), Z17
+	LONG         $0x4816b262
+	WORD         $0xd952
+	VBROADCASTSS 12(DX)(R13*1), Z18
+	LONG         $0x4816b262
+	WORD         $0xe252
+	VBROADCASTSS 12(DX)(R13*2), Z19
+	LONG         $0x4816b262
+	WORD         $0xeb52
+	VBROADCASTSS 12(R9), Z20
+	LONG         $0x4816b262
+	WORD         $0xf452
+	VBROADCASTSS 12(R9)(R13*1), Z21
+	LONG         $0x4816b262
+	WORD         $0xfd52
+	VBROADCASTSS 12(R9)(R13*2), Z22
+	LONG         $0x48163262
+	WORD         $0xc652
+	VBROADCASTSS 12(R10), Z23
+	LONG         $0x48163262
+	WORD         $0xcf52
+	VBROADCASTSS 12(R10)(R13*1), Z24
+	LONG         $0x48161262
+	WORD         $0xd052
+	VBROADCASTSS 12(R10)(R13*2), Z25
+	LONG         $0x48161262
+	WORD         $0xd952
+	VBROADCASTSS 12(R11), Z26
+	LONG         $0x48161262
+	WORD         $0xe252
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	ADDQ         $0x10, R11
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z13
+	VBROADCASTSS (SI), Z14
+	LONG         $0x4816d262
+	WORD         $0xc652
+	VBROADCASTSS (SI)(R13*1), Z15
+	LONG         $0x4816d262
+	WORD         $0xcf52
+	VBROADCASTSS (SI)(R13*2), Z16
+	LONG         $0x4816b262
+	WORD         $0xd052
+	VBROADCASTSS (DX), Z17
+	LONG         $0x4816b262
+	WORD         $0xd952
+	VBROADCASTSS (DX)(R13*1), Z18
+	LONG         $0x4816b262
+	WORD         $0xe252
+	VBROADCASTSS (DX)(R13*2), Z19
+	LONG         $0x4816b262
+	WORD         $0xeb52
+	VBROADCASTSS (R9), Z20
+	LONG         $0x4816b262
+	WORD         $0xf452
+	VBROADCASTSS (R9)(R13*1), Z21
+	LONG         $0x4816b262
+	WORD         $0xfd52
+	VBROADCASTSS (R9)(R13*2), Z22
+	LONG         $0x48163262
+	WORD         $0xc652
+	VBROADCASTSS (R10), Z23
+	LONG         $0x48163262
+	WORD         $0xcf52
+	VBROADCASTSS (R10)(R13*1), Z24
+	LONG         $0x48161262
+	WORD         $0xd052
+	VBROADCASTSS (R10)(R13*2), Z25
+	LONG         $0x48161262
+	WORD         $0xd952
+	VBROADCASTSS (R11), Z26
+	LONG         $0x48161262
+	WORD         $0xe252
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z13
+	VADDPS    Z13, Z0, Z0
+	VADDPS    Z13, Z1, Z1
+	VADDPS    Z13, Z2, Z2
+	VADDPS    Z13, Z3, Z3
+	VADDPS    Z13, Z4, Z4
+	VADDPS    Z13, Z5, Z5
+	VADDPS    Z13, Z6, Z6
+	VADDPS    Z13, Z7, Z7
+	VADDPS    Z13, Z8, Z8
+	VADDPS    Z13, Z9, Z9
+	VADDPS    Z13, Z10, Z10
+	VADDPS    Z13, Z11, Z11
+	VADDPS    Z13, Z12, Z12
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z9, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z11, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile13x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile13x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z18
+	VMOVUPS.Z  64(R11), K2, Z19
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z20
+	VMOVUPS.Z  64(R11), K2, Z21
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z22
+	VMOVUPS.Z  64(R11), K2, Z23
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z24
+	VMOVUPS.Z  64(R11), K2, Z25
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	LEAQ    (R9)(R13*2), R10
+	ADDQ    R13, R10
+	LEAQ    (R10)(R13*2), R11
+	ADDQ    R13, R11
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z26
+	VMOVUPS      64(BX), Z27
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z28
+	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(R13*1), Z29
+	LONG         $0x402e9262
+	WORD         $0xd552
+	LONG         $0x40269262
+	WORD         $0xdd52
+	VBROADCASTSS (SI)(R13*2), Z30
+	LONG         $0x402e9262
+	WORD         $0xe652
+	LONG         $0x40269262
+	WORD         $0xee52
+	VBROADCASTSS (DX), Z31
+	LONG         $0x402e9262
+	WORD         $0xf752
+	LONG         $0x40269262
+	WORD         $0xff52
+	VBROADCASTSS (DX)(R13*1), Z28
+	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS (DX)(R13*2), Z29
+	LONG         $0x402e1262
+	WORD         $0xd552
+	LONG         $0x40261262
+	WORD         $0xdd52
+	VBROADCASTSS (R9), Z30
+	LONG         $0x402e1262
+	WORD         $0xe652
+	LONG         $0x40261262
+	WORD         $0xee52
+	VBROADCASTSS (R9)(R13*1), Z31
+	LONG         $0x402e1262
+	WORD         $0xf752
+	LONG         $0x40261262
+	WORD         $0xff52
+	VBROADCASTSS (R9)(R13*2), Z28
+	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS (R10), Z29
+	LONG         $0x402e8262
+	WORD         $0xd552
+	LONG         $0x40268262
+	WORD         $0xdd52
+	VBROADCASTSS (R10)(R13*1), Z30
+	LONG         $0x402e8262
+	WORD         $0xe652
+	LONG         $0x40268262
+	WORD         $0xee52
+	VBROADCASTSS (R10)(R13*2), Z31
+	LONG         $0x402e8262
+	WORD         $0xf752
+	LONG         $0x40268262
+	WORD         $0xff52
+	VBROADCASTSS (R11), Z28
+	LONG         $0x402e0262
+	WORD         $0xc452
+	LONG         $0x40260262
+	WORD         $0xcc52
+	VMOVUPS      128(BX), Z26
+	VMOVUPS      192(BX), Z27
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z28
+	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 4(SI)(R13*1), Z29
+	LONG         $0x402e9262
+	WORD         $0xd552
+	LONG         $0x40269262
+	WORD         $0xdd52
+	VBROADCASTSS 4(SI)(R13*2), Z30
+	LONG         $0x402e9262
+	WORD         $0xe652
+	LONG         $0x40269262
+	WORD         $0xee52
+	VBROADCASTSS 4(DX), Z31
+	LONG         $0x402e9262
+	WORD         $0xf752
+	LONG         $0x40269262
+	WORD         $0xff52
+	VBROADCASTSS 4(DX)(R13*1), Z28
+	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 4(DX)(R13*2), Z29
+	LONG         $0x402e1262
+	WORD         $0xd552
+	LONG         $0x40261262
+	WORD         $0xdd52
+	VBROADCASTSS 4(R9), Z30
+	LONG         $0x402e1262
+	WORD         $0xe652
+	LONG         $0x40261262
+	WORD         $0xee52
+	VBROADCASTSS 4(R9)(R13*1), Z31
+	LONG         $0x402e1262
+	WORD         $0xf752
+	LONG         $0x40261262
+	WORD         $0xff52
+	VBROADCASTSS 4(R9)(R13*2), Z28
+	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 4(R10), Z29
+	LONG         $0x402e8262
+	WORD         $0xd552
+	LONG         $0x40268262
+	WORD         $0xdd52
+	VBROADCASTSS 4(R10)(R13*1), Z30
+	LONG         $0x402e8262
+	WORD         $0xe652
+	LONG         $0x40268262
+	WORD         $0xee52
+	VBROADCASTSS 4(R10)(R13*2), Z31
+	LONG         $0x402e8262
+	WORD         $0xf752
+	LONG         $0x40268262
+	WORD         $0xff52
+	VBROADCASTSS 4(R11), Z28
+	LONG         $0x402e0262
+	WORD         $0xc452
+	LONG         $0x40260262
+	WORD         $0xcc52
+	VMOVUPS      256(BX), Z26
+	VMOVUPS      320(BX), Z27
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z28
+	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI)(R13*1), Z29
+	LONG         $0x402e9262
+	WORD         $0xd552
+	LONG         $0x40269262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI)(R13*2), Z30
+	LONG         $0x402e9262
+	WORD         $0xe652
+	LONG         $0x40269262
+	WORD         $0xee52
+	VBROADCASTSS 8(DX), Z31
+	LONG         $0x402e9262
+	WORD         $0xf752
+	LONG         $0x40269262
+	WORD         $0xff52
+	VBROADCASTSS 8(DX)(R13*1), Z28
+	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 8(DX)(R13*2), Z29
+	LONG         $0x402e1262
+	WORD         $0xd552
+	LONG         $0x40261262
+	WORD         $0xdd52
+	VBROADCASTSS 8(R9), Z30
+	LONG         $0x402e1262
+	WORD         $0xe652
+	LONG         $0x40261262
+	WORD         $0xee52
+	VBROADCASTSS 8(R9)(R13*1), Z31
+	LONG         $0x402e1262
+	WORD         $0xf752
+	LONG         $0x40261262
+	WORD         $0xff52
+	VBROADCASTSS 8(R9)(R13*2), Z28
+	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 8(R10), Z29
+	LONG         $0x402e8262
+	WORD         $0xd552
+	LONG         $0x40268262
+	WORD         $0xdd52
+	VBROADCASTSS 8(R10)(R13*1), Z30
+	LONG         $0x402e8262
+	WORD         $0xe652
+	LONG         $0x40268262
+	WORD         $0xee52
+	VBROADCASTSS 8(R10)(R13*2), Z31
+	LONG         $0x402e8262
+	WORD         $0xf752
+	LONG         $0x40268262
+	WORD         $0xff52
+	VBROADCASTSS 8(R11), Z28
+	LONG         $0x402e0262
+	WORD         $0xc452
+	LONG         $0x40260262
+	WORD         $0xcc52
+	VMOVUPS      384(BX), Z26
+	VMOVUPS      448(BX), Z27
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z28
+	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS 12(SI)(R13*1), Z29
+	LONG         $0x402e9262
+	WORD         $0xd552
+	LONG         $0x40269262
+	WORD         $0xdd52
+	VBROADCASTSS 12(SI)(R13*2), Z30
+	LONG         $0x402e9262
+	WORD         $0xe652
+	LONG         $0x40269262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX), Z31
+	LONG         $0x402e9262
+	WORD         $0xf752
+	LONG         $0x40269262
+	WORD         $0xff52
+	VBROADCASTSS 12(DX)(R13*1), Z28
+	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS 12(DX)(R13*2), Z29
+	LONG         $0x402e1262
+	WORD         $0xd552
+	LONG         $0x40261262
+	WORD         $0xdd52
+	VBROADCASTSS 12(R9), Z30
+	LONG         $0x402e1262
+	WORD         $0xe652
+	LONG         $0x40261262
+	WORD         $0xee52
+	VBROADCASTSS 12(R9)(R13*1), Z31
+	LONG         $0x402e1262
+	WORD         $0xf752
+	LONG         $0x40261262
+	WORD         $0xff52
+	VBROADCASTSS 12(R9)(R13*2), Z28
+	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS 12(R10), Z29
+	LONG         $0x402e8262
+	WORD         $0xd552
+	LONG         $0x40268262
+	WORD         $0xdd52
+	VBROADCASTSS 12(R10)(R13*1), Z30
+	LONG         $0x402e8262
+	WORD         $0xe652
+	LONG         $0x40268262
+	WORD         $0xee52
+	VBROADCASTSS 12(R10)(R13*2), Z31
+	LONG         $0x402e8262
+	WORD         $0xf752
+	LONG         $0x40268262
+	WORD         $0xff52
+	VBROADCASTSS 12(R11), Z28
+	LONG         $0x402e0262
+	WORD         $0xc452
+	LONG         $0x40260262
+	WORD         $0xcc52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	ADDQ         $0x10, R11
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z26
+	VMOVUPS      64(BX), Z27
+	VBROADCASTSS (SI), Z28
+	LONG         $0x402e9262
+	WORD         $0xc452
+	LONG         $0x40269262
+	WORD         $0xcc52
+	VBROADCASTSS (SI)(R13*1), Z29
+	LONG         $0x402e9262
+	WORD         $0xd552
+	LONG         $0x40269262
+	WORD         $0xdd52
+	VBROADCASTSS (SI)(R13*2), Z30
+	LONG         $0x402e9262
+	WORD         $0xe652
+	LONG         $0x40269262
+	WORD         $0xee52
+	VBROADCASTSS (DX), Z31
+	LONG         $0x402e9262
+	WORD         $0xf752
+	LONG         $0x40269262
+	WORD         $0xff52
+	VBROADCASTSS (DX)(R13*1), Z28
+	LONG         $0x402e1262
+	WORD         $0xc452
+	LONG         $0x40261262
+	WORD         $0xcc52
+	VBROADCASTSS (DX)(R13*2), Z29
+	LONG         $0x402e1262
+	WORD         $0xd552
+	LONG         $0x40261262
+	WORD         $0xdd52
+	VBROADCASTSS (R9), Z30
+	LONG         $0x402e1262
+	WORD         $0xe652
+	LONG         $0x40261262
+	WORD         $0xee52
+	VBROADCASTSS (R9)(R13*1), Z31
+	LONG         $0x402e1262
+	WORD         $0xf752
+	LONG         $0x40261262
+	WORD         $0xff52
+	VBROADCASTSS (R9)(R13*2), Z28
+	LONG         $0x402e8262
+	WORD         $0xc452
+	LONG         $0x40268262
+	WORD         $0xcc52
+	VBROADCASTSS (R10), Z29
+	LONG         $0x402e8262
+	WORD         $0xd552
+	LONG         $0x40268262
+	WORD         $0xdd52
+	VBROADCASTSS (R10)(R13*1), Z30
+	LONG         $0x402e8262
+	WORD         $0xe652
+	LONG         $0x40268262
+	WORD         $0xee52
+	VBROADCASTSS (R10)(R13*2), Z31
+	LONG         $0x402e8262
+	WORD         $0xf752
+	LONG         $0x40268262
+	WORD         $0xff52
+	VBROADCASTSS (R11), Z28
+	LONG         $0x402e0262
+	WORD         $0xc452
+	LONG         $0x40260262
+	WORD         $0xcc52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z26
+	VMOVUPS.Z 64(R12), K2, Z27
+	VADDPS    Z26, Z0, Z0
+	VADDPS    Z27, Z1, Z1
+	VADDPS    Z26, Z2, Z2
+	VADDPS    Z27, Z3, Z3
+	VADDPS    Z26, Z4, Z4
+	VADDPS    Z27, Z5, Z5
+	VADDPS    Z26, Z6, Z6
+	VADDPS    Z27, Z7, Z7
+	VADDPS    Z26, Z8, Z8
+	VADDPS    Z27, Z9, Z9
+	VADDPS    Z26, Z10, Z10
+	VADDPS    Z27, Z11, Z11
+	VADDPS    Z26, Z12, Z12
+	VADDPS    Z27, Z13, Z13
+	VADDPS    Z26, Z14, Z14
+	VADDPS    Z27, Z15, Z15
+	VADDPS    Z26, Z16, Z16
+	VADDPS    Z27, Z17, Z17
+	VADDPS    Z26, Z18, Z18
+	VADDPS    Z27, Z19, Z19
+	VADDPS    Z26, Z20, Z20
+	VADDPS    Z27, Z21, Z21
+	VADDPS    Z26, Z22, Z22
+	VADDPS    Z27, Z23, Z23
+	VADDPS    Z26, Z24, Z24
+	VADDPS    Z27, Z25, Z25
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z20, K1, (R11)
+	VMOVUPS Z21, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z22, K1, (R11)
+	VMOVUPS Z23, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z24, K1, (R11)
+	VMOVUPS Z25, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -17912,6 +32752,1002 @@ store:
 	VMOVUPS Z12, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z13, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile14x16of32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile14x16of32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z13
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z14
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z15
+	LONG         $0x480ed262
+	WORD         $0xc752
+	VBROADCASTSS 4(SI), Z16
+	LONG         $0x480eb262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	VBROADCASTSS 12(SI), Z18
+	LONG         $0x480eb262
+	WORD         $0xda52
+	VBROADCASTSS 16(SI), Z19
+	LONG         $0x480eb262
+	WORD         $0xe352
+	VBROADCASTSS 20(SI), Z20
+	LONG         $0x480eb262
+	WORD         $0xec52
+	VBROADCASTSS 24(SI), Z21
+	LONG         $0x480eb262
+	WORD         $0xf552
+	VBROADCASTSS 28(SI), Z22
+	LONG         $0x480eb262
+	WORD         $0xfe52
+	VBROADCASTSS 32(SI), Z23
+	LONG         $0x480e3262
+	WORD         $0xc752
+	VBROADCASTSS 36(SI), Z24
+	LONG         $0x480e1262
+	WORD         $0xc852
+	VBROADCASTSS 40(SI), Z25
+	LONG         $0x480e1262
+	WORD         $0xd152
+	VBROADCASTSS 44(SI), Z26
+	LONG         $0x480e1262
+	WORD         $0xda52
+	VBROADCASTSS 48(SI), Z27
+	LONG         $0x480e1262
+	WORD         $0xe352
+	VBROADCASTSS 52(SI), Z28
+	LONG         $0x480e1262
+	WORD         $0xec52
+	VMOVUPS      128(BX), Z14
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS (SI)(R13*1), Z15
+	LONG         $0x480ed262
+	WORD         $0xc752
+	VBROADCASTSS 4(SI)(R13*1), Z16
+	LONG         $0x480eb262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI)(R13*1), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	VBROADCASTSS 12(SI)(R13*1), Z18
+	LONG         $0x480eb262
+	WORD         $0xda52
+	VBROADCASTSS 16(SI)(R13*1), Z19
+	LONG         $0x480eb262
+	WORD         $0xe352
+	VBROADCASTSS 20(SI)(R13*1), Z20
+	LONG         $0x480eb262
+	WORD         $0xec52
+	VBROADCASTSS 24(SI)(R13*1), Z21
+	LONG         $0x480eb262
+	WORD         $0xf552
+	VBROADCASTSS 28(SI)(R13*1), Z22
+	LONG         $0x480eb262
+	WORD         $0xfe52
+	VBROADCASTSS 32(SI)(R13*1), Z23
+	LONG         $0x480e3262
+	WORD         $0xc752
+	VBROADCASTSS 36(SI)(R13*1), Z24
+	LONG         $0x480e1262
+	WORD         $0xc852
+	VBROADCASTSS 40(SI)(R13*1), Z25
+	LONG         $0x480e1262
+	WORD         $0xd152
+	VBROADCASTSS 44(SI)(R13*1), Z26
+	LONG         $0x480e1262
+	WORD         $0xda52
+	VBROADCASTSS 48(SI)(R13*1), Z27
+	LONG         $0x480e1262
+	WORD         $0xe352
+	VBROADCASTSS 52(SI)(R13*1), Z28
+	LONG         $0x480e1262
+	WORD         $0xec52
+	VMOVUPS      256(BX), Z14
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z15
+	LONG         $0x480ed262
+	WORD         $0xc752
+	VBROADCASTSS 4(DX), Z16
+	LONG         $0x480eb262
+	WORD         $0xc852
+	VBROADCASTSS 8(DX), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	VBROADCASTSS 12(DX), Z18
+	LONG         $0x480eb262
+	WORD         $0xda52
+	VBROADCASTSS 16(DX), Z19
+	LONG         $0x480eb262
+	WORD         $0xe352
+	VBROADCASTSS 20(DX), Z20
+	LONG         $0x480eb262
+	WORD         $0xec52
+	VBROADCASTSS 24(DX), Z21
+	LONG         $0x480eb262
+	WORD         $0xf552
+	VBROADCASTSS 28(DX), Z22
+	LONG         $0x480eb262
+	WORD         $0xfe52
+	VBROADCASTSS 32(DX), Z23
+	LONG         $0x480e3262
+	WORD         $0xc752
+	VBROADCASTSS 36(DX), Z24
+	LONG         $0x480e1262
+	WORD         $0xc852
+	VBROADCASTSS 40(DX), Z25
+	LONG         $0x480e1262
+	WORD         $0xd152
+	VBROADCASTSS 44(DX), Z26
+	LONG         $0x480e1262
+	WORD         $0xda52
+	VBROADCASTSS 48(DX), Z27
+	LONG         $0x480e1262
+	WORD         $0xe352
+	VBROADCASTSS 52(DX), Z28
+	LONG         $0x480e1262
+	WORD         $0xec52
+	VMOVUPS      384(BX), Z14
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS (DX)(R13*1), Z15
+	LONG         $0x480ed262
+	WORD         $0xc752
+	VBROADCASTSS 4(DX)(R13*1), Z16
+	LONG         $0x480eb262
+	WORD         $0xc852
+	VBROADCASTSS 8(DX)(R13*1), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	VBROADCASTSS 12(DX)(R13*1), Z18
+	LONG         $0x480eb262
+	WORD         $0xda52
+	VBROADCASTSS 16(DX)(R13*1), Z19
+	LONG         $0x480eb262
+	WORD         $0xe352
+	VBROADCASTSS 20(DX)(R13*1), Z20
+	LONG         $0x480eb262
+	WORD         $0xec52
+	VBROADCASTSS 24(DX)(R13*1), Z21
+	LONG         $0x480eb262
+	WORD         $0xf552
+	VBROADCASTSS 28(DX)(R13*1), Z22
+	LONG         $0x480eb262
+	WORD         $0xfe52
+	VBROADCASTSS 32(DX)(R13*1), Z23
+	LONG         $0x480e3262
+	WORD         $0xc752
+	VBROADCASTSS 36(DX)(R13*1), Z24
+	LONG         $0x480e1262
+	WORD         $0xc852
+	VBROADCASTSS 40(DX)(R13*1), Z25
+	LONG         $0x480e1262
+	WORD         $0xd152
+	VBROADCASTSS 44(DX)(R13*1), Z26
+	LONG         $0x480e1262
+	WORD         $0xda52
+	VBROADCASTSS 48(DX)(R13*1), Z27
+	LONG         $0x480e1262
+	WORD         $0xe352
+	VBROADCASTSS 52(DX)(R13*1), Z28
+	LONG         $0x480e1262
+	WORD         $0xec52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z14
+	VBROADCASTSS (SI), Z15
+	LONG         $0x480ed262
+	WORD         $0xc752
+	VBROADCASTSS 4(SI), Z16
+	LONG         $0x480eb262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	VBROADCASTSS 12(SI), Z18
+	LONG         $0x480eb262
+	WORD         $0xda52
+	VBROADCASTSS 16(SI), Z19
+	LONG         $0x480eb262
+	WORD         $0xe352
+	VBROADCASTSS 20(SI), Z20
+	LONG         $0x480eb262
+	WORD         $0xec52
+	VBROADCASTSS 24(SI), Z21
+	LONG         $0x480eb262
+	WORD         $0xf552
+	VBROADCASTSS 28(SI), Z22
+	LONG         $0x480eb262
+	WORD         $0xfe52
+	VBROADCASTSS 32(SI), Z23
+	LONG         $0x480e3262
+	WORD         $0xc752
+	VBROADCASTSS 36(SI), Z24
+	LONG         $0x480e1262
+	WORD         $0xc852
+	VBROADCASTSS 40(SI), Z25
+	LONG         $0x480e1262
+	WORD         $0xd152
+	VBROADCASTSS 44(SI), Z26
+	LONG         $0x480e1262
+	WORD         $0xda52
+	VBROADCASTSS 48(SI), Z27
+	LONG         $0x480e1262
+	WORD         $0xe352
+	VBROADCASTSS 52(SI), Z28
+	LONG         $0x480e1262
+	WORD         $0xec52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z14
+	VADDPS    Z14, Z0, Z0
+	VADDPS    Z14, Z1, Z1
+	VADDPS    Z14, Z2, Z2
+	VADDPS    Z14, Z3, Z3
+	VADDPS    Z14, Z4, Z4
+	VADDPS    Z14, Z5, Z5
+	VADDPS    Z14, Z6, Z6
+	VADDPS    Z14, Z7, Z7
+	VADDPS    Z14, Z8, Z8
+	VADDPS    Z14, Z9, Z9
+	VADDPS    Z14, Z10, Z10
+	VADDPS    Z14, Z11, Z11
+	VADDPS    Z14, Z12, Z12
+	VADDPS    Z14, Z13, Z13
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z9, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z11, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z13, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile14x32Half(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile14x32Half(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z18
+	VMOVUPS.Z  64(R11), K2, Z19
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z20
+	VMOVUPS.Z  64(R11), K2, Z21
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z22
+	VMOVUPS.Z  64(R11), K2, Z23
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z24
+	VMOVUPS.Z  64(R11), K2, Z25
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z26
+	VMOVUPS.Z  64(R11), K2, Z27
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z28
+	VMOVUPS      64(BX), Z29
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	PREFETCHT0   (SI)(R13*8)
+	VBROADCASTSS (SI), Z30
+	LONG         $0x401e9262
+	WORD         $0xc652
+	LONG         $0x40169262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI), Z31
+	LONG         $0x401e9262
+	WORD         $0xd752
+	LONG         $0x40169262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z30
+	LONG         $0x401e9262
+	WORD         $0xe652
+	LONG         $0x40169262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI), Z31
+	LONG         $0x401e9262
+	WORD         $0xf752
+	LONG         $0x40169262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z30
+	LONG         $0x401e1262
+	WORD         $0xc652
+	LONG         $0x40161262
+	WORD         $0xce52
+	VBROADCASTSS 20(SI), Z31
+	LONG         $0x401e1262
+	WORD         $0xd752
+	LONG         $0x40161262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI), Z30
+	LONG         $0x401e1262
+	WORD         $0xe652
+	LONG         $0x40161262
+	WORD         $0xee52
+	VBROADCASTSS 28(SI), Z31
+	LONG         $0x401e1262
+	WORD         $0xf752
+	LONG         $0x40161262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI), Z30
+	LONG         $0x401e8262
+	WORD         $0xc652
+	LONG         $0x40168262
+	WORD         $0xce52
+	VBROADCASTSS 36(SI), Z31
+	LONG         $0x401e8262
+	WORD         $0xd752
+	LONG         $0x40168262
+	WORD         $0xdf52
+	VBROADCASTSS 40(SI), Z30
+	LONG         $0x401e8262
+	WORD         $0xe652
+	LONG         $0x40168262
+	WORD         $0xee52
+	VBROADCASTSS 44(SI), Z31
+	LONG         $0x401e8262
+	WORD         $0xf752
+	LONG         $0x40168262
+	WORD         $0xff52
+	VBROADCASTSS 48(SI), Z30
+	LONG         $0x401e0262
+	WORD         $0xc652
+	LONG         $0x40160262
+	WORD         $0xce52
+	VBROADCASTSS 52(SI), Z31
+	LONG         $0x401e0262
+	WORD         $0xd752
+	LONG         $0x40160262
+	WORD         $0xdf52
+	VMOVUPS      128(BX), Z28
+	VMOVUPS      192(BX), Z29
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS (SI)(R13*1), Z30
+	LONG         $0x401e9262
+	WORD         $0xc652
+	LONG         $0x40169262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI)(R13*1), Z31
+	LONG         $0x401e9262
+	WORD         $0xd752
+	LONG         $0x40169262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI)(R13*1), Z30
+	LONG         $0x401e9262
+	WORD         $0xe652
+	LONG         $0x40169262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI)(R13*1), Z31
+	LONG         $0x401e9262
+	WORD         $0xf752
+	LONG         $0x40169262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI)(R13*1), Z30
+	LONG         $0x401e1262
+	WORD         $0xc652
+	LONG         $0x40161262
+	WORD         $0xce52
+	VBROADCASTSS 20(SI)(R13*1), Z31
+	LONG         $0x401e1262
+	WORD         $0xd752
+	LONG         $0x40161262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI)(R13*1), Z30
+	LONG         $0x401e1262
+	WORD         $0xe652
+	LONG         $0x40161262
+	WORD         $0xee52
+	VBROADCASTSS 28(SI)(R13*1), Z31
+	LONG         $0x401e1262
+	WORD         $0xf752
+	LONG         $0x40161262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI)(R13*1), Z30
+	LONG         $0x401e8262
+	WORD         $0xc652
+	LONG         $0x40168262
+	WORD         $0xce52
+	VBROADCASTSS 36(SI)(R13*1), Z31
+	LONG         $0x401e8262
+	WORD         $0xd752
+	LONG         $0x40168262
+	WORD         $0xdf52
+	VBROADCASTSS 40(SI)(R13*1), Z30
+	LONG         $0x401e8262
+	WORD         $0xe652
+	LONG         $0x40168262
+	WORD         $0xee52
+	VBROADCASTSS 44(SI)(R13*1), Z31
+	LONG         $0x401e8262
+	WORD         $0xf752
+	LONG         $0x40168262
+	WORD         $0xff52
+	VBROADCASTSS 48(SI)(R13*1), Z30
+	LONG         $0x401e0262
+	WORD         $0xc652
+	LONG         $0x40160262
+	WORD         $0xce52
+	VBROADCASTSS 52(SI)(R13*1), Z31
+	LONG         $0x401e0262
+	WORD         $0xd752
+	LONG         $0x40160262
+	WORD         $0xdf52
+	VMOVUPS      256(BX), Z28
+	VMOVUPS      320(BX), Z29
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	PREFETCHT0   (DX)(R13*8)
+	VBROADCASTSS (DX), Z30
+	LONG         $0x401e9262
+	WORD         $0xc652
+	LONG         $0x40169262
+	WORD         $0xce52
+	VBROADCASTSS 4(DX), Z31
+	LONG         $0x401e9262
+	WORD         $0xd752
+	LONG         $0x40169262
+	WORD         $0xdf52
+	VBROADCASTSS 8(DX), Z30
+	LONG         $0x401e9262
+	WORD         $0xe652
+	LONG         $0x40169262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX), Z31
+	LONG         $0x401e9262
+	WORD         $0xf752
+	LONG         $0x40169262
+	WORD         $0xff52
+	VBROADCASTSS 16(DX), Z30
+	LONG         $0x401e1262
+	WORD         $0xc652
+	LONG         $0x40161262
+	WORD         $0xce52
+	VBROADCASTSS 20(DX), Z31
+	LONG         $0x401e1262
+	WORD         $0xd752
+	LONG         $0x40161262
+	WORD         $0xdf52
+	VBROADCASTSS 24(DX), Z30
+	LONG         $0x401e1262
+	WORD         $0xe652
+	LONG         $0x40161262
+	WORD         $0xee52
+	VBROADCASTSS 28(DX), Z31
+	LONG         $0x401e1262
+	WORD         $0xf752
+	LONG         $0x40161262
+	WORD         $0xff52
+	VBROADCASTSS 32(DX), Z30
+	LONG         $0x401e8262
+	WORD         $0xc652
+	LONG         $0x40168262
+	WORD         $0xce52
+	VBROADCASTSS 36(DX), Z31
+	LONG         $0x401e8262
+	WORD         $0xd752
+	LONG         $0x40168262
+	WORD         $0xdf52
+	VBROADCASTSS 40(DX), Z30
+	LONG         $0x401e8262
+	WORD         $0xe652
+	LONG         $0x40168262
+	WORD         $0xee52
+	VBROADCASTSS 44(DX), Z31
+	LONG         $0x401e8262
+	WORD         $0xf752
+	LONG         $0x40168262
+	WORD         $0xff52
+	VBROADCASTSS 48(DX), Z30
+	LONG         $0x401e0262
+	WORD         $0xc652
+	LONG         $0x40160262
+	WORD         $0xce52
+	VBROADCASTSS 52(DX), Z31
+	LONG         $0x401e0262
+	WORD         $0xd752
+	LONG         $0x40160262
+	WORD         $0xdf52
+	VMOVUPS      384(BX), Z28
+	VMOVUPS      448(BX), Z29
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS (DX)(R13*1), Z30
+	LONG         $0x401e9262
+	WORD         $0xc652
+	LONG         $0x40169262
+	WORD         $0xce52
+	VBROADCASTSS 4(DX)(R13*1), Z31
+	LONG         $0x401e9262
+	WORD         $0xd752
+	LONG         $0x40169262
+	WORD         $0xdf52
+	VBROADCASTSS 8(DX)(R13*1), Z30
+	LONG         $0x401e9262
+	WORD         $0xe652
+	LONG         $0x40169262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX)(R13*1), Z31
+	LONG         $0x401e9262
+	WORD         $0xf752
+	LONG         $0x40169262
+	WORD         $0xff52
+	VBROADCASTSS 16(DX)(R13*1), Z30
+	LONG         $0x401e1262
+	WORD         $0xc652
+	LONG         $0x40161262
+	WORD         $0xce52
+	VBROADCASTSS 20(DX)(R13*1), Z31
+	LONG         $0x401e1262
+	WORD         $0xd752
+	LONG         $0x40161262
+	WORD         $0xdf52
+	VBROADCASTSS 24(DX)(R13*1), Z30
+	LONG         $0x401e1262
+	WORD         $0xe652
+	LONG         $0x40161262
+	WORD         $0xee52
+	VBROADCASTSS 28(DX)(R13*1), Z31
+	LONG         $0x401e1262
+	WORD         $0xf752
+	LONG         $0x40161262
+	WORD         $0xff52
+	VBROADCASTSS 32(DX)(R13*1), Z30
+	LONG         $0x401e8262
+	WORD         $0xc652
+	LONG         $0x40168262
+	WORD         $0xce52
+	VBROADCASTSS 36(DX)(R13*1), Z31
+	LONG         $0x401e8262
+	WORD         $0xd752
+	LONG         $0x40168262
+	WORD         $0xdf52
+	VBROADCASTSS 40(DX)(R13*1), Z30
+	LONG         $0x401e8262
+	WORD         $0xe652
+	LONG         $0x40168262
+	WORD         $0xee52
+	VBROADCASTSS 44(DX)(R13*1), Z31
+	LONG         $0x401e8262
+	WORD         $0xf752
+	LONG         $0x40168262
+	WORD         $0xff52
+	VBROADCASTSS 48(DX)(R13*1), Z30
+	LONG         $0x401e0262
+	WORD         $0xc652
+	LONG         $0x40160262
+	WORD         $0xce52
+	VBROADCASTSS 52(DX)(R13*1), Z31
+	LONG         $0x401e0262
+	WORD         $0xd752
+	LONG         $0x40160262
+	WORD         $0xdf52
+	ADDQ         $0x00000200, BX
+	LEAQ         (SI)(R13*4), SI
+	LEAQ         (DX)(R13*4), DX
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z28
+	VMOVUPS      64(BX), Z29
+	VBROADCASTSS (SI), Z30
+	LONG         $0x401e9262
+	WORD         $0xc652
+	LONG         $0x40169262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI), Z31
+	LONG         $0x401e9262
+	WORD         $0xd752
+	LONG         $0x40169262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z30
+	LONG         $0x401e9262
+	WORD         $0xe652
+	LONG         $0x40169262
+	WORD         $0xee52
+	VBROADCASTSS 12(SI), Z31
+	LONG         $0x401e9262
+	WORD         $0xf752
+	LONG         $0x40169262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z30
+	LONG         $0x401e1262
+	WORD         $0xc652
+	LONG         $0x40161262
+	WORD         $0xce52
+	VBROADCASTSS 20(SI), Z31
+	LONG         $0x401e1262
+	WORD         $0xd752
+	LONG         $0x40161262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI), Z30
+	LONG         $0x401e1262
+	WORD         $0xe652
+	LONG         $0x40161262
+	WORD         $0xee52
+	VBROADCASTSS 28(SI), Z31
+	LONG         $0x401e1262
+	WORD         $0xf752
+	LONG         $0x40161262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI), Z30
+	LONG         $0x401e8262
+	WORD         $0xc652
+	LONG         $0x40168262
+	WORD         $0xce52
+	VBROADCASTSS 36(SI), Z31
+	LONG         $0x401e8262
+	WORD         $0xd752
+	LONG         $0x40168262
+	WORD         $0xdf52
+	VBROADCASTSS 40(SI), Z30
+	LONG         $0x401e8262
+	WORD         $0xe652
+	LONG         $0x40168262
+	WORD         $0xee52
+	VBROADCASTSS 44(SI), Z31
+	LONG         $0x401e8262
+	WORD         $0xf752
+	LONG         $0x40168262
+	WORD         $0xff52
+	VBROADCASTSS 48(SI), Z30
+	LONG         $0x401e0262
+	WORD         $0xc652
+	LONG         $0x40160262
+	WORD         $0xce52
+	VBROADCASTSS 52(SI), Z31
+	LONG         $0x401e0262
+	WORD         $0xd752
+	LONG         $0x40160262
+	WORD         $0xdf52
+	ADDQ         $0x00000080, BX
+	LEAQ         (SI)(R13*1), SI
+	LEAQ         (DX)(R13*1), DX
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z28
+	VMOVUPS.Z 64(R12), K2, Z29
+	VADDPS    Z28, Z0, Z0
+	VADDPS    Z29, Z1, Z1
+	VADDPS    Z28, Z2, Z2
+	VADDPS    Z29, Z3, Z3
+	VADDPS    Z28, Z4, Z4
+	VADDPS    Z29, Z5, Z5
+	VADDPS    Z28, Z6, Z6
+	VADDPS    Z29, Z7, Z7
+	VADDPS    Z28, Z8, Z8
+	VADDPS    Z29, Z9, Z9
+	VADDPS    Z28, Z10, Z10
+	VADDPS    Z29, Z11, Z11
+	VADDPS    Z28, Z12, Z12
+	VADDPS    Z29, Z13, Z13
+	VADDPS    Z28, Z14, Z14
+	VADDPS    Z29, Z15, Z15
+	VADDPS    Z28, Z16, Z16
+	VADDPS    Z29, Z17, Z17
+	VADDPS    Z28, Z18, Z18
+	VADDPS    Z29, Z19, Z19
+	VADDPS    Z28, Z20, Z20
+	VADDPS    Z29, Z21, Z21
+	VADDPS    Z28, Z22, Z22
+	VADDPS    Z29, Z23, Z23
+	VADDPS    Z28, Z24, Z24
+	VADDPS    Z29, Z25, Z25
+	VADDPS    Z28, Z26, Z26
+	VADDPS    Z29, Z27, Z27
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z20, K1, (R11)
+	VMOVUPS Z21, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z22, K1, (R11)
+	VMOVUPS Z23, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z24, K1, (R11)
+	VMOVUPS Z25, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z26, K1, (R11)
+	VMOVUPS Z27, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -19038,6 +34874,1024 @@ store:
 	VMOVUPS Z12, K1, (R11)
 	ADDQ    R8, R11
 	VMOVUPS Z13, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile14x16of32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile14x16of32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z13
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	LEAQ    (R9)(R13*2), R10
+	ADDQ    R13, R10
+	LEAQ    (R10)(R13*2), R11
+	ADDQ    R13, R11
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z14
+	PREFETCHT0   1024(BX)
+	VBROADCASTSS (SI), Z15
+	LONG         $0x480ed262
+	WORD         $0xc752
+	VBROADCASTSS (SI)(R13*1), Z16
+	LONG         $0x480eb262
+	WORD         $0xc852
+	VBROADCASTSS (SI)(R13*2), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	VBROADCASTSS (DX), Z18
+	LONG         $0x480eb262
+	WORD         $0xda52
+	VBROADCASTSS (DX)(R13*1), Z19
+	LONG         $0x480eb262
+	WORD         $0xe352
+	VBROADCASTSS (DX)(R13*2), Z20
+	LONG         $0x480eb262
+	WORD         $0xec52
+	VBROADCASTSS (R9), Z21
+	LONG         $0x480eb262
+	WORD         $0xf552
+	VBROADCASTSS (R9)(R13*1), Z22
+	LONG         $0x480eb262
+	WORD         $0xfe52
+	VBROADCASTSS (R9)(R13*2), Z23
+	LONG         $0x480e3262
+	WORD         $0xc752
+	VBROADCASTSS (R10), Z24
+	LONG         $0x480e1262
+	WORD         $0xc852
+	VBROADCASTSS (R10)(R13*1), Z25
+	LONG         $0x480e1262
+	WORD         $0xd152
+	VBROADCASTSS (R10)(R13*2), Z26
+	LONG         $0x480e1262
+	WORD         $0xda52
+	VBROADCASTSS (R11), Z27
+	LONG         $0x480e1262
+	WORD         $0xe352
+	VBROADCASTSS (R11)(R13*1), Z28
+	LONG         $0x480e1262
+	WORD         $0xec52
+	VMOVUPS      128(BX), Z14
+	PREFETCHT0   1152(BX)
+	VBROADCASTSS 4(SI), Z15
+	LONG         $0x480ed262
+	WORD         $0xc752
+	VBROADCASTSS 4(SI)(R13*1), Z16
+	LONG         $0x480eb262
+	WORD         $0xc852
+	VBROADCASTSS 4(SI)(R13*2), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	VBROADCASTSS 4(DX), Z18
+	LONG         $0x480eb262
+	WORD         $0xda52
+	VBROADCASTSS 4(DX)(R13*1), Z19
+	LONG         $0x480eb262
+	WORD         $0xe352
+	VBROADCASTSS 4(DX)(R13*2), Z20
+	LONG         $0x480eb262
+	WORD         $0xec52
+	VBROADCASTSS 4(R9), Z21
+	LONG         $0x480eb262
+	WORD         $0xf552
+	VBROADCASTSS 4(R9)(R13*1), Z22
+	LONG         $0x480eb262
+	WORD         $0xfe52
+	VBROADCASTSS 4(R9)(R13*2), Z23
+	LONG         $0x480e3262
+	WORD         $0xc752
+	VBROADCASTSS 4(R10), Z24
+	LONG         $0x480e1262
+	WORD         $0xc852
+	VBROADCASTSS 4(R10)(R13*1), Z25
+	LONG         $0x480e1262
+	WORD         $0xd152
+	VBROADCASTSS 4(R10)(R13*2), Z26
+	LONG         $0x480e1262
+	WORD         $0xda52
+	VBROADCASTSS 4(R11), Z27
+	LONG         $0x480e1262
+	WORD         $0xe352
+	VBROADCASTSS 4(R11)(R13*1), Z28
+	LONG         $0x480e1262
+	WORD         $0xec52
+	VMOVUPS      256(BX), Z14
+	PREFETCHT0   1280(BX)
+	VBROADCASTSS 8(SI), Z15
+	LONG         $0x480ed262
+	WORD         $0xc752
+	VBROADCASTSS 8(SI)(R13*1), Z16
+	LONG         $0x480eb262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI)(R13*2), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	VBROADCASTSS 8(DX), Z18
+	LONG         $0x480eb262
+	WORD         $0xda52
+	VBROADCASTSS 8(DX)(R13*1), Z19
+	LONG         $0x480eb262
+	WORD         $0xe352
+	VBROADCASTSS 8(DX)(R13*2), Z20
+	LONG         $0x480eb262
+	WORD         $0xec52
+	VBROADCASTSS 8(R9), Z21
+	LONG         $0x480eb262
+	WORD         $0xf552
+	VBROADCASTSS 8(R9)(R13*1), Z22
+	LONG         $0x480eb262
+	WORD         $0xfe52
+	VBROADCASTSS 8(R9)(R13*2), Z23
+	LONG         $0x480e3262
+	WORD         $0xc752
+	VBROADCASTSS 8(R10), Z24
+	LONG         $0x480e1262
+	WORD         $0xc852
+	VBROADCASTSS 8(R10)(R13*1), Z25
+	LONG         $0x480e1262
+	WORD         $0xd152
+	VBROADCASTSS 8(R10)(R13*2), Z26
+	LONG         $0x480e1262
+	WORD         $0xda52
+	VBROADCASTSS 8(R11), Z27
+	LONG         $0x480e1262
+	WORD         $0xe352
+	VBROADCASTSS 8(R11)(R13*1), Z28
+	LONG         $0x480e1262
+	WORD         $0xec52
+	VMOVUPS      384(BX), Z14
+	PREFETCHT0   1408(BX)
+	VBROADCASTSS 12(SI), Z15
+	LONG         $0x480ed262
+	WORD         $0xc752
+	VBROADCASTSS 12(SI)(R13*1), Z16
+	LONG         $0x480eb262
+	WORD         $0xc852
+	VBROADCASTSS 12(SI)(R13*2), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	VBROADCASTSS 12(DX), Z18
+	LONG         $0x480eb262
+	WORD         $0xda52
+	VBROADCASTSS 12(DX)(R13*1), Z19
+	LONG         $0x480eb262
+	WORD         $0xe352
+	VBROADCASTSS 12(DX)(R13*2), Z20
+	LONG         $0x480eb262
+	WORD         $0xec52
+	VBROADCASTSS 12(R9), Z21
+	LONG         $0x480eb262
+	WORD         $0xf552
+	VBROADCASTSS 12(R9)(R13*1), Z22
+	LONG         $0x480eb262
+	WORD         $0xfe52
+	VBROADCASTSS 12(R9)(R13*2), Z23
+	LONG         $0x480e3262
+	WORD         $0xc752
+	VBROADCASTSS 12(R10), Z24
+	LONG         $0x480e1262
+	WORD         $0xc852
+	VBROADCASTSS 12(R10)(R13*1), Z25
+	LONG         $0x480e1262
+	WORD         $0xd152
+	VBROADCASTSS 12(R10)(R13*2), Z26
+	LONG         $0x480e1262
+	WORD         $0xda52
+	VBROADCASTSS 12(R11), Z27
+	LONG         $0x480e1262
+	WORD         $0xe352
+	VBROADCASTSS 12(R11)(R13*1), Z28
+	LONG         $0x480e1262
+	WORD         $0xec52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	ADDQ         $0x10, R11
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z14
+	VBROADCASTSS (SI), Z15
+	LONG         $0x480ed262
+	WORD         $0xc752
+	VBROADCASTSS (SI)(R13*1), Z16
+	LONG         $0x480eb262
+	WORD         $0xc852
+	VBROADCASTSS (SI)(R13*2), Z17
+	LONG         $0x480eb262
+	WORD         $0xd152
+	VBROADCASTSS (DX), Z18
+	LONG         $0x480eb262
+	WORD         $0xda52
+	VBROADCASTSS (DX)(R13*1), Z19
+	LONG         $0x480eb262
+	WORD         $0xe352
+	VBROADCASTSS (DX)(R13*2), Z20
+	LONG         $0x480eb262
+	WORD         $0xec52
+	VBROADCASTSS (R9), Z21
+	LONG         $0x480eb262
+	WORD         $0xf552
+	VBROADCASTSS (R9)(R13*1), Z22
+	LONG         $0x480eb262
+	WORD         $0xfe52
+	VBROADCASTSS (R9)(R13*2), Z23
+	LONG         $0x480e3262
+	WORD         $0xc752
+	VBROADCASTSS (R10), Z24
+	LONG         $0x480e1262
+	WORD         $0xc852
+	VBROADCASTSS (R10)(R13*1), Z25
+	LONG         $0x480e1262
+	WORD         $0xd152
+	VBROADCASTSS (R10)(R13*2), Z26
+	LONG         $0x480e1262
+	WORD         $0xda52
+	VBROADCASTSS (R11), Z27
+	LONG         $0x480e1262
+	WORD         $0xe352
+	VBROADCASTSS (R11)(R13*1), Z28
+	LONG         $0x480e1262
+	WORD         $0xec52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z14
+	VADDPS    Z14, Z0, Z0
+	VADDPS    Z14, Z1, Z1
+	VADDPS    Z14, Z2, Z2
+	VADDPS    Z14, Z3, Z3
+	VADDPS    Z14, Z4, Z4
+	VADDPS    Z14, Z5, Z5
+	VADDPS    Z14, Z6, Z6
+	VADDPS    Z14, Z7, Z7
+	VADDPS    Z14, Z8, Z8
+	VADDPS    Z14, Z9, Z9
+	VADDPS    Z14, Z10, Z10
+	VADDPS    Z14, Z11, Z11
+	VADDPS    Z14, Z12, Z12
+	VADDPS    Z14, Z13, Z13
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z7, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z9, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z11, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	ADDQ    R8, R11
+	VMOVUPS Z13, K1, (R11)
+	VZEROUPPER
+	RET
+
+// func tile14x32RowsHalf(kc int, a *float32, b *float32, c *float32, lda int, ldc int, load int, bias *float32, mask uint64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tile14x32RowsHalf(SB), NOSPLIT, $0-72
+	MOVQ       mask+64(FP), R9
+	KMOVW      R9, K1
+	SHRQ       $0x10, R9
+	KMOVW      R9, K2
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+8(FP), SI
+	MOVQ       b+16(FP), BX
+	MOVQ       c+24(FP), DI
+	MOVQ       lda+32(FP), R13
+	MOVQ       ldc+40(FP), R8
+	MOVQ       load+48(FP), R10
+	MOVQ       bias+56(FP), R12
+	MOVQ       DI, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       R8, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	TESTQ      R10, R10
+	JZ         zero
+	MOVQ       DI, R11
+	VMOVUPS.Z  (R11), K1, Z0
+	VMOVUPS.Z  64(R11), K2, Z1
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z2
+	VMOVUPS.Z  64(R11), K2, Z3
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z4
+	VMOVUPS.Z  64(R11), K2, Z5
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z6
+	VMOVUPS.Z  64(R11), K2, Z7
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z8
+	VMOVUPS.Z  64(R11), K2, Z9
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z10
+	VMOVUPS.Z  64(R11), K2, Z11
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z12
+	VMOVUPS.Z  64(R11), K2, Z13
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z14
+	VMOVUPS.Z  64(R11), K2, Z15
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z16
+	VMOVUPS.Z  64(R11), K2, Z17
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z18
+	VMOVUPS.Z  64(R11), K2, Z19
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z20
+	VMOVUPS.Z  64(R11), K2, Z21
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z22
+	VMOVUPS.Z  64(R11), K2, Z23
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z24
+	VMOVUPS.Z  64(R11), K2, Z25
+	ADDQ       R8, R11
+	VMOVUPS.Z  (R11), K1, Z26
+	VMOVUPS.Z  64(R11), K2, Z27
+	JMP        begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+begin:
+	LEAQ    (SI)(R13*2), DX
+	ADDQ    R13, DX
+	LEAQ    (DX)(R13*2), R9
+	ADDQ    R13, R9
+	LEAQ    (R9)(R13*2), R10
+	ADDQ    R13, R10
+	LEAQ    (R10)(R13*2), R11
+	ADDQ    R13, R11
+	MOVQ    AX, CX
+	SHRQ    $0x02, CX
+	JZ      rest
+	PCALIGN $0x20
+
+four:
+	VMOVUPS      (BX), Z28
+	VMOVUPS      64(BX), Z29
+	PREFETCHT0   1024(BX)
+	PREFETCHT0   1088(BX)
+	VBROADCASTSS (SI), Z30
+	LONG         $0x401e9262
+	WORD         $0xc652
+	LONG         $0x40169262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*1), Z31
+	LONG         $0x401e9262
+	WORD         $0xd752
+	LONG         $0x40169262
+	WORD         $0xdf52
+	VBROADCASTSS (SI)(R13*2), Z30
+	LONG         $0x401e9262
+	WORD         $0xe652
+	LONG         $0x40169262
+	WORD         $0xee52
+	VBROADCASTSS (DX), Z31
+	LONG         $0x401e9262
+	WORD         $0xf752
+	LONG         $0x40169262
+	WORD         $0xff52
+	VBROADCASTSS (DX)(R13*1), Z30
+	LONG         $0x401e1262
+	WORD         $0xc652
+	LONG         $0x40161262
+	WORD         $0xce52
+	VBROADCASTSS (DX)(R13*2), Z31
+	LONG         $0x401e1262
+	WORD         $0xd752
+	LONG         $0x40161262
+	WORD         $0xdf52
+	VBROADCASTSS (R9), Z30
+	LONG         $0x401e1262
+	WORD         $0xe652
+	LONG         $0x40161262
+	WORD         $0xee52
+	VBROADCASTSS (R9)(R13*1), Z31
+	LONG         $0x401e1262
+	WORD         $0xf752
+	LONG         $0x40161262
+	WORD         $0xff52
+	VBROADCASTSS (R9)(R13*2), Z30
+	LONG         $0x401e8262
+	WORD         $0xc652
+	LONG         $0x40168262
+	WORD         $0xce52
+	VBROADCASTSS (R10), Z31
+	LONG         $0x401e8262
+	WORD         $0xd752
+	LONG         $0x40168262
+	WORD         $0xdf52
+	VBROADCASTSS (R10)(R13*1), Z30
+	LONG         $0x401e8262
+	WORD         $0xe652
+	LONG         $0x40168262
+	WORD         $0xee52
+	VBROADCASTSS (R10)(R13*2), Z31
+	LONG         $0x401e8262
+	WORD         $0xf752
+	LONG         $0x40168262
+	WORD         $0xff52
+	VBROADCASTSS (R11), Z30
+	LONG         $0x401e0262
+	WORD         $0xc652
+	LONG         $0x40160262
+	WORD         $0xce52
+	VBROADCASTSS (R11)(R13*1), Z31
+	LONG         $0x401e0262
+	WORD         $0xd752
+	LONG         $0x40160262
+	WORD         $0xdf52
+	VMOVUPS      128(BX), Z28
+	VMOVUPS      192(BX), Z29
+	PREFETCHT0   1152(BX)
+	PREFETCHT0   1216(BX)
+	VBROADCASTSS 4(SI), Z30
+	LONG         $0x401e9262
+	WORD         $0xc652
+	LONG         $0x40169262
+	WORD         $0xce52
+	VBROADCASTSS 4(SI)(R13*1), Z31
+	LONG         $0x401e9262
+	WORD         $0xd752
+	LONG         $0x40169262
+	WORD         $0xdf52
+	VBROADCASTSS 4(SI)(R13*2), Z30
+	LONG         $0x401e9262
+	WORD         $0xe652
+	LONG         $0x40169262
+	WORD         $0xee52
+	VBROADCASTSS 4(DX), Z31
+	LONG         $0x401e9262
+	WORD         $0xf752
+	LONG         $0x40169262
+	WORD         $0xff52
+	VBROADCASTSS 4(DX)(R13*1), Z30
+	LONG         $0x401e1262
+	WORD         $0xc652
+	LONG         $0x40161262
+	WORD         $0xce52
+	VBROADCASTSS 4(DX)(R13*2), Z31
+	LONG         $0x401e1262
+	WORD         $0xd752
+	LONG         $0x40161262
+	WORD         $0xdf52
+	VBROADCASTSS 4(R9), Z30
+	LONG         $0x401e1262
+	WORD         $0xe652
+	LONG         $0x40161262
+	WORD         $0xee52
+	VBROADCASTSS 4(R9)(R13*1), Z31
+	LONG         $0x401e1262
+	WORD         $0xf752
+	LONG         $0x40161262
+	WORD         $0xff52
+	VBROADCASTSS 4(R9)(R13*2), Z30
+	LONG         $0x401e8262
+	WORD         $0xc652
+	LONG         $0x40168262
+	WORD         $0xce52
+	VBROADCASTSS 4(R10), Z31
+	LONG         $0x401e8262
+	WORD         $0xd752
+	LONG         $0x40168262
+	WORD         $0xdf52
+	VBROADCASTSS 4(R10)(R13*1), Z30
+	LONG         $0x401e8262
+	WORD         $0xe652
+	LONG         $0x40168262
+	WORD         $0xee52
+	VBROADCASTSS 4(R10)(R13*2), Z31
+	LONG         $0x401e8262
+	WORD         $0xf752
+	LONG         $0x40168262
+	WORD         $0xff52
+	VBROADCASTSS 4(R11), Z30
+	LONG         $0x401e0262
+	WORD         $0xc652
+	LONG         $0x40160262
+	WORD         $0xce52
+	VBROADCASTSS 4(R11)(R13*1), Z31
+	LONG         $0x401e0262
+	WORD         $0xd752
+	LONG         $0x40160262
+	WORD         $0xdf52
+	VMOVUPS      256(BX), Z28
+	VMOVUPS      320(BX), Z29
+	PREFETCHT0   1280(BX)
+	PREFETCHT0   1344(BX)
+	VBROADCASTSS 8(SI), Z30
+	LONG         $0x401e9262
+	WORD         $0xc652
+	LONG         $0x40169262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI)(R13*1), Z31
+	LONG         $0x401e9262
+	WORD         $0xd752
+	LONG         $0x40169262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI)(R13*2), Z30
+	LONG         $0x401e9262
+	WORD         $0xe652
+	LONG         $0x40169262
+	WORD         $0xee52
+	VBROADCASTSS 8(DX), Z31
+	LONG         $0x401e9262
+	WORD         $0xf752
+	LONG         $0x40169262
+	WORD         $0xff52
+	VBROADCASTSS 8(DX)(R13*1), Z30
+	LONG         $0x401e1262
+	WORD         $0xc652
+	LONG         $0x40161262
+	WORD         $0xce52
+	VBROADCASTSS 8(DX)(R13*2), Z31
+	LONG         $0x401e1262
+	WORD         $0xd752
+	LONG         $0x40161262
+	WORD         $0xdf52
+	VBROADCASTSS 8(R9), Z30
+	LONG         $0x401e1262
+	WORD         $0xe652
+	LONG         $0x40161262
+	WORD         $0xee52
+	VBROADCASTSS 8(R9)(R13*1), Z31
+	LONG         $0x401e1262
+	WORD         $0xf752
+	LONG         $0x40161262
+	WORD         $0xff52
+	VBROADCASTSS 8(R9)(R13*2), Z30
+	LONG         $0x401e8262
+	WORD         $0xc652
+	LONG         $0x40168262
+	WORD         $0xce52
+	VBROADCASTSS 8(R10), Z31
+	LONG         $0x401e8262
+	WORD         $0xd752
+	LONG         $0x40168262
+	WORD         $0xdf52
+	VBROADCASTSS 8(R10)(R13*1), Z30
+	LONG         $0x401e8262
+	WORD         $0xe652
+	LONG         $0x40168262
+	WORD         $0xee52
+	VBROADCASTSS 8(R10)(R13*2), Z31
+	LONG         $0x401e8262
+	WORD         $0xf752
+	LONG         $0x40168262
+	WORD         $0xff52
+	VBROADCASTSS 8(R11), Z30
+	LONG         $0x401e0262
+	WORD         $0xc652
+	LONG         $0x40160262
+	WORD         $0xce52
+	VBROADCASTSS 8(R11)(R13*1), Z31
+	LONG         $0x401e0262
+	WORD         $0xd752
+	LONG         $0x40160262
+	WORD         $0xdf52
+	VMOVUPS      384(BX), Z28
+	VMOVUPS      448(BX), Z29
+	PREFETCHT0   1408(BX)
+	PREFETCHT0   1472(BX)
+	VBROADCASTSS 12(SI), Z30
+	LONG         $0x401e9262
+	WORD         $0xc652
+	LONG         $0x40169262
+	WORD         $0xce52
+	VBROADCASTSS 12(SI)(R13*1), Z31
+	LONG         $0x401e9262
+	WORD         $0xd752
+	LONG         $0x40169262
+	WORD         $0xdf52
+	VBROADCASTSS 12(SI)(R13*2), Z30
+	LONG         $0x401e9262
+	WORD         $0xe652
+	LONG         $0x40169262
+	WORD         $0xee52
+	VBROADCASTSS 12(DX), Z31
+	LONG         $0x401e9262
+	WORD         $0xf752
+	LONG         $0x40169262
+	WORD         $0xff52
+	VBROADCASTSS 12(DX)(R13*1), Z30
+	LONG         $0x401e1262
+	WORD         $0xc652
+	LONG         $0x40161262
+	WORD         $0xce52
+	VBROADCASTSS 12(DX)(R13*2), Z31
+	LONG         $0x401e1262
+	WORD         $0xd752
+	LONG         $0x40161262
+	WORD         $0xdf52
+	VBROADCASTSS 12(R9), Z30
+	LONG         $0x401e1262
+	WORD         $0xe652
+	LONG         $0x40161262
+	WORD         $0xee52
+	VBROADCASTSS 12(R9)(R13*1), Z31
+	LONG         $0x401e1262
+	WORD         $0xf752
+	LONG         $0x40161262
+	WORD         $0xff52
+	VBROADCASTSS 12(R9)(R13*2), Z30
+	LONG         $0x401e8262
+	WORD         $0xc652
+	LONG         $0x40168262
+	WORD         $0xce52
+	VBROADCASTSS 12(R10), Z31
+	LONG         $0x401e8262
+	WORD         $0xd752
+	LONG         $0x40168262
+	WORD         $0xdf52
+	VBROADCASTSS 12(R10)(R13*1), Z30
+	LONG         $0x401e8262
+	WORD         $0xe652
+	LONG         $0x40168262
+	WORD         $0xee52
+	VBROADCASTSS 12(R10)(R13*2), Z31
+	LONG         $0x401e8262
+	WORD         $0xf752
+	LONG         $0x40168262
+	WORD         $0xff52
+	VBROADCASTSS 12(R11), Z30
+	LONG         $0x401e0262
+	WORD         $0xc652
+	LONG         $0x40160262
+	WORD         $0xce52
+	VBROADCASTSS 12(R11)(R13*1), Z31
+	LONG         $0x401e0262
+	WORD         $0xd752
+	LONG         $0x40160262
+	WORD         $0xdf52
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x10, SI
+	ADDQ         $0x10, DX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	ADDQ         $0x10, R11
+	DECQ         CX
+	JNZ          four
+
+rest:
+	ANDQ $0x03, AX
+	JZ   finish
+
+one:
+	VMOVUPS      (BX), Z28
+	VMOVUPS      64(BX), Z29
+	VBROADCASTSS (SI), Z30
+	LONG         $0x401e9262
+	WORD         $0xc652
+	LONG         $0x40169262
+	WORD         $0xce52
+	VBROADCASTSS (SI)(R13*1), Z31
+	LONG         $0x401e9262
+	WORD         $0xd752
+	LONG         $0x40169262
+	WORD         $0xdf52
+	VBROADCASTSS (SI)(R13*2), Z30
+	LONG         $0x401e9262
+	WORD         $0xe652
+	LONG         $0x40169262
+	WORD         $0xee52
+	VBROADCASTSS (DX), Z31
+	LONG         $0x401e9262
+	WORD         $0xf752
+	LONG         $0x40169262
+	WORD         $0xff52
+	VBROADCASTSS (DX)(R13*1), Z30
+	LONG         $0x401e1262
+	WORD         $0xc652
+	LONG         $0x40161262
+	WORD         $0xce52
+	VBROADCASTSS (DX)(R13*2), Z31
+	LONG         $0x401e1262
+	WORD         $0xd752
+	LONG         $0x40161262
+	WORD         $0xdf52
+	VBROADCASTSS (R9), Z30
+	LONG         $0x401e1262
+	WORD         $0xe652
+	LONG         $0x40161262
+	WORD         $0xee52
+	VBROADCASTSS (R9)(R13*1), Z31
+	LONG         $0x401e1262
+	WORD         $0xf752
+	LONG         $0x40161262
+	WORD         $0xff52
+	VBROADCASTSS (R9)(R13*2), Z30
+	LONG         $0x401e8262
+	WORD         $0xc652
+	LONG         $0x40168262
+	WORD         $0xce52
+	VBROADCASTSS (R10), Z31
+	LONG         $0x401e8262
+	WORD         $0xd752
+	LONG         $0x40168262
+	WORD         $0xdf52
+	VBROADCASTSS (R10)(R13*1), Z30
+	LONG         $0x401e8262
+	WORD         $0xe652
+	LONG         $0x40168262
+	WORD         $0xee52
+	VBROADCASTSS (R10)(R13*2), Z31
+	LONG         $0x401e8262
+	WORD         $0xf752
+	LONG         $0x40168262
+	WORD         $0xff52
+	VBROADCASTSS (R11), Z30
+	LONG         $0x401e0262
+	WORD         $0xc652
+	LONG         $0x40160262
+	WORD         $0xce52
+	VBROADCASTSS (R11)(R13*1), Z31
+	LONG         $0x401e0262
+	WORD         $0xd752
+	LONG         $0x40160262
+	WORD         $0xdf52
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	DECQ         AX
+	JNZ          one
+
+finish:
+	TESTQ     R12, R12
+	JZ        store
+	VMOVUPS.Z (R12), K1, Z28
+	VMOVUPS.Z 64(R12), K2, Z29
+	VADDPS    Z28, Z0, Z0
+	VADDPS    Z29, Z1, Z1
+	VADDPS    Z28, Z2, Z2
+	VADDPS    Z29, Z3, Z3
+	VADDPS    Z28, Z4, Z4
+	VADDPS    Z29, Z5, Z5
+	VADDPS    Z28, Z6, Z6
+	VADDPS    Z29, Z7, Z7
+	VADDPS    Z28, Z8, Z8
+	VADDPS    Z29, Z9, Z9
+	VADDPS    Z28, Z10, Z10
+	VADDPS    Z29, Z11, Z11
+	VADDPS    Z28, Z12, Z12
+	VADDPS    Z29, Z13, Z13
+	VADDPS    Z28, Z14, Z14
+	VADDPS    Z29, Z15, Z15
+	VADDPS    Z28, Z16, Z16
+	VADDPS    Z29, Z17, Z17
+	VADDPS    Z28, Z18, Z18
+	VADDPS    Z29, Z19, Z19
+	VADDPS    Z28, Z20, Z20
+	VADDPS    Z29, Z21, Z21
+	VADDPS    Z28, Z22, Z22
+	VADDPS    Z29, Z23, Z23
+	VADDPS    Z28, Z24, Z24
+	VADDPS    Z29, Z25, Z25
+	VADDPS    Z28, Z26, Z26
+	VADDPS    Z29, Z27, Z27
+
+store:
+	MOVQ    DI, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z20, K1, (R11)
+	VMOVUPS Z21, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z22, K1, (R11)
+	VMOVUPS Z23, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z24, K1, (R11)
+	VMOVUPS Z25, K2, 64(R11)
+	ADDQ    R8, R11
+	VMOVUPS Z26, K1, (R11)
+	VMOVUPS Z27, K2, 64(R11)
 	VZEROUPPER
 	RET
 
@@ -21680,6 +38534,452 @@ loop:
 	ADDQ       $0x20, R9
 	DECQ       CX
 	JNZ        loop
+	VZEROUPPER
+	RET
+
+DATA interleave<>+0(SB)/2, $0x0000
+DATA interleave<>+2(SB)/2, $0x0010
+DATA interleave<>+4(SB)/2, $0x0001
+DATA interleave<>+6(SB)/2, $0x0011
+DATA interleave<>+8(SB)/2, $0x0002
+DATA interleave<>+10(SB)/2, $0x0012
+DATA interleave<>+12(SB)/2, $0x0003
+DATA interleave<>+14(SB)/2, $0x0013
+DATA interleave<>+16(SB)/2, $0x0004
+DATA interleave<>+18(SB)/2, $0x0014
+DATA interleave<>+20(SB)/2, $0x0005
+DATA interleave<>+22(SB)/2, $0x0015
+DATA interleave<>+24(SB)/2, $0x0006
+DATA interleave<>+26(SB)/2, $0x0016
+DATA interleave<>+28(SB)/2, $0x0007
+DATA interleave<>+30(SB)/2, $0x0017
+DATA interleave<>+32(SB)/2, $0x0008
+DATA interleave<>+34(SB)/2, $0x0018
+DATA interleave<>+36(SB)/2, $0x0009
+DATA interleave<>+38(SB)/2, $0x0019
+DATA interleave<>+40(SB)/2, $0x000a
+DATA interleave<>+42(SB)/2, $0x001a
+DATA interleave<>+44(SB)/2, $0x000b
+DATA interleave<>+46(SB)/2, $0x001b
+DATA interleave<>+48(SB)/2, $0x000c
+DATA interleave<>+50(SB)/2, $0x001c
+DATA interleave<>+52(SB)/2, $0x000d
+DATA interleave<>+54(SB)/2, $0x001d
+DATA interleave<>+56(SB)/2, $0x000e
+DATA interleave<>+58(SB)/2, $0x001e
+DATA interleave<>+60(SB)/2, $0x000f
+DATA interleave<>+62(SB)/2, $0x001f
+GLOBL interleave<>(SB), RODATA|NOPTR, $64
+
+// func transposeHalf16(dst *float32, rows **float32, k int, dstStep int, write uint64)
+// Requires: AVX, AVX512F
+TEXT ·transposeHalf16(SB), NOSPLIT, $0-40
+	MOVQ  dst+0(FP), DI
+	MOVQ  rows+8(FP), SI
+	MOVQ  k+16(FP), CX
+	MOVQ  dstStep+24(FP), R8
+	MOVQ  write+32(FP), AX
+	KMOVW AX, K3
+	XORQ  R9, R9
+
+loop:
+	MOVL $0xffffffff, AX
+	CMPQ CX, $0x20
+	JGE  full
+	MOVL $0x00000001, AX
+	SHLL CL, AX
+	DECL AX
+
+full:
+	KMOVW      AX, K1
+	SHRL       $0x10, AX
+	KMOVW      AX, K2
+	MOVQ       (SI), DX
+	VMOVUPS.Z  (DX)(R9*1), K1, Z16
+	VMOVUPS.Z  64(DX)(R9*1), K2, Z24
+	LONG       $0x403fb262
+	WORD       $0xc072
+	MOVQ       8(SI), BX
+	VMOVUPS.Z  (BX)(R9*1), K1, Z17
+	VMOVUPS.Z  64(BX)(R9*1), K2, Z25
+	LONG       $0x4037b262
+	WORD       $0xc972
+	MOVQ       16(SI), R10
+	VMOVUPS.Z  (R10)(R9*1), K1, Z18
+	VMOVUPS.Z  64(R10)(R9*1), K2, Z26
+	LONG       $0x402fb262
+	WORD       $0xd272
+	MOVQ       24(SI), R11
+	VMOVUPS.Z  (R11)(R9*1), K1, Z19
+	VMOVUPS.Z  64(R11)(R9*1), K2, Z27
+	LONG       $0x4027b262
+	WORD       $0xdb72
+	MOVQ       32(SI), DX
+	VMOVUPS.Z  (DX)(R9*1), K1, Z20
+	VMOVUPS.Z  64(DX)(R9*1), K2, Z28
+	LONG       $0x401fb262
+	WORD       $0xe472
+	MOVQ       40(SI), BX
+	VMOVUPS.Z  (BX)(R9*1), K1, Z21
+	VMOVUPS.Z  64(BX)(R9*1), K2, Z29
+	LONG       $0x4017b262
+	WORD       $0xed72
+	MOVQ       48(SI), R10
+	VMOVUPS.Z  (R10)(R9*1), K1, Z22
+	VMOVUPS.Z  64(R10)(R9*1), K2, Z30
+	LONG       $0x400fb262
+	WORD       $0xf672
+	MOVQ       56(SI), R11
+	VMOVUPS.Z  (R11)(R9*1), K1, Z23
+	VMOVUPS.Z  64(R11)(R9*1), K2, Z31
+	LONG       $0x4007b262
+	WORD       $0xff72
+	MOVQ       64(SI), DX
+	VMOVUPS.Z  (DX)(R9*1), K1, Z16
+	VMOVUPS.Z  64(DX)(R9*1), K2, Z24
+	LONG       $0x403f3262
+	WORD       $0xc072
+	MOVQ       72(SI), BX
+	VMOVUPS.Z  (BX)(R9*1), K1, Z17
+	VMOVUPS.Z  64(BX)(R9*1), K2, Z25
+	LONG       $0x40373262
+	WORD       $0xc972
+	MOVQ       80(SI), R10
+	VMOVUPS.Z  (R10)(R9*1), K1, Z18
+	VMOVUPS.Z  64(R10)(R9*1), K2, Z26
+	LONG       $0x402f3262
+	WORD       $0xd272
+	MOVQ       88(SI), R11
+	VMOVUPS.Z  (R11)(R9*1), K1, Z19
+	VMOVUPS.Z  64(R11)(R9*1), K2, Z27
+	LONG       $0x40273262
+	WORD       $0xdb72
+	MOVQ       96(SI), DX
+	VMOVUPS.Z  (DX)(R9*1), K1, Z20
+	VMOVUPS.Z  64(DX)(R9*1), K2, Z28
+	LONG       $0x401f3262
+	WORD       $0xe472
+	MOVQ       104(SI), BX
+	VMOVUPS.Z  (BX)(R9*1), K1, Z21
+	VMOVUPS.Z  64(BX)(R9*1), K2, Z29
+	LONG       $0x40173262
+	WORD       $0xed72
+	MOVQ       112(SI), R10
+	VMOVUPS.Z  (R10)(R9*1), K1, Z22
+	VMOVUPS.Z  64(R10)(R9*1), K2, Z30
+	LONG       $0x400f3262
+	WORD       $0xf672
+	MOVQ       120(SI), R11
+	VMOVUPS.Z  (R11)(R9*1), K1, Z23
+	VMOVUPS.Z  64(R11)(R9*1), K2, Z31
+	LONG       $0x40073262
+	WORD       $0xff72
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z17
+	VUNPCKLPS  Z3, Z2, Z18
+	VUNPCKHPS  Z3, Z2, Z19
+	VUNPCKLPS  Z5, Z4, Z20
+	VUNPCKHPS  Z5, Z4, Z21
+	VUNPCKLPS  Z7, Z6, Z22
+	VUNPCKHPS  Z7, Z6, Z23
+	VUNPCKLPS  Z9, Z8, Z24
+	VUNPCKHPS  Z9, Z8, Z25
+	VUNPCKLPS  Z11, Z10, Z26
+	VUNPCKHPS  Z11, Z10, Z27
+	VUNPCKLPS  Z13, Z12, Z28
+	VUNPCKHPS  Z13, Z12, Z29
+	VUNPCKLPS  Z15, Z14, Z30
+	VUNPCKHPS  Z15, Z14, Z31
+	VUNPCKLPD  Z18, Z16, Z0
+	VUNPCKHPD  Z18, Z16, Z1
+	VUNPCKLPD  Z19, Z17, Z2
+	VUNPCKHPD  Z19, Z17, Z3
+	VUNPCKLPD  Z22, Z20, Z4
+	VUNPCKHPD  Z22, Z20, Z5
+	VUNPCKLPD  Z23, Z21, Z6
+	VUNPCKHPD  Z23, Z21, Z7
+	VUNPCKLPD  Z26, Z24, Z8
+	VUNPCKHPD  Z26, Z24, Z9
+	VUNPCKLPD  Z27, Z25, Z10
+	VUNPCKHPD  Z27, Z25, Z11
+	VUNPCKLPD  Z30, Z28, Z12
+	VUNPCKHPD  Z30, Z28, Z13
+	VUNPCKLPD  Z31, Z29, Z14
+	VUNPCKHPD  Z31, Z29, Z15
+	VSHUFF32X4 $0x88, Z4, Z0, Z16
+	VSHUFF32X4 $0xdd, Z4, Z0, Z20
+	VSHUFF32X4 $0x88, Z12, Z8, Z24
+	VSHUFF32X4 $0xdd, Z12, Z8, Z28
+	VSHUFF32X4 $0x88, Z5, Z1, Z17
+	VSHUFF32X4 $0xdd, Z5, Z1, Z21
+	VSHUFF32X4 $0x88, Z13, Z9, Z25
+	VSHUFF32X4 $0xdd, Z13, Z9, Z29
+	VSHUFF32X4 $0x88, Z6, Z2, Z18
+	VSHUFF32X4 $0xdd, Z6, Z2, Z22
+	VSHUFF32X4 $0x88, Z14, Z10, Z26
+	VSHUFF32X4 $0xdd, Z14, Z10, Z30
+	VSHUFF32X4 $0x88, Z7, Z3, Z19
+	VSHUFF32X4 $0xdd, Z7, Z3, Z23
+	VSHUFF32X4 $0x88, Z15, Z11, Z27
+	VSHUFF32X4 $0xdd, Z15, Z11, Z31
+	VSHUFF32X4 $0x88, Z24, Z16, Z0
+	VSHUFF32X4 $0x88, Z28, Z20, Z4
+	VSHUFF32X4 $0xdd, Z24, Z16, Z8
+	VSHUFF32X4 $0xdd, Z28, Z20, Z12
+	VSHUFF32X4 $0x88, Z25, Z17, Z1
+	VSHUFF32X4 $0x88, Z29, Z21, Z5
+	VSHUFF32X4 $0xdd, Z25, Z17, Z9
+	VSHUFF32X4 $0xdd, Z29, Z21, Z13
+	VSHUFF32X4 $0x88, Z26, Z18, Z2
+	VSHUFF32X4 $0x88, Z30, Z22, Z6
+	VSHUFF32X4 $0xdd, Z26, Z18, Z10
+	VSHUFF32X4 $0xdd, Z30, Z22, Z14
+	VSHUFF32X4 $0x88, Z27, Z19, Z3
+	VSHUFF32X4 $0x88, Z31, Z23, Z7
+	VSHUFF32X4 $0xdd, Z27, Z19, Z11
+	VSHUFF32X4 $0xdd, Z31, Z23, Z15
+	ADDQ       $0x00000080, R9
+	VMOVUPS    Z0, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z1, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z2, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z3, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z4, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z5, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z6, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z7, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z8, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z9, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z10, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z11, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z12, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z13, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z14, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	VMOVUPS    Z15, K3, (DI)
+	ADDQ       R8, DI
+	SUBQ       $0x02, CX
+	JLE        done
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func copyPairs(dst *float32, src *float32, k int, dstStep int, srcStep int, read uint64, write uint64)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·copyPairs(SB), NOSPLIT, $0-56
+	MOVQ    dst+0(FP), DI
+	MOVQ    src+8(FP), SI
+	MOVQ    k+16(FP), CX
+	MOVQ    dstStep+24(FP), R8
+	MOVQ    srcStep+32(FP), R9
+	MOVQ    read+40(FP), AX
+	KMOVW   AX, K1
+	SHRQ    $0x10, AX
+	KMOVW   AX, K2
+	MOVQ    write+48(FP), AX
+	KMOVW   AX, K3
+	SHRQ    $0x10, AX
+	KMOVW   AX, K4
+	VMOVUPS interleave<>+0(SB), Z31
+
+pair:
+	CMPQ      CX, $0x02
+	JL        rest
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (SI)(R9*1), K1, Z1
+	LONG      $0x4877f262
+	WORD      $0xe072
+	VMOVUPS.Z 64(SI), K2, Z2
+	VMOVUPS.Z 64(SI)(R9*1), K2, Z3
+	LONG      $0x4867f262
+	WORD      $0xea72
+	VPERMW    Z4, Z31, Z4
+	VMOVUPS   Z4, K3, (DI)
+	VPERMW    Z5, Z31, Z5
+	VMOVUPS   Z5, K4, 64(DI)
+	LEAQ      (SI)(R9*2), SI
+	ADDQ      R8, DI
+	SUBQ      $0x02, CX
+	JMP       pair
+
+rest:
+	TESTQ     CX, CX
+	JZ        done
+	VMOVUPS.Z (SI), K1, Z0
+	VPXORD    Z1, Z1, Z1
+	LONG      $0x4877f262
+	WORD      $0xe072
+	VMOVUPS.Z 64(SI), K2, Z2
+	VPXORD    Z3, Z3, Z3
+	LONG      $0x4867f262
+	WORD      $0xea72
+	VPERMW    Z4, Z31, Z4
+	VMOVUPS   Z4, K3, (DI)
+	VPERMW    Z5, Z31, Z5
+	VMOVUPS   Z5, K4, 64(DI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func copyPairsHalf(dst *float32, src *uint16, k int, dstStep int, srcStep int, read uint64, write uint64)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·copyPairsHalf(SB), NOSPLIT, $0-56
+	MOVQ    dst+0(FP), DI
+	MOVQ    src+8(FP), SI
+	MOVQ    k+16(FP), CX
+	MOVQ    dstStep+24(FP), R8
+	MOVQ    srcStep+32(FP), R9
+	MOVQ    read+40(FP), AX
+	KMOVD   AX, K1
+	MOVQ    write+48(FP), AX
+	KMOVW   AX, K3
+	SHRQ    $0x10, AX
+	KMOVW   AX, K4
+	VMOVUPS interleave<>+0(SB), Z31
+
+pair:
+	CMPQ         CX, $0x02
+	JL           rest
+	VMOVDQU16.Z  (SI), K1, Z0
+	VMOVDQU16.Z  (SI)(R9*1), K1, Z1
+	VINSERTI64X4 $0x01, Y1, Z0, Z4
+	VSHUFI64X2   $0xee, Z1, Z0, Z5
+	VPERMW       Z4, Z31, Z4
+	VMOVUPS      Z4, K3, (DI)
+	VPERMW       Z5, Z31, Z5
+	VMOVUPS      Z5, K4, 64(DI)
+	LEAQ         (SI)(R9*2), SI
+	ADDQ         R8, DI
+	SUBQ         $0x02, CX
+	JMP          pair
+
+rest:
+	TESTQ        CX, CX
+	JZ           done
+	VMOVDQU16.Z  (SI), K1, Z0
+	VPXORD       Z1, Z1, Z1
+	VINSERTI64X4 $0x01, Y1, Z0, Z4
+	VSHUFI64X2   $0xee, Z1, Z0, Z5
+	VPERMW       Z4, Z31, Z4
+	VMOVUPS      Z4, K3, (DI)
+	VPERMW       Z5, Z31, Z5
+	VMOVUPS      Z5, K4, 64(DI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func toHalf(dst *uint16, src *float32, n int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·toHalf(SB), NOSPLIT, $0-24
+	MOVQ  dst+0(FP), DI
+	MOVQ  src+8(FP), SI
+	MOVQ  n+16(FP), CX
+	MOVL  $0x0000ffff, AX
+	KMOVW AX, K1
+
+loop:
+	CMPQ  CX, $0x10
+	JGE   whole
+	TESTQ CX, CX
+	JZ    done
+	MOVL  $0x00000001, AX
+	SHLL  CL, AX
+	DECL  AX
+	KMOVW AX, K1
+	MOVQ  $0x00000010, CX
+
+whole:
+	VMOVUPS.Z (SI), K1, Z1
+	LONG      $0x487ef262
+	WORD      $0xc172
+	VMOVDQU16 Y0, K1, (DI)
+	ADDQ      $0x40, SI
+	ADDQ      $0x20, DI
+	SUBQ      $0x10, CX
+	JMP       loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func fromHalf(dst *float32, src *uint16, n int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·fromHalf(SB), NOSPLIT, $0-24
+	MOVQ  dst+0(FP), DI
+	MOVQ  src+8(FP), SI
+	MOVQ  n+16(FP), CX
+	MOVL  $0x0000ffff, AX
+	KMOVW AX, K1
+
+loop:
+	CMPQ  CX, $0x10
+	JGE   whole
+	TESTQ CX, CX
+	JZ    done
+	MOVL  $0x00000001, AX
+	SHLL  CL, AX
+	DECL  AX
+	KMOVW AX, K1
+	MOVQ  $0x00000010, CX
+
+whole:
+	VMOVDQU16.Z (SI), K1, Y0
+	VPMOVZXWD   Y0, Z0
+	VPSLLD      $0x10, Z0, Z0
+	VMOVUPS     Z0, K1, (DI)
+	ADDQ        $0x20, SI
+	ADDQ        $0x40, DI
+	SUBQ        $0x10, CX
+	JMP         loop
+
+done:
 	VZEROUPPER
 	RET
 

@@ -33,4 +33,4 @@ func (m *matrix) at(row, k int) []float32 {
 }
 
 // at is the slice of n elements that starts at p.
-func at[T float32 | float64](p *T, n int) []T { return unsafe.Slice(p, n) }
+func at[T float32 | float64 | Half](p *T, n int) []T { return unsafe.Slice(p, n) }

@@ -27,6 +27,7 @@ type kernelSet struct {
 	turn func(dst []float32, stride int, rows []*float32, n int)
 
 	vectors *vectorSet
+	half    *halfSet // Products of bf16; set by available.
 }
 
 // strip is some tiles of a product, one below the other:

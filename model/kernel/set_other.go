@@ -2,7 +2,10 @@
 
 package kernel
 
-func available() []*kernelSet { return []*kernelSet{genericSet} }
+func available() []*kernelSet {
+	genericSet.half = emulateHalf(genericSet)
+	return []*kernelSet{genericSet}
+}
 
 // pause is a hint to the processor that this thread spins.
 func pause() {}

@@ -25,6 +25,7 @@ func main() {
 	tiles256()
 	pack512()
 	pack256()
+	halves()
 	elementwise()
 	pause()
 	Generate()

@@ -10,7 +10,7 @@ import (
 
 const tileDoc = "computes c[i][j] (+)= Σ_k a[k][i]·b[k][j] (+ bias[j]), each sum one chain of fused multiply-adds in ascending k.\n" +
 	"a[k][i] is at k·lda+i, or at i·lda+k in the functions called Rows; b has two vectors a row. lda and ldc are in bytes;\n" +
-	"the sum starts at c when load is not 0; bias may be nil."
+	"the sum starts at c when load is not 0; bias may be nil. In the functions called Half, elements of a and b are pairs of bf16."
 
 // tileShape is one micro-kernel: rows by one or two vectors, on panels of B that are two vectors wide.
 type tileShape struct {
@@ -20,6 +20,7 @@ type tileShape struct {
 	bytes         int  // Of a vector.
 	bRow          int  // Bytes of a row of B's panel.
 	masked        bool // Columns past the masks are left alone.
+	pairs         bool // Elements of A and B are pairs of bf16.
 }
 
 // The registers of a micro-kernel.
@@ -39,6 +40,11 @@ func tiles512() {
 			s.emit(fmt.Sprintf("tile%dx32%s", rows, suffix))
 			s.vectors = 1
 			s.emit(fmt.Sprintf("tile%dx16of32%s", rows, suffix))
+			s.pairs = true
+			s.emit(fmt.Sprintf("tile%dx16of32%sHalf", rows, suffix))
+			s.vectors = 2
+			s.emit(fmt.Sprintf("tile%dx32%sHalf", rows, suffix))
+			s.pairs, s.vectors = false, 1
 			s.vec, s.bytes = allYs(), 32
 			s.emit(fmt.Sprintf("tile%dx8of32%s", rows, suffix))
 		}
@@ -200,9 +206,19 @@ func (s tileShape) step(u int, prefetch bool) {
 	for i := range s.rows {
 		VBROADCASTSS(s.element(i, u), s.factor(i))
 		for j := range s.vectors {
-			VFMADD231PS(s.b(j), s.factor(i), s.sum(i, j))
+			s.multiply(i, j)
 		}
 	}
+}
+
+// multiply adds the product of a row's factor and a vector of B.
+func (s tileShape) multiply(i, j int) {
+	if s.pairs {
+		first := s.vectors * (s.rows + 1)
+		dotPairs(s.vectors*s.rows+j, first+i%(len(s.vec)-first), s.vectors*i+j)
+		return
+	}
+	VFMADD231PS(s.b(j), s.factor(i), s.sum(i, j))
 }
 
 // prefetch asks for the panels some steps ahead.
