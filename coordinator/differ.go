@@ -12,14 +12,18 @@ func (c *Coordinator) differed(d *wire.Difference) []rendezvous.Event {
 	if d == nil {
 		return nil
 	}
-	ev := rendezvous.Differed{Generation: c.training.generation, Step: d.Steps, Wrong: c.suspects(d.Wrong, d.Want), Undecided: c.suspects(d.Undecided, "")}
+	ev := rendezvous.Differed{Generation: c.training.generation, Step: d.Steps, Wrong: suspects(d.Wrong, d.Want), Undecided: suspects(d.Undecided, ""), Gradient: d.Gradient}
+	for _, s := range append(d.Wrong, d.Undecided...) {
+		if d.Gradient == "" {
+			c.training.distrusted[s.Node] = c.training.generation
+		}
+	}
 	return []rendezvous.Event{ev}
 }
 
-func (c *Coordinator) suspects(all []wire.Suspect, want string) []rendezvous.Suspect {
+func suspects(all []wire.Suspect, want string) []rendezvous.Suspect {
 	var out []rendezvous.Suspect
 	for _, s := range all {
-		c.training.distrusted[s.Node] = c.training.generation
 		out = append(out, rendezvous.Suspect{Node: s.Node, Rank: s.Rank, Digest: s.Digest, Want: want, Parts: s.Parts})
 	}
 	return out
@@ -32,8 +36,12 @@ func (c *Coordinator) logPutOut(p rendezvous.PutOut) {
 	if n, known := c.nodes[p.Node]; known {
 		event = event.Str("host", n.hello.Host)
 	}
-	if p.Final {
-		event.Msg("worker held a wrong state again, put out for good: its memory or processor is faulty, take the machine out")
+	switch {
+	case p.Final:
+		event.Msg("worker was wrong again, put out for good: its memory or processor is faulty, take the machine out")
+		return
+	case p.Gradient != "":
+		event.Str("gradient", p.Gradient).Msg("worker computed a wrong gradient, put out; it gets the state anew")
 		return
 	}
 	event.Msg("worker held a wrong state, put out; it gets the state anew")
@@ -41,9 +49,12 @@ func (c *Coordinator) logPutOut(p rendezvous.PutOut) {
 
 // logUndecided names all that may be wrong.
 func (c *Coordinator) logUndecided(u rendezvous.Undecided) {
+	text := "states differ and no majority tells which is right; computing again from the last checkpoint tells"
+	if u.Gradient != "" {
+		text = "gradients differ and no majority tells which is right; the step is computed again: if it stays so, a third worker tells"
+	}
 	for _, s := range u.Suspects {
-		c.log.Error().Str(logkey.Node, s.Node).Int(logkey.Rank, s.Rank).Int(logkey.Step, u.Step).Str("digest", s.Digest).Str("parts", s.Parts).
-			Msg("states differ and no majority tells which is right; computing again from the last checkpoint tells")
+		c.log.Error().Str(logkey.Node, s.Node).Int(logkey.Rank, s.Rank).Int(logkey.Step, u.Step).Str("digest", s.Digest).Str("parts", s.Parts).Str("gradient", u.Gradient).Msg(text)
 	}
 }
 
@@ -66,7 +77,7 @@ func mostSaid(reports []wire.StepReport) wire.StepReport {
 // turned out to be wrong before the step was confirmed.
 func (c *Coordinator) correct(d *wire.Difference) error {
 	t := &c.training
-	if d == nil || d.Want == "" || d.Steps != t.step || t.last.Step != t.step || t.last.Replica == d.Want {
+	if d == nil || d.Want == "" || d.Gradient != "" || d.Steps != t.step || t.last.Step != t.step || t.last.Replica == d.Want {
 		return nil
 	}
 	for _, s := range t.settled[d.Steps] {

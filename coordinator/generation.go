@@ -161,6 +161,9 @@ func (c *Coordinator) keepStep(s wire.StepReport) error {
 	c.noteCommit(s)
 	if s.NonFinite != "" {
 		c.log.Error().Int(logkey.Step, s.Step).Bool("skipped", s.Skipped).Str("cause", s.NonFinite).Msg("gradient not finite")
+		if c.o.Config.NonFinitePolicy == "halt" {
+			t.halted = fmt.Errorf("step %d is halted: the %s is not finite, and its update was left out; a checkpoint is kept: --resume the run to go on after it, or start one with a lower --learning-rate, or with --nonfinite-policy skip", s.Step, s.NonFinite)
+		}
 	}
 	c.progress.step(s)
 	c.showNodes()

@@ -30,6 +30,8 @@ type trainingState struct {
 	began      time.Time
 	seconds    float64
 	complete   bool
+	halted     error // A gradient was not finite, and the policy is to halt.
+	halting    bool
 
 	first     [][]int   // Micro-batches of the generation's first step, by rank.
 	lost      []string  // Of its ranks.
@@ -80,6 +82,10 @@ func (c *Coordinator) train(ctx context.Context) error {
 		}
 		if pending, err = c.trainEvent(ev); err != nil {
 			return err
+		}
+		if c.training.halted != nil && !c.training.halting {
+			c.training.halting = true
+			pending = append(pending, rendezvous.StopRequested{})
 		}
 	}
 }
@@ -134,7 +140,7 @@ func (c *Coordinator) performAll(effects []rendezvous.Effect) (done bool, err er
 			c.log.Warn().Int(logkey.WorldSize, e.Have).Int("wanted", e.Want).Msg("waiting for workers")
 		case rendezvous.Finish:
 			c.training.complete = e.Complete
-			return true, errors.Join(e.Err, c.commitPending(c.training.step))
+			return true, errors.Join(e.Err, c.commitPending(c.training.step), c.training.halted)
 		}
 		if err != nil {
 			return false, err

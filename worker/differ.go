@@ -6,92 +6,104 @@ import (
 	"strings"
 
 	"yohaku/internal/wire"
+	"yohaku/worker/lifecycle"
 	"yohaku/worker/replica"
 )
 
-// differError reports that replicas differ. The generation is over; ranks whose replica is not to
-// be trusted forget it, and the coordinator puts them out.
+// differError reports that ranks differ where they must be the same. The generation is over; what
+// is not to be trusted is forgotten, and the coordinator puts its owners out.
 type differError struct {
-	steps   int // Applied to the state.
-	nodes   []string
-	claims  []replica.Claim // By rank.
-	verdict replica.Verdict
+	wire.Difference
+	world int
 }
 
 func (e *differError) Error() string {
+	what := fmt.Sprintf("states after %d steps", e.Steps)
+	if e.Gradient != "" {
+		what = fmt.Sprintf("gradients of step %d, %s,", e.Steps, e.Gradient)
+	}
 	var all []string
-	for _, s := range append(e.suspects(e.verdict.Wrong), e.suspects(e.verdict.Undecided)...) {
+	for _, s := range append(e.Wrong, e.Undecided...) {
 		all = append(all, fmt.Sprintf("rank %d (%s) has %s", s.Rank, s.Node, s.Digest))
 	}
-	if len(e.verdict.Undecided) > 0 {
-		return fmt.Sprintf("replicas differ after %d steps, and no majority tells which is right: %s", e.steps, strings.Join(all, ", "))
+	if len(e.Undecided) > 0 {
+		return fmt.Sprintf("%s differ, and no majority tells which is right: %s", what, strings.Join(all, ", "))
 	}
-	return fmt.Sprintf("replicas differ after %d steps: %s, right is %s", e.steps, strings.Join(all, ", "), e.verdict.Want)
+	return fmt.Sprintf("%s differ: %s, right is %s", what, strings.Join(all, ", "), e.Want)
 }
 
-// difference is the error as the coordinator hears it.
-func (e *differError) difference() *wire.Difference {
-	d := &wire.Difference{Steps: e.steps, Wrong: e.suspects(e.verdict.Wrong), Undecided: e.suspects(e.verdict.Undecided)}
-	if e.verdict.Want != (replica.Digest{}) {
-		d.Want = e.verdict.Want.String()
-	}
-	return d
-}
-
-func (e *differError) suspects(ranks []int) []wire.Suspect {
-	var all []wire.Suspect
-	for _, rank := range ranks {
-		c := e.claims[rank]
-		s := wire.Suspect{Node: e.nodes[rank], Rank: rank, Digest: c.Now.String()}
-		switch want := e.verdict.Want; {
-		case c.Then != c.Now:
-			s.Parts = c.Now.Parts(c.Then)
-		case want != replica.Digest{}:
-			s.Parts = c.Now.Parts(want)
-		default:
-			s.Parts = c.Now.Parts(e.claims[ranks[0]].Now)
-		}
-		all = append(all, s)
-	}
-	return all
-}
-
-// agree returns a *differError unless the claims of all ranks are the same.
-func (r *rank) agree(steps int, claims []replica.Claim) error {
-	if v := replica.Judge(claims); !v.Agreed() {
-		return &differError{steps: steps, nodes: r.job.Nodes, claims: claims, verdict: v}
-	}
-	return nil
-}
-
-// unchanged returns a *differError if the state in memory is not what it was when it was made.
-func (w *Worker) unchanged(r *resident, steps int) error {
-	claims := []replica.Claim{{Then: r.replica, Now: r.trainer.Digest()}}
-	if v := replica.Judge(claims); !v.Agreed() {
-		return &differError{steps: steps, nodes: []string{w.name}, claims: claims, verdict: v}
-	}
-	return nil
-}
-
-// lost tells whether err says that the replica of the rank is not to be trusted.
-func (r *rank) lost(err error) bool {
-	var differ *differError
-	if !errors.As(err, &differ) {
-		return false
-	}
-	for rank, node := range differ.nodes {
-		if node == r.job.Nodes[r.job.Rank] && differ.verdict.Concerns(rank) {
+// names tells whether the node's part is not to be trusted.
+func (e *differError) names(node string) bool {
+	for _, s := range append(e.Wrong, e.Undecided...) {
+		if s.Node == node {
 			return true
 		}
 	}
 	return false
 }
 
-// difference is what a job's end tells of replicas that differ, or nil.
+// failed is the machine's event. A gradient may be wrong while the state is right: then a rank that
+// has nobody to take the state from, or does not know that it was itself, only computes again.
+func (e *differError) failed(node string) lifecycle.Failed {
+	f := lifecycle.Failed{Err: e, Lost: e.names(node)}
+	if e.Gradient != "" && (e.world == 1 || len(e.Undecided) > 0) {
+		f.Lost, f.Void = false, true
+	}
+	return f
+}
+
+// stateDiffers is the error by a verdict on states, or nil.
+func stateDiffers(steps int, nodes []string, claims []replica.Claim) error {
+	v := replica.Judge(claims)
+	if v.Agreed() {
+		return nil
+	}
+	e := &differError{world: len(nodes), Difference: wire.Difference{Steps: steps}}
+	if v.Want != (replica.Digest{}) {
+		e.Want = v.Want.String()
+	}
+	suspects := func(ranks []int) (all []wire.Suspect) {
+		for _, rank := range ranks {
+			c, to := claims[rank], v.Want
+			switch {
+			case c.Then != c.Now:
+				to = c.Then
+			case to == replica.Digest{}:
+				to = claims[other(ranks, rank)].Now
+			}
+			all = append(all, wire.Suspect{Node: nodes[rank], Rank: rank, Digest: c.Now.String(), Parts: c.Now.Parts(to)})
+		}
+		return all
+	}
+	e.Wrong, e.Undecided = suspects(v.Wrong), suspects(v.Undecided)
+	return e
+}
+
+// other is the first of ranks that is not rank.
+func other(ranks []int, rank int) int {
+	for _, r := range ranks {
+		if r != rank {
+			return r
+		}
+	}
+	return rank
+}
+
+// agree returns a *differError unless the claims of all ranks are the same.
+func (r *rank) agree(steps int, claims []replica.Claim) error {
+	return stateDiffers(steps, r.job.Nodes, claims)
+}
+
+// unchanged returns a *differError if the state in memory is not what it was when it was made.
+func (w *Worker) unchanged(r *resident, steps int) error {
+	return stateDiffers(steps, []string{w.name}, []replica.Claim{{Then: r.replica, Now: r.trainer.Digest()}})
+}
+
+// difference is what a job's end tells of ranks that differ, or nil.
 func difference(err error) *wire.Difference {
 	var differ *differError
 	if !errors.As(err, &differ) {
 		return nil
 	}
-	return differ.difference()
+	return &differ.Difference
 }

@@ -123,18 +123,19 @@ func (e *effects) start(f func() lifecycle.Event) {
 func (e *effects) outcome(perform func() (lifecycle.Event, error)) lifecycle.Event {
 	err := errNotBegun
 	var ev lifecycle.Event
+	var differ *differError
 	if e.ctx.Err() == nil {
 		ev, err = perform()
 	}
 	switch {
 	case err == nil:
 		return ev
-	case difference(err) != nil:
-		lost := e.r.lost(err)
-		if lost {
+	case errors.As(err, &differ):
+		failed := differ.failed(e.r.w.name)
+		if failed.Lost {
 			e.r.res.steps = nil // As wrong as the state.
 		}
-		return lifecycle.Failed{Err: err, Lost: lost}
+		return failed
 	case e.ctx.Err() != nil:
 		return lifecycle.Failed{Err: context.Cause(e.ctx)}
 	}

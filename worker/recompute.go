@@ -82,6 +82,7 @@ func (c Recomputation) job() wire.TrainJob {
 	for i := range all {
 		all[i] = i
 	}
+	c.Hyper.AuditRatio = 0 // This is an audit.
 	j := wire.TrainJob{
 		Generation: 1, Nodes: []string{"local"}, First: [][]int{all}, Shares: [][]int{all}, Pairs: c.Pairs,
 		Source: string(lifecycle.LoadState), FirstStep: c.FirstStep, LastStep: c.LastStep, Until: c.LastStep, Hyper: c.Hyper,

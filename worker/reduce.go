@@ -35,14 +35,16 @@ func (r *rank) reduce(ctx context.Context, e lifecycle.Reduce) (lifecycle.Event,
 	copy(s.exps, r.res.trainer.State().Exponents)
 	op := natsring.Operation{Step: e.Step, Attempt: e.Attempt}
 	var ended time.Time
-	var now replica.Digest
+	var mine figures
 	var whole time.Duration
 	var complete time.Time
 	work, both := errgroup.WithContext(ctx)
 	work.Go(func() (err error) { // After the last micro-batch, beside the ring's end.
-		if ended, err = pass.whole(both); err == nil {
-			now = r.res.trainer.Digest()
+		if ended, err = pass.whole(both); err != nil {
+			return err
 		}
+		mine.Now = r.res.trainer.Digest()
+		mine.Audits, err = r.audit(e.Step)
 		return err
 	})
 	work.Go(func() (err error) {
@@ -53,7 +55,7 @@ func (r *rank) reduce(ctx context.Context, e lifecycle.Reduce) (lifecycle.Event,
 	if err := work.Wait(); err != nil {
 		return nil, fmt.Errorf("reduce gradients: %w", err)
 	}
-	exposed, err := r.tellFigures(ctx, op, now, max(0, complete.Sub(ended)))
+	exposed, err := r.tellFigures(ctx, op, mine, max(0, complete.Sub(ended)))
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +94,8 @@ func (r *rank) reduceBuckets(ctx context.Context, op natsring.Operation, pass *p
 // tellFigures gathers what all ranks have to tell of an attempt, and returns the time that the rank
 // which computed longest waited for the sums. A *differError says that some gradients come from a
 // wrong state, before the sums are applied.
-func (r *rank) tellFigures(ctx context.Context, op natsring.Operation, now replica.Digest, waited time.Duration) (time.Duration, error) {
-	all, err := gather(ctx, r.ring, op, "figures", r.figures(op.Step, now, waited))
+func (r *rank) tellFigures(ctx context.Context, op natsring.Operation, mine figures, waited time.Duration) (time.Duration, error) {
+	all, err := gather(ctx, r.ring, op, "figures", r.figures(op.Step, mine, waited))
 	if err != nil {
 		return 0, fmt.Errorf("exchange figures: %w", err)
 	}
@@ -102,6 +104,9 @@ func (r *rank) tellFigures(ctx context.Context, op natsring.Operation, now repli
 		claims[rank] = f.Claim
 	}
 	if err := r.agree(op.Step, claims); err != nil {
+		return 0, err
+	}
+	if err := r.judgeAudits(ctx, op, all); err != nil {
 		return 0, err
 	}
 	exposed := all[0].ExposedMS
@@ -120,9 +125,10 @@ func (r *rank) tellFigures(ctx context.Context, op natsring.Operation, now repli
 	return time.Duration(exposed * float64(time.Millisecond)), nil
 }
 
-func (r *rank) figures(step int, now replica.Digest, waited time.Duration) figures {
+// figures fills in what is not in f yet.
+func (r *rank) figures(step int, f figures, waited time.Duration) figures {
 	res := r.res
-	f := figures{Claim: replica.Claim{Then: res.replica, Now: now}, Stats: res.stats, ExposedMS: milliseconds(waited), MicroBatches: []int{}}
+	f.Then, f.Own, f.Stats, f.ExposedMS, f.MicroBatches = res.replica, r.own(), res.stats, milliseconds(waited), []int{}
 	for _, s := range res.stats {
 		f.MicroBatches = append(f.MicroBatches, s.MicroBatch)
 	}

@@ -27,11 +27,15 @@ type word struct {
 // figures is what each rank tells all others once its sums have gone round. It holds floats as
 // JSON numbers only where they are finite.
 type figures struct {
-	replica.Claim                   // Of the state that the gradients were computed with.
-	MicroBatches  []int             `json:"micro_batches"` // What its sums held.
-	Stats         []trainstep.Stats `json:"stats,omitempty"`
-	NonFinite     string            `json:"nonfinite,omitempty"`
-	ExposedMS     float64           `json:"exposed_ms"` // From the end of its last micro-batch to the complete sums.
+	replica.Claim // Of the state that the gradients were computed with.
+
+	Own    []gradient `json:"own,omitempty"`    // Audited ones in its sums.
+	Audits []gradient `json:"audits,omitempty"` // What it computed again of others'.
+
+	MicroBatches []int             `json:"micro_batches"` // What its sums held.
+	Stats        []trainstep.Stats `json:"stats,omitempty"`
+	NonFinite    string            `json:"nonfinite,omitempty"`
+	ExposedMS    float64           `json:"exposed_ms"` // From the end of its last micro-batch to the complete sums.
 }
 
 // have is what each rank tells all others once it has the complete sums of a step.

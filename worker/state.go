@@ -163,6 +163,7 @@ func (r *resident) newTrainer(j wire.TrainJob, itemsPerStep int, pool *kernel.Po
 	r.trainer, err = trainstep.New(r.model, trainstep.Hyper{
 		Optimizer:    optim.AdamW{Beta1: h.AdamBeta1, Beta2: h.AdamBeta2, Eps: h.AdamEpsilon, WeightDecay: h.AdamWeightDecay},
 		LearningRate: rate, MaxGradNorm: h.MaxGradNorm, MicroBatches: h.GradientAccumulationSteps, ItemsPerStep: itemsPerStep,
+		Audited: func(step int) []int { return audited(h, step) },
 	}, pool)
 	return err
 }

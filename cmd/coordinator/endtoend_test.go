@@ -197,6 +197,7 @@ func TestEndToEnd(t *testing.T) {
 		{"frozen", testFrozen},
 		{"a bit flips", testBitFlips},
 		{"revoked", testRevoked},
+		{"a gradient is not finite", testNonFinite},
 		{"last worker killed", testLastWorkerKilled},
 		{"interrupted and resumed", testInterrupt},
 		{"second interrupt", testSecondInterrupt},

@@ -54,6 +54,7 @@ type Config struct {
 	SNRGamma                  float64 `yaml:"snr_gamma" help:"min-SNR weighting of the winners' errors, 5 is usual; 0 is none; not with form dpo"`
 	MarginDrop                float64 `yaml:"margin_drop" help:"share of the steps that leave MaPO's margin term out"`
 	PredictionType            string  `yaml:"prediction_type" help:"epsilon or v_prediction; empty takes the model's scheduler_config.json"`
+	AuditRatio                float64 `yaml:"audit_ratio" help:"share of the micro-batches that another worker computes again, to find a machine that computes wrongly"`
 	NonFinitePolicy           string  `yaml:"nonfinite_policy" help:"on a gradient that is not finite: halt (checkpoint and end) or skip (leave the step out)"`
 
 	RemoveTies       bool    `yaml:"remove_ties" help:"leave pairs without a preference out"`
@@ -123,7 +124,7 @@ func (c Config) Hyper() wire.Hyper {
 		AdamBeta1: c.AdamBeta1, AdamBeta2: c.AdamBeta2, AdamWeightDecay: c.AdamWeightDecay, AdamEpsilon: c.AdamEpsilon,
 		MaxGradNorm: c.MaxGradNorm, Form: c.Form, BetaMaPO: c.BetaMaPO, SNRValue: c.SNRValue, BetaDPO: c.BetaDPO, SNRGamma: c.SNRGamma, MarginDrop: c.MarginDrop,
 		PredictionType: c.PredictionType, RandomFlip: c.RandomFlip, CheckpointingSteps: c.CheckpointingSteps,
-		NonFinitePolicy: c.NonFinitePolicy,
+		NonFinitePolicy: c.NonFinitePolicy, AuditRatio: c.AuditRatio,
 	}
 }
 

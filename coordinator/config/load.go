@@ -106,7 +106,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 var freeKeys = []string{
 	"out", "run_id", "resume", "dry_run", "threads", "memory_limit", "local_workers", "min_workers", "listen", "advertise", "http", "nats_url",
 	"log_format", "checkpointing_steps", "checkpoints_total_limit", "no_eval", "eval_prompts", "eval_seeds",
-	"num_inference_steps", "guidance_scale", "max_rejected_ratio", "model", "data", "steps",
+	"num_inference_steps", "guidance_scale", "max_rejected_ratio", "audit_ratio", "model", "data", "steps",
 }
 
 // FirstChange is the flag of the first key that decides the result and differs in d, or "". Model

@@ -119,7 +119,7 @@ func (c Config) validateOptimizer() error {
 }
 
 func (c Config) validateData() error {
-	return firstError(ratio("label_noise_prob", c.LabelNoiseProb, true), ratio("max_rejected_ratio", c.MaxRejectedRatio, true))
+	return firstError(ratio("audit_ratio", c.AuditRatio, true), ratio("label_noise_prob", c.LabelNoiseProb, true), ratio("max_rejected_ratio", c.MaxRejectedRatio, true))
 }
 
 // rule is the error of every broken rule: the flag, the rule, the value.

@@ -27,9 +27,12 @@ func (m *Machine) differed(ev Differed) []Effect {
 		if n == nil || n.wrong == ev.Generation {
 			continue // It is gone, or another rank said so before.
 		}
-		m.distrust(n)
+		if ev.Gradient == "" || len(m.nodes) > 1 {
+			m.distrust(n)
+		}
+		n.wrong = ev.Generation
 		m.ended.cured = m.live != nil
-		effects = append(effects, m.putOut(s, ev.Step)...)
+		effects = append(effects, m.putOut(s, ev.Step, ev.Gradient)...)
 	}
 	var open []Suspect
 	for _, s := range ev.Undecided {
@@ -37,35 +40,38 @@ func (m *Machine) differed(ev Differed) []Effect {
 		if n != nil && n.wrong == ev.Generation {
 			continue
 		}
+		open = append(open, s)
+		if ev.Gradient != "" {
+			continue // The states are right.
+		}
+		m.donated = donation{}
+		m.claims = append(m.claims, claim{ev.Step, s})
 		if n != nil {
 			m.distrust(n)
 		}
-		open = append(open, s)
-		m.claims = append(m.claims, claim{ev.Step, s})
 	}
-	if len(open) > 0 {
-		m.ended.cured = false
-		m.donated = donation{}
-		effects = append(effects, Undecided{Step: ev.Step, Suspects: open})
+	if len(open) > 0 && (ev.Gradient == "" || !m.ended.told) {
+		m.ended.cured, m.ended.told = false, true
+		effects = append(effects, Undecided{Step: ev.Step, Suspects: open, Gradient: ev.Gradient})
 	}
 	return effects
 }
 
 // distrust forgets what a member holds, and has it come back as a joiner does.
 func (m *Machine) distrust(n *member) {
-	n.wrong, n.holding, n.prepared = m.generation, Holding{}, false
+	n.wrong, n.forgets, n.holding, n.prepared = m.generation, m.generation, Holding{}, false
 }
 
 // putOut notes that a member was wrong, and for good if it was before.
-func (m *Machine) putOut(s Suspect, step int) []Effect {
+func (m *Machine) putOut(s Suspect, step int, gradient string) []Effect {
 	last, before := m.faults[s.Node]
 	m.faults[s.Node] = step
 	final := before && step <= last+probation
 	if n := m.find(s.Node); n != nil && final {
 		n.unfit = true
-		m.unfit = fmt.Errorf("worker %s held a wrong state after step %d and after step %d: its memory or processor is faulty; run without that machine", s.Node, last, step)
+		m.unfit = fmt.Errorf("worker %s was wrong at step %d and at step %d: its memory or processor is faulty; run without that machine", s.Node, last, step)
 	}
-	return []Effect{PutOut{Suspect: s, Step: step, Final: final}}
+	return []Effect{PutOut{Suspect: s, Gradient: gradient, Step: step, Final: final}}
 }
 
 // decide tells which claims were right, now that the steps up to there were computed again.
@@ -74,7 +80,7 @@ func (m *Machine) decide(step int, digest string) []Effect {
 	for _, c := range m.claims {
 		if c.step == step && c.Digest != digest {
 			c.Want = digest
-			effects = append(effects, m.putOut(c.Suspect, step)...)
+			effects = append(effects, m.putOut(c.Suspect, step, "")...)
 			if n := m.find(c.Node); n != nil && n.unfit && slices.Contains(m.nodes, c.Node) {
 				effects = append(effects, m.pause(false)...)
 			}

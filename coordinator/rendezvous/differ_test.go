@@ -86,3 +86,32 @@ func TestADonorWhoseStateChanged(t *testing.T) {
 		PutOut{Suspect: a, Step: 2}, Donate{Node: "b", Step: 2, State: true},
 	})
 }
+
+// TestAWrongGradient: who computed it is put out; alone, it computes the step again with the state
+// that it has; without a majority the step is computed again by all, until that leads nowhere.
+func TestAWrongGradient(t *testing.T) {
+	gradient := func(step int, wrong, undecided []Suspect) Differed {
+		return Differed{Generation: 1, Step: step, Wrong: wrong, Undecided: undecided, Gradient: "micro-batch 0"}
+	}
+	a, b := suspect("a", "x"), suspect("b", "y")
+	m := cluster(2, "a", "b")
+	play(m, gradient(3, []Suspect{a}, nil), RankDone{Generation: 1, Node: "a", Holding: at(3, 0), Err: errDiffer})
+	check(t, play(m, RankDone{Generation: 1, Node: "b", Holding: at(3, 1), Err: errDiffer}), []Effect{
+		Form{Generation: 2, Nodes: []string{"b"}, FirstStep: 3, LastStep: 9, Sources: []Source{Keep}, First: [][]int{{0, 1}}}, Prepare{"a"},
+	})
+	m = cluster(2, "a")
+	check(t, play(m, gradient(3, []Suspect{a}, nil), RankDone{Generation: 1, Node: "a", Holding: at(3), Err: errDiffer}), []Effect{
+		PutOut{Suspect: a, Gradient: "micro-batch 0", Step: 3},
+		Form{Generation: 2, Nodes: []string{"a"}, FirstStep: 3, LastStep: 9, Sources: []Source{Keep}, First: [][]int{{0, 1}}},
+	})
+	m = cluster(2, "a", "b")
+	both := []Suspect{a, b}
+	check(t, play(m, gradient(3, nil, both), gradient(3, nil, both)), []Effect{Undecided{Step: 3, Suspects: both, Gradient: "micro-batch 0"}})
+	for g := range uint64(maxFailures) {
+		effects := play(m, RankDone{Generation: g + 1, Node: "a", Holding: at(3), Err: errDiffer}, RankDone{Generation: g + 1, Node: "b", Holding: at(3), Err: errDiffer})
+		last := effects[len(effects)-1]
+		if f, ok := last.(Finish); ok != (g == maxFailures-1) || ok && f.Err == nil {
+			t.Errorf("time %d ends with %+v", g+1, last)
+		}
+	}
+}

@@ -69,6 +69,7 @@ type Differed struct {
 	Step       int       // Steps in the states.
 	Wrong      []Suspect // Known to be wrong.
 	Undecided  []Suspect // Some of these are, and there is no majority.
+	Gradient   string    // The micro-batch whose gradient differs, not the state; "" otherwise.
 }
 
 // Suspect is a member whose state differs.
@@ -153,13 +154,15 @@ type CallBack struct {
 // as a joiner unless Final.
 type PutOut struct {
 	Suspect
-	Step  int
-	Final bool // It was wrong shortly before, too: it is no rank any more.
+	Gradient string // What it computed wrongly; "" when its state was wrong.
+	Step     int
+	Final    bool // It was wrong shortly before, too: it is no rank any more.
 }
 
 // Undecided tells that the states of members differ after Step steps, and that no majority tells
 // which is right: the steps since the last checkpoint are computed again, which will.
 type Undecided struct {
+	Gradient string // As in PutOut; that step is computed again.
 	Step     int
 	Suspects []Suspect
 }

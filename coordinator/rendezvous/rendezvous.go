@@ -45,7 +45,8 @@ type member struct {
 	failures  int  // How often it could not load the state.
 	unfit     bool // It cannot be a rank.
 	leaving   bool
-	wrong     uint64  // The last generation in which its state was wrong; what it held then is nothing.
+	wrong     uint64  // The last generation in which it was wrong.
+	forgets   uint64  // The last one in which its state was, so that what it held then is nothing.
 	seconds   float64 // Time of one micro-batch, 0 for unknown.
 }
 
@@ -75,7 +76,8 @@ type Machine struct {
 type ending struct {
 	called, paused, saving bool // CallBack, Pause, Pause with a checkpoint was sent.
 	network                bool // Members could not be reached, which is no fault of the generation.
-	cured                  bool // The fault was a wrong state, whose owner was put out.
+	cured                  bool // The fault was a wrong state or gradient, whose owner was put out.
+	told                   bool // Undecided was.
 	err                    error
 }
 
@@ -306,7 +308,7 @@ func (m *Machine) rankDone(ev RankDone) []Effect {
 		return nil // Of a dead ring: expected, dropped.
 	}
 	n.holding = ev.Holding
-	if n.wrong == ev.Generation {
+	if n.forgets == ev.Generation {
 		n.holding = Holding{}
 	}
 	if !m.live[ev.Node] {

@@ -22,6 +22,7 @@ const (
 	Sample                       // Initial and ancestral noise of sampling.
 	MarginDrop                   // Steps without the margin term.
 	Adapter                      // Initial values of low-rank adapters.
+	Audit                        // Micro-batches that are computed twice.
 )
 
 // Key names one stream of random numbers.

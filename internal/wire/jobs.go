@@ -199,6 +199,7 @@ type Hyper struct {
 	RandomFlip                bool    `json:"random_flip"`
 	CheckpointingSteps        int     `json:"checkpointing_steps"`
 	NonFinitePolicy           string  `json:"nonfinite_policy"`
+	AuditRatio                float64 `json:"audit_ratio"`
 }
 
 // Meta is what a node tells in its gossip metadata.

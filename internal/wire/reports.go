@@ -71,6 +71,7 @@ type Difference struct {
 	Wrong     []Suspect `json:"wrong,omitempty"`     // Known to be wrong.
 	Undecided []Suspect `json:"undecided,omitempty"` // Some of these are, and there is no majority.
 	Want      string    `json:"want,omitempty"`      // The digest of what is right, where it is known.
+	Gradient  string    `json:"gradient,omitempty"`  // The micro-batch whose gradient differs, with its items; "" for a state.
 }
 
 // Suspect is a rank whose state differs.

@@ -161,6 +161,9 @@ func (m *Machine) end(err error) []Effect {
 		m.holding.Partial = nil
 	}
 	step := m.holding.Applied
+	if m.void {
+		m.holding.Partial = nil
+	}
 	if m.lost {
 		m.holding = Holding{}
 	}

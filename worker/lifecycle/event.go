@@ -66,6 +66,7 @@ type Saved struct{ Step int }
 type Failed struct {
 	Err  error
 	Lost bool // The state in memory is not to be trusted any more.
+	Void bool // Nor are the partial sums.
 }
 
 func (Started) event()   {}

@@ -92,7 +92,7 @@ type Machine struct {
 	seconds     []float64 // Time of one micro-batch, by rank, as last exchanged.
 	pause, save bool
 	failure     error // Ends the generation once the micro-batch under way has ended.
-	lost        bool  // The state in memory is not to be trusted any more.
+	lost, void  bool  // The state in memory, or the partial sums, are not to be trusted any more.
 
 	// Of the attempt.
 	queue   []int    // Own micro-batches not begun.
@@ -131,8 +131,8 @@ func (m *Machine) Step(ev Event) []Effect {
 	if m.state == Finished {
 		return nil
 	}
-	if failed, ok := ev.(Failed); ok && failed.Lost {
-		m.lost = true
+	if failed, ok := ev.(Failed); ok {
+		m.lost, m.void = m.lost || failed.Lost, m.void || failed.Void
 	}
 	if m.failure != nil {
 		return m.ending(ev)

@@ -38,3 +38,21 @@ func text(sum xxh3.Uint128) string {
 	b := sum.Bytes()
 	return hex.EncodeToString(b[:])
 }
+
+// gradientSum digests the gradient of a micro-batch tensor by tensor, once it has begun.
+type gradientSum struct{ hash *xxh3.Hasher }
+
+func (s *gradientSum) begin() { s.hash = xxh3.New(); s.hash.Reset() }
+
+func (s *gradientSum) add(grad []float32) {
+	if s.hash != nil {
+		_, _ = s.hash.Write(bytesOf(grad)) // Cannot fail.
+	}
+}
+
+func (s *gradientSum) text() string {
+	if s.hash == nil {
+		return ""
+	}
+	return text(s.hash.Sum128())
+}

@@ -12,6 +12,7 @@ type Stats struct {
 	WinnerMSE  float64
 	LoserMSE   float64
 	LogOdds    float64
+	Gradient   string `json:"gradient,omitempty"` // Digest of the float gradient, where it is audited.
 }
 
 // Mean combines the micro-batches of a step in the order of the plan, whoever computed them, and

@@ -41,6 +41,7 @@ type Hyper struct {
 	MaxGradNorm  float64
 	MicroBatches int
 	ItemsPerStep int
+	Audited      func(step int) []int // Micro-batches whose gradients' digests are wanted; nil for none.
 }
 
 // Trainer holds what a rank carries from step to step.
@@ -125,7 +126,12 @@ func (t *Trainer) Clear() {
 // for each parameter once its part is in them: until the next Add nothing changes that part, so
 // it may be read already. After an error they hold part of it, and have to be cleared.
 func (t *Trainer) Add(step, mb int, added func(i int)) (Stats, error) {
+	var sum gradientSum
+	if t.hyper.Audited != nil && slices.Contains(t.hyper.Audited(step), mb) {
+		sum.begin()
+	}
 	s, err := t.model.Gradients(step, mb, func(i int, grad []float32) {
+		sum.add(grad)
 		t.add(mb, i, grad)
 		if added != nil {
 			added(i)
@@ -134,8 +140,18 @@ func (t *Trainer) Add(step, mb int, added func(i int)) (Stats, error) {
 	if err != nil {
 		return Stats{}, fmt.Errorf("compute micro-batch %d of step %d: %w", mb, step, err)
 	}
-	s.MicroBatch = mb
+	s.MicroBatch, s.Gradient = mb, sum.text()
 	return s, nil
+}
+
+// Audit computes the gradient of a micro-batch and returns its digest; the sums stay as they are.
+func (t *Trainer) Audit(step, mb int) (string, error) {
+	var sum gradientSum
+	sum.begin()
+	if _, err := t.model.Gradients(step, mb, func(_ int, grad []float32) { sum.add(grad) }); err != nil {
+		return "", fmt.Errorf("compute micro-batch %d of step %d again: %w", mb, step, err)
+	}
+	return sum.text(), nil
 }
 
 // Compute is Clear, then Add for each of the micro-batches.
