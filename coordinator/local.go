@@ -81,7 +81,7 @@ func (l *localWorkers) startOne(ctx context.Context, o Options, name, addr, toke
 		log = file
 	}
 	args := append(o.WorkerCommand[1:len(o.WorkerCommand):len(o.WorkerCommand)], addr, "--name", name, "--allow-chaos",
-		"--threads", strconv.Itoa(o.Config.LocalThreads()), "--memory-limit", o.Config.MemoryLimit, "--log-format", o.Config.LogFormat)
+		"--threads", strconv.Itoa(o.Config.LocalThreads()), "--memory-limit", o.Config.MemoryLimit, "--profile", o.Config.Profile, "--log-format", o.Config.LogFormat)
 	cmd := exec.CommandContext(ctx, o.WorkerCommand[0], args...)
 	cmd.Env = append(os.Environ(), TokenVariable+"="+token)
 	cmd.Stderr = log

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -25,17 +26,18 @@ type resident struct {
 	built   bool
 	base    wire.Model
 
-	pairs   *pairLatents
-	model   *microBatches
-	trainer *trainstep.Trainer
-	replica replica.Digest    // Of the state, taken when it was made.
-	stats   []trainstep.Stats // Of the micro-batches in the partial sums.
-	sums    complete
-	steps   []wire.StepReport // Applied, and not known to be reported.
-	buckets []bucket.Bucket   // Of the sums, as they go round the ring.
-	smooth  atomic.Uint64     // Time of a micro-batch in seconds, smoothed: the bits of a float64.
-	mean    float64           // Items a second of the whole ring, smoothed.
-	stepped time.Time         // When the last step was applied.
+	pairs     *pairLatents
+	model     *microBatches
+	trainer   *trainstep.Trainer
+	profiling *profiling
+	replica   replica.Digest    // Of the state, taken when it was made.
+	stats     []trainstep.Stats // Of the micro-batches in the partial sums.
+	sums      complete
+	steps     []wire.StepReport // Applied, and not known to be reported.
+	buckets   []bucket.Bucket   // Of the sums, as they go round the ring.
+	smooth    atomic.Uint64     // Time of a micro-batch in seconds, smoothed: the bits of a float64.
+	mean      float64           // Items a second of the whole ring, smoothed.
+	stepped   time.Time         // When the last step was applied.
 }
 
 // complete are the sums over all ranks of one step, with the exponents that they were rounded
@@ -70,12 +72,12 @@ func (w *Worker) dropResident() error {
 	return r.close()
 }
 
-// close releases the files that the rank reads. It may be called on nil.
+// close releases the files that the rank reads, and writes its profile. It may be called on nil.
 func (r *resident) close() error {
 	if r == nil || r.pairs == nil {
 		return nil
 	}
-	return r.pairs.close()
+	return errors.Join(r.profiling.end(), r.pairs.close())
 }
 
 // prepare gets everything ready to be a rank but the state.

@@ -81,7 +81,7 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 	}
 	step, err := train.New(train.Config{
 		UNet: network, Objective: loss(h, len(schedule.Betas)), SNRGamma: h.SNRGamma,
-		Schedule: schedule, Items: h.TrainBatchSize, Height: r.pairs.height, Width: r.pairs.width, ContextLength: r.pairs.contextLength, Memory: w.memory(len(j.Nodes)),
+		Schedule: schedule, Items: h.TrainBatchSize, Height: r.pairs.height, Width: r.pairs.width, ContextLength: r.pairs.contextLength, Memory: w.memory(len(j.Nodes)), Profile: w.o.Profile != "",
 	}, w.backend)
 	if err != nil {
 		return fmt.Errorf("build training graph: %w", err)
@@ -105,6 +105,9 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 		return err
 	}
 	boundHeap(w.o.Memory)
+	if r.profiling, err = w.profile(step); err != nil {
+		return err
+	}
 	r.built, r.base = true, j.Model
 	return nil
 }

@@ -32,6 +32,7 @@ type Options struct {
 	Device  string // "cpu".
 	Threads int    // 0: one for each core.
 	Memory  int64  // Bytes that the process may take while it trains; 0 is no bound.
+	Profile string // Folder for profiles of training; empty for none.
 	Version string
 	Log     zerolog.Logger
 	Fault   Fault // For tests.

@@ -18,7 +18,11 @@ func TestStepTrains(t *testing.T) {
 		"block_out_channels": []int{32, 32}, "layers_per_block": 1, "attention_head_dim": 8, "cross_attention_dim": 8,
 		"down_block_types": []string{"CrossAttnDownBlock2D", "DownBlock2D"}, "up_block_types": []string{"UpBlock2D", "CrossAttnUpBlock2D"},
 	}}
-	run, job, err := newStep(be, r)
+	c, err := bench.StepConfig(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, job, err := newStep(be, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +51,7 @@ func TestRefuses(t *testing.T) {
 		{turns: 0, threads: 1},
 		{pattern: "silu", profile: t.TempDir(), turns: 1, threads: 1},
 	} {
+		o.ringRank = -1
 		if err := run(t.Context(), o); err == nil {
 			t.Errorf("%+v passes", o)
 		}

@@ -36,7 +36,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.pattern, "bench", "", "rows whose work/dtype match this regular expression; large ones only if nothing else matches")
 	flag.StringVar(&o.venv, "venv", venv(), "Python environment with torch and diffusers, by default YOHAKU_VENV or .venv; without one, ours alone is timed")
-	flag.StringVar(&o.profile, "profile", "", "write a profile of the matching steps to this folder instead of comparing: STEP.txt, a table of instructions, and STEP.pprof")
+	flag.StringVar(&o.profile, "profile", "", "write a profile of the matching steps to this folder instead of comparing: STEP.txt, a table of instructions, STEP.trace.json for chrome://tracing or ui.perfetto.dev, and STEP.pprof")
 	flag.IntVar(&o.turns, "turns", 7, "counted turns of each side")
 	flag.IntVar(&o.threads, "threads", 2, "threads of each side")
 	flag.BoolVar(&o.list, "list", false, "list the rows and end")
@@ -94,7 +94,7 @@ func run(ctx context.Context, o options) error {
 	case o.list:
 		return list(append(works, left...))
 	case o.profile != "":
-		return profile(o, works)
+		return profileSteps(o, works)
 	}
 	return compare(ctx, o, works, left)
 }

@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/pprof"
 
+	"yohaku/model/backend/cpu"
 	"yohaku/model/bench"
+	"yohaku/model/profile"
 )
 
-// profile writes the tables and processor profiles of the steps among works.
-func profile(o options, works []bench.Work) error {
+// profileSteps writes the tables and processor profiles of the steps among works.
+func profileSteps(o options, works []bench.Work) error {
 	if err := os.MkdirAll(o.profile, 0o755); err != nil {
 		return fmt.Errorf("make folder for profiles: %w", err)
 	}
@@ -31,32 +32,34 @@ func profile(o options, works []bench.Work) error {
 	return nil
 }
 
+// profileStep takes a step to warm up, and as many as there are turns.
 func profileStep(o options, w bench.Work) error {
-	base := filepath.Join(o.profile, w.Work)
-	code, err := bench.Profile(w.Request, o.threads, o.turns, func() (func() error, error) { return startPprof(base + ".pprof") })
+	c, err := bench.StepConfig(w.Request)
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(base + ".txt")
+	c.Profile = true
+	be := cpu.New(o.threads)
+	defer be.Close()
+	run, _, err := newStep(be, c)
 	if err != nil {
-		return fmt.Errorf("write profile: %w", err)
+		return err
 	}
-	err = errors.Join(bench.WriteProfile(f, w.ID()+", gradients only", code), f.Close())
-	fmt.Printf("%s.txt, %s.pprof\n", base, base)
+	if err := run.once(); err != nil {
+		return err
+	}
+	run.net.ResetProfile()
+	base := filepath.Join(o.profile, w.Work)
+	stop, err := profile.Processor(base + ".pprof")
+	if err != nil {
+		return err
+	}
+	for range o.turns {
+		if err := run.once(); err != nil {
+			return errors.Join(err, stop())
+		}
+	}
+	err = errors.Join(stop(), profile.Files(base, w.ID()+", gradients", run.net.Profile()))
+	fmt.Printf("%s.txt, %s.trace.json, %s.pprof\n", base, base, base)
 	return err
-}
-
-// startPprof returns what ends the profile.
-func startPprof(path string) (func() error, error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, fmt.Errorf("write profile: %w", err)
-	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() error {
-		pprof.StopCPUProfile()
-		return f.Close()
-	}, nil
 }

@@ -14,15 +14,15 @@ import (
 // makeStep is the training step of one micro-batch as a worker alone takes it: noise, gradients, exact sums, norm, clip
 // and AdamW. The ring, the digest of the parameters and reports are left out.
 func makeStep(be *cpu.Backend, r bench.Request) (*bench.Job, error) {
-	_, job, err := newStep(be, r)
+	c, err := bench.StepConfig(r)
+	if err != nil {
+		return nil, err
+	}
+	_, job, err := newStep(be, c)
 	return job, err
 }
 
-func newStep(be *cpu.Backend, r bench.Request) (*stepRun, *bench.Job, error) {
-	c, err := bench.StepConfig(r)
-	if err != nil {
-		return nil, nil, err
-	}
+func newStep(be *cpu.Backend, c train.Config) (*stepRun, *bench.Job, error) {
 	step, err := train.New(c, be)
 	if err != nil {
 		return nil, nil, err
@@ -34,13 +34,14 @@ func newStep(be *cpu.Backend, r bench.Request) (*stepRun, *bench.Job, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	run := &stepRun{trainer: trainer}
+	run := &stepRun{trainer: trainer, net: step}
 	return run, &bench.Job{Run: run.once, FLOPs: step.Plan().FLOPs}, nil
 }
 
 // stepRun counts steps.
 type stepRun struct {
 	trainer *trainstep.Trainer
+	net     *train.Step
 	step    int
 }
 

@@ -25,6 +25,8 @@ type Config struct {
 
 	MemoryLimit string `yaml:"memory_limit" help:"memory that each local worker may take while it trains, such as 8GiB: activations are computed again as far as needed, with the same bits; empty is no bound"`
 
+	Profile string `yaml:"profile" help:"folder for profiles of the local workers: a table of instructions, a trace for chrome://tracing or ui.perfetto.dev, and pprof; empty measures nothing"`
+
 	LocalWorkers int    `yaml:"local_workers" help:"workers to start on this machine"`
 	MinWorkers   int    `yaml:"min_workers" help:"workers to wait for before the first step; 0 means the local ones, at least one"`
 	Listen       string `yaml:"listen" help:"HOST:PORT where workers join; beyond loopback only by token and TLS"`

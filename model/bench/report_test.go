@@ -3,12 +3,8 @@ package bench
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"yohaku/model/compile"
-	"yohaku/model/op"
 )
 
 func TestJSONLines(t *testing.T) {
@@ -62,46 +58,5 @@ func TestMachineTellsOfThisProcess(t *testing.T) {
 	}
 	if Load() == "" || Machine() == "" {
 		t.Errorf("load %q, machine %q", Load(), Machine())
-	}
-}
-
-// TestProfileOfATinyStep: the instructions of a whole training graph are measured, and written the slowest first.
-func TestProfileOfATinyStep(t *testing.T) {
-	s := size{channels: []int{32, 32}, layers: 1, latent: 4, cross: 8, pairs: 1}
-	r := Request{Work: "tiny", Kind: "step", DType: Float32, Config: s.config(), Shape: map[string]int{"pairs": 1, "latent": 4, "tokens": 3, "cross": 8}}
-	stopped := false
-	code, err := Profile(r, 1, 2, func() (func() error, error) { return func() error { stopped = true; return nil }, nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	var total time.Duration
-	for _, c := range code {
-		total += c.Time
-	}
-	if total <= 0 || !stopped {
-		t.Errorf("measured %v, stopped %v", total, stopped)
-	}
-}
-
-func TestWriteProfile(t *testing.T) {
-	var got strings.Builder
-	err := WriteProfile(&got, "title", []compile.InstructionProfile{
-		{Op: "linear", Scope: "a", Operands: []op.Shape{{1000, 250}}, Time: time.Millisecond, FLOPs: 5e6},
-		{Op: "linear", Scope: "b", Backward: true, Time: 3 * time.Millisecond},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []string{
-		"title: 2 instructions, 4.00 ms", "",
-		"operator count ms share GFLOP/s", "linear (backward) 1 3.000 75.0%", "linear 1 1.000 25.0% 5.0", "",
-		"ms share GFLOP/s operand MB operator scope operands", "3.000 75.0% 0.00 linear (backward) b", "1.000 25.0% 5.0 1.00 linear a 1000×250", "",
-	}
-	var lines []string
-	for l := range strings.Lines(got.String()) {
-		lines = append(lines, strings.Join(strings.Fields(l), " "))
-	}
-	if diff := cmp.Diff(want, append(lines, "")); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -47,8 +47,11 @@ type Executable struct {
 	owned     [][]float32 // Memory of outputs and constants, by storage.
 	gradOrder []ParamInfo
 	steps     []step
-	early     []emission // Gradients that are leaves: ready before the first instruction.
-	profile   []time.Duration
+	early     []emission      // Gradients that are leaves: ready before the first instruction.
+	profile   []time.Duration // With Profile: what each instruction took in all runs,
+	started   []time.Duration // and when it started
+	lasted    []time.Duration // and what it took in the last.
+	began     time.Time       // The last run.
 	runs      int
 }
 
@@ -180,7 +183,8 @@ func (e *Executable) allocate(b *op.Builder, be backend.Backend) {
 			e.owned[i][0] = s.constant
 		}
 	}
-	e.profile = make([]time.Duration, len(e.program.code))
+	n := len(e.program.code)
+	e.profile, e.started, e.lasted = make([]time.Duration, n), make([]time.Duration, n), make([]time.Duration, n)
 }
 
 // data is the memory of a value.
@@ -325,6 +329,9 @@ func (e *Executable) Run(onGrad func(i int, grad []float32)) error {
 	if e.options.Debug {
 		fillNaN(e.slab)
 	}
+	if e.options.Profile {
+		e.began = time.Now()
+	}
 	emit(e.early, onGrad)
 	for i := range e.steps {
 		s := &e.steps[i]
@@ -346,7 +353,8 @@ func (e *Executable) runStep(i int, s *step) error {
 	}
 	start := time.Now()
 	err := s.run()
-	e.profile[i] += time.Since(start)
+	e.started[i], e.lasted[i] = start.Sub(e.began), time.Since(start)
+	e.profile[i] += e.lasted[i]
 	return err
 }
 

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"slices"
 	"time"
 
 	"yohaku/model/op"
@@ -47,8 +48,20 @@ type InstructionProfile struct {
 	Backward bool
 	Again    bool // Computed a second time, to save memory.
 	Operands []op.Shape
+	Results  []op.Shape
 	Time     time.Duration // Mean over the runs.
+	Start    time.Duration // In the last run, from its beginning.
+	Last     time.Duration // What it took then.
 	FLOPs    int64
+}
+
+// Bytes are those of operands and results, each read or written once.
+func (p InstructionProfile) Bytes() int64 {
+	n := 0
+	for _, s := range append(slices.Clone(p.Operands), p.Results...) {
+		n += s.TotalSize()
+	}
+	return 4 * int64(n)
 }
 
 // Profile returns the instructions in order with their mean time over all runs. It wants Options.Profile.
@@ -56,9 +69,14 @@ func (e *Executable) Profile() []InstructionProfile {
 	var r []InstructionProfile
 	for i, c := range e.program.code {
 		r = append(r, InstructionProfile{Op: c.def.Name(), Scope: c.scope, Backward: c.backward, Again: c.again,
-			Operands: e.program.operandShapes(c), Time: e.profile[i] / time.Duration(max(1, e.runs)), FLOPs: e.flops(c)})
+			Operands: e.program.operandShapes(c), Results: made(e.program.resultShapes(c)), Start: e.started[i], Last: e.lasted[i], Time: e.profile[i] / time.Duration(max(1, e.runs)), FLOPs: e.flops(c)})
 	}
 	return r
+}
+
+// made are the shapes of the results that are needed.
+func made(results []op.Shape) []op.Shape {
+	return slices.DeleteFunc(results, func(s op.Shape) bool { return s == nil })
 }
 
 // ResetProfile forgets what was measured so far, such as the warm-up.

@@ -40,6 +40,7 @@ type Config struct {
 	SNRGamma      float64             // Min-SNR weighting of the winners' errors; 0 is none.
 	LoRA          *layer.LoRA         // Train adapters beside a frozen UNet; nil trains the UNet itself.
 	Memory        Memory
+	Profile       bool // Measure each instruction; see Step.Profile.
 }
 
 // Names of the graph's inputs.
@@ -108,7 +109,7 @@ func (c Config) program(be backend.Backend) (*compile.Executable, error) {
 	if err != nil {
 		return nil, fmt.Errorf("differentiate the training graph: %w", err)
 	}
-	exe, err := compile.Compile(b, be, []op.Node{loss, stats, pred}, grads, c.limited(b.Params(), trained))
+	exe, err := compile.Compile(b, be, []op.Node{loss, stats, pred}, grads, c.options(b.Params(), trained))
 	if err != nil {
 		return nil, fmt.Errorf("compile the training graph: %w", c.explain(err, c.fixed(b.Params(), trained)))
 	}
@@ -198,6 +199,12 @@ func (s *Step) GradOrder() []compile.ParamInfo { return s.exe.GradOrder() }
 
 // Plan says what the compiled step costs.
 func (s *Step) Plan() compile.PlanInfo { return s.exe.Plan() }
+
+// Profile tells what each instruction took, with Config.Profile.
+func (s *Step) Profile() []compile.InstructionProfile { return s.exe.Profile() }
+
+// ResetProfile forgets what was measured so far.
+func (s *Step) ResetProfile() { s.exe.ResetProfile() }
 
 // Load fills the trained parameters from the weights in f, under their own names.
 func (s *Step) Load(f *checkpoint.Folder) error {

@@ -36,9 +36,9 @@ func elements(nodes []op.Node) (n int64) {
 	return n
 }
 
-// limited is compile.Options within the bound.
-func (c Config) limited(params, trained []op.Node) compile.Options {
-	o := compile.Options{}
+// options are those of the training program, within the bound.
+func (c Config) options(params, trained []op.Node) compile.Options {
+	o := compile.Options{Profile: c.Profile}
 	if c.Memory.Limit > 0 {
 		o.MaxSlabBytes = max(1, c.Memory.Limit-c.fixed(params, trained))
 	}

@@ -62,6 +62,7 @@ func Join(use string) *cobra.Command {
 	flags.StringVar(&o.Name, "name", "", "name of this worker in logs and status; default: the host's name")
 	flags.StringVar(&o.Device, "device", "auto", "auto or cpu")
 	flags.IntVar(&o.Threads, "threads", 0, "kernel threads; 0 uses every core")
+	flags.StringVar(&o.Profile, "profile", "", "folder for profiles of training: NAME.txt, a table of instructions, NAME.trace.json for chrome://tracing or ui.perfetto.dev, and NAME.pprof; empty measures nothing")
 	flags.StringVar(&memory, "memory-limit", "", "memory that this worker may take while it trains, such as 8GiB: activations are computed again as far as needed; empty is no bound")
 	flags.BoolVar(&o.AllowChaos, "allow-chaos", false, "let `coordinator chaos` kill, freeze and cut off this worker by an order")
 	flags.StringVar(&format, "log-format", "auto", "auto, json or console")
