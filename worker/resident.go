@@ -97,7 +97,7 @@ func (w *Worker) prepare(ctx context.Context, j wire.TrainJob) error {
 func (r *resident) plan() error {
 	l := r.trainer.Layout()
 	var err error
-	if r.buckets, err = bucket.Plan(l, fixedpoint.Int32, bucketBytes); err != nil {
+	if r.buckets, err = bucket.Plan(l, r.trainer.Format(), bucketBytes); err != nil {
 		return fmt.Errorf("plan buckets: %w", err)
 	}
 	r.sums = complete{nil, fixedpoint.NewNeeded(l.Blocks()), fixedpoint.NewNeeded(l.Blocks())}

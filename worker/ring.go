@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"yohaku/allreduce/fixedpoint"
 	"yohaku/allreduce/natsring"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
@@ -114,5 +113,5 @@ func (r *rank) confirm(ctx context.Context, e lifecycle.Confirm) error {
 // bytes is what this rank sends for one reduction: 2·(N−1)/N of sums and exponents.
 func (r *rank) bytes() int64 {
 	world := int64(len(r.job.Nodes))
-	return int64(len(r.res.sums.sums)*fixedpoint.Int32.Bytes()+len(r.res.sums.exps)) * 2 * (world - 1) / world
+	return int64(len(r.res.sums.sums)*r.res.trainer.Format().Bytes()+len(r.res.sums.exps)) * 2 * (world - 1) / world
 }

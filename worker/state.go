@@ -157,6 +157,10 @@ func loadBase(base *checkpoint.Folder, step *train.Step) error {
 
 func (r *resident) newTrainer(j wire.TrainJob, itemsPerStep int, pool *kernel.Pool) error {
 	h := j.Hyper
+	format, err := fixedpoint.ParseFormat(h.WireFormat)
+	if err != nil {
+		return err
+	}
 	rate, err := optim.LearningRate(h.LRScheduler, optim.Config{
 		LearningRate: h.LearningRate, WarmupSteps: h.LRWarmupSteps, TotalSteps: j.LastStep, NumCycles: h.LRNumCycles, Power: h.LRPower,
 	})
@@ -167,6 +171,7 @@ func (r *resident) newTrainer(j wire.TrainJob, itemsPerStep int, pool *kernel.Po
 		Optimizer:    optim.AdamW{Beta1: h.AdamBeta1, Beta2: h.AdamBeta2, Eps: h.AdamEpsilon, WeightDecay: h.AdamWeightDecay},
 		LearningRate: rate, MaxGradNorm: h.MaxGradNorm, MicroBatches: h.GradientAccumulationSteps, ItemsPerStep: itemsPerStep,
 		Audited: func(step int) []int { return audited(h, step) },
+		Format:  format, Seed: h.Seed,
 	}, pool)
 	return err
 }

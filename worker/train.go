@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"yohaku/allreduce/fixedpoint"
 	"yohaku/allreduce/natsring"
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
@@ -49,8 +50,12 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wi
 	}
 	r := &rank{w: w, id: id, job: j, wish: wish, res: res}
 	r.log = w.log.With().Uint64(logkey.Generation, j.Generation).Int(logkey.Rank, j.Rank).Int(logkey.WorldSize, len(j.Nodes)).Logger()
+	format, err := fixedpoint.ParseFormat(j.Hyper.WireFormat)
+	if err != nil {
+		return w.whatIsHeld(), err
+	}
 	ring, err := natsring.New(natsring.Config{
-		Conn: w.bus.Conn(), Direct: w.bus, RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, JoinTimeout: joinTimeout, Log: w.o.Log, // The ring names itself.
+		Conn: w.bus.Conn(), Direct: w.bus, RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, Format: format, JoinTimeout: joinTimeout, Log: w.o.Log, // The ring names itself.
 	})
 	if err != nil {
 		return wire.Done{}, fmt.Errorf("start ring: %w", err)

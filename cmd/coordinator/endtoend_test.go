@@ -190,6 +190,7 @@ func TestEndToEnd(t *testing.T) {
 	}{
 		{"coordinator killed", testCoordinatorKilled},
 		{"two and three workers", testWorldSizes},
+		{"int16", testInt16},
 		{"stopped and resumed", testStopAndResume},
 		{"worker killed", testWorkerKilled},
 		{"all but one killed", testAllButOneKilled},
@@ -221,6 +222,32 @@ func testWorldSizes(t *testing.T) {
 				t.Errorf("world sizes %v, want [%d]", r.WorldSizes, n)
 			}
 		})
+	}
+}
+
+// testInt16: with 16 bits on the wire the checkpoint is another one, but the same for any number of workers, also when one is
+// killed, and its steps can be computed again.
+func testInt16(t *testing.T) {
+	c := newCluster(t)
+	var want string
+	for _, n := range []int{1, 3} {
+		id := fmt.Sprint("int16-", n)
+		p := c.up(id, "--wire-format", "int16", "--local-workers", strconv.Itoa(n))
+		if n > 1 {
+			p.committed(t, 25)
+			if err := syscall.Kill(c.status().Nodes[1].PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.ends(p)
+		got := c.report(id).CheckpointSHA256
+		if n == 1 {
+			want = got
+		}
+		if got != want || got == reference.CheckpointSHA256 {
+			t.Errorf("%d workers: checkpoint %s, want %s, and not int32's %s", n, got, want, reference.CheckpointSHA256)
+		}
+		c.coordinator("verify", id, "--step", "43")
 	}
 }
 

@@ -57,6 +57,7 @@ type Config struct {
 	MarginDrop                float64 `yaml:"margin_drop" help:"share of the steps that leave MaPO's margin term out"`
 	PredictionType            string  `yaml:"prediction_type" help:"epsilon or v_prediction; empty takes the model's scheduler_config.json"`
 	AuditRatio                float64 `yaml:"audit_ratio" help:"share of the micro-batches that another worker computes again, to find a machine that computes wrongly"`
+	WireFormat                string  `yaml:"wire_format" help:"gradients between workers as int32, or as int16: half the bytes, rounded at random, at most 16 micro-batches"`
 	NonFinitePolicy           string  `yaml:"nonfinite_policy" help:"on a gradient that is not finite: halt (checkpoint and end) or skip (leave the step out)"`
 
 	RemoveTies       bool    `yaml:"remove_ties" help:"leave pairs without a preference out"`
@@ -82,7 +83,7 @@ func Defaults() Config {
 		TrainBatchSize: 1, GradientAccumulationSteps: 8, TimestepsPerPair: 1,
 		LearningRate: 1e-5, LRScheduler: "constant", LRNumCycles: 1, LRPower: 1,
 		AdamBeta1: 0.9, AdamBeta2: 0.999, AdamWeightDecay: 1e-2, AdamEpsilon: 1e-8, MaxGradNorm: 1,
-		Form: "reference_code", BetaMaPO: 0.1, SNRValue: 0.5, BetaDPO: 5000, NonFinitePolicy: "halt",
+		Form: "reference_code", BetaMaPO: 0.1, SNRValue: 0.5, BetaDPO: 5000, WireFormat: "int32", NonFinitePolicy: "halt",
 		RemoveTies: true, MaxRejectedRatio: 0.1, CenterCrop: true,
 		CheckpointingSteps: 100, EvalSeeds: 2, NumInferenceSteps: 20, GuidanceScale: 5,
 	}
@@ -126,7 +127,7 @@ func (c Config) Hyper() wire.Hyper {
 		AdamBeta1: c.AdamBeta1, AdamBeta2: c.AdamBeta2, AdamWeightDecay: c.AdamWeightDecay, AdamEpsilon: c.AdamEpsilon,
 		MaxGradNorm: c.MaxGradNorm, Form: c.Form, BetaMaPO: c.BetaMaPO, SNRValue: c.SNRValue, BetaDPO: c.BetaDPO, SNRGamma: c.SNRGamma, MarginDrop: c.MarginDrop,
 		PredictionType: c.PredictionType, RandomFlip: c.RandomFlip, CheckpointingSteps: c.CheckpointingSteps,
-		NonFinitePolicy: c.NonFinitePolicy, AuditRatio: c.AuditRatio,
+		NonFinitePolicy: c.NonFinitePolicy, AuditRatio: c.AuditRatio, WireFormat: c.WireFormat,
 	}
 }
 

@@ -19,8 +19,8 @@ const (
 	FormSFT           = "sft"
 )
 
-// maxMicroBatches is the most micro-batches whose int32 sums keep enough bits (design, point 1).
-const maxMicroBatches = 256
+// maxMicroBatches are the most micro-batches whose sums keep enough bits, by wire format.
+var maxMicroBatches = map[string]int{"int32": 256, "int16": 16}
 
 // Validate checks the rules that need nothing but the configuration. The error names the flag,
 // the rule and the value.
@@ -82,13 +82,13 @@ func (c Config) validateTraining() error {
 		atLeast("train_batch_size", c.TrainBatchSize, 1), atLeast("gradient_accumulation_steps", c.GradientAccumulationSteps, 1),
 		atLeast("timesteps_per_pair", c.TimestepsPerPair, 1), atLeast("resolution", c.Resolution, 0),
 		oneOf("form", c.Form, FormReferenceCode, FormPaper, FormDPO, FormSFT), oneOf("prediction_type", c.PredictionType, "", "epsilon", "v_prediction"),
-		oneOf("nonfinite_policy", c.NonFinitePolicy, "halt", "skip"), above("snr_value", c.SNRValue, 0),
+		oneOf("nonfinite_policy", c.NonFinitePolicy, "halt", "skip"), oneOf("wire_format", c.WireFormat, "int32", "int16"), above("snr_value", c.SNRValue, 0),
 		atLeast("eval_seeds", c.EvalSeeds, 1), atLeast("num_inference_steps", c.NumInferenceSteps, 1), atLeastFloat("guidance_scale", c.GuidanceScale, 0),
 	); err != nil {
 		return err
 	}
-	if c.GradientAccumulationSteps > maxMicroBatches {
-		return rule("gradient_accumulation_steps", fmt.Sprintf("must be at most %d, so that exact sums keep enough bits", maxMicroBatches), c.GradientAccumulationSteps)
+	if most := maxMicroBatches[c.WireFormat]; c.GradientAccumulationSteps > most {
+		return rule("gradient_accumulation_steps", fmt.Sprintf("must be at most %d with --wire-format %s, so that exact sums keep enough bits", most, c.WireFormat), c.GradientAccumulationSteps)
 	}
 	if items := c.TrainBatchSize * c.GradientAccumulationSteps; items%c.TimestepsPerPair != 0 {
 		return rule("timesteps_per_pair", fmt.Sprintf("must divide the %d items of a step", items), c.TimestepsPerPair)

@@ -200,6 +200,7 @@ type Hyper struct {
 	CheckpointingSteps        int     `json:"checkpointing_steps"`
 	NonFinitePolicy           string  `json:"nonfinite_policy"`
 	AuditRatio                float64 `json:"audit_ratio"`
+	WireFormat                string  `json:"wire_format"` // Of gradients between ranks: "int32" or "int16". It decides their rounding.
 }
 
 // Meta is what a node tells in its gossip metadata.

@@ -31,6 +31,7 @@ type pieces struct {
 
 	// What the running tasks work on.
 	grad      []float32
+	rounding  fixedpoint.Rounding // Of the micro-batch at hand; the block is each piece's.
 	total     []int32
 	rate      float64
 	clip      float64
@@ -65,17 +66,20 @@ func newPieces(pool *kernel.Pool, l *fixedpoint.Layout) *pieces {
 func (t *Trainer) accumulate(task, _ int) {
 	p := &t.pieces.all[t.pieces.from+task]
 	s := p.slab
-	bad := t.grid.Accumulate(t.sums[s.Offset:s.Offset+s.Len], t.pieces.grad[p.at:p.at+s.Len],
-		t.state.Exponents[s.Block:s.Block+s.Blocks], t.needed[s.Block:s.Block+s.Blocks])
+	key := t.pieces.rounding
+	key.Block = s.Block
+	bad := t.grid.AccumulateKeyed(t.sums[s.Offset:s.Offset+s.Len], t.pieces.grad[p.at:p.at+s.Len],
+		t.state.Exponents[s.Block:s.Block+s.Blocks], t.needed[s.Block:s.Block+s.Blocks], key)
 	if bad >= 0 {
 		t.pieces.bad.Store(true)
 	}
 }
 
 // add rounds one gradient tensor of one micro-batch onto the grid.
-func (t *Trainer) add(mb, i int, grad []float32) {
+func (t *Trainer) add(step, mb, i int, grad []float32) {
 	p := t.pieces
 	assert.That(len(grad) == t.layout.Tensor(i).Len, "gradient %d has %d elements, want %d", i, len(grad), t.layout.Tensor(i).Len)
+	p.rounding = fixedpoint.Rounding{Seed: t.hyper.Seed, Step: uint64(step), MicroBatch: mb}
 	p.grad, p.from = grad, p.first[i]
 	p.pool.Run(p.first[i+1]-p.from, p.addTask)
 	p.grad = nil

@@ -42,6 +42,8 @@ type Hyper struct {
 	MicroBatches int
 	ItemsPerStep int
 	Audited      func(step int) []int // Micro-batches whose gradients' digests are wanted; nil for none.
+	Format       fixedpoint.Format    // Of the sums on the wire, which they are rounded for.
+	Seed         uint64               // Of stochastic rounding.
 }
 
 // Trainer holds what a rank carries from step to step.
@@ -81,7 +83,7 @@ func New(model Model, h Hyper, pool *kernel.Pool) (*Trainer, error) {
 		lens[i] = len(p.Data)
 	}
 	layout := fixedpoint.NewLayout(lens)
-	grid, err := fixedpoint.NewGrid(layout, fixedpoint.Int32, h.MicroBatches)
+	grid, err := fixedpoint.NewGrid(layout, h.Format, h.MicroBatches)
 	if err != nil {
 		return nil, fmt.Errorf("plan exact sums: %w", err)
 	}
@@ -99,6 +101,9 @@ func New(model Model, h Hyper, pool *kernel.Pool) (*Trainer, error) {
 
 // Layout is the block table of the sums.
 func (t *Trainer) Layout() *fixedpoint.Layout { return t.layout }
+
+// Format is how the sums travel.
+func (t *Trainer) Format() fixedpoint.Format { return t.grid.Format() }
 
 // State is the live optimizer state, to be read between steps or filled before the first.
 func (t *Trainer) State() *State { return &t.state }
@@ -132,7 +137,7 @@ func (t *Trainer) Add(step, mb int, added func(i int)) (Stats, error) {
 	}
 	s, err := t.model.Gradients(step, mb, func(i int, grad []float32) {
 		sum.add(grad)
-		t.add(mb, i, grad)
+		t.add(step, mb, i, grad)
 		if added != nil {
 			added(i)
 		}

@@ -70,10 +70,17 @@ func newPool(t *testing.T) *kernel.Pool {
 // returns the parameters and states of all ranks.
 func train(t *testing.T, steps int, shares [][]int) []*Trainer {
 	t.Helper()
+	return trainIn(t, fixedpoint.Int32, steps, shares)
+}
+
+func trainIn(t *testing.T, format fixedpoint.Format, steps int, shares [][]int) []*Trainer {
+	t.Helper()
+	h := hyper()
+	h.Format = format
 	ranks := make([]*Trainer, len(shares))
 	for r := range ranks {
 		var err error
-		if ranks[r], err = New(newToy(), hyper(), newPool(t)); err != nil {
+		if ranks[r], err = New(newToy(), h, newPool(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -150,16 +157,57 @@ func TestTheResultDoesNotDependOnThreads(t *testing.T) {
 }
 
 func TestTheResultDoesNotDependOnTheWorld(t *testing.T) {
-	want := train(t, 5, [][]int{{0, 1, 2, 3, 4, 5}})[0]
-	for _, shares := range [][][]int{{{0, 1, 2}, {3, 4, 5}}, {{5}, {3, 1, 0}, {2, 4}}, {{0, 1, 2, 3, 4, 5}, {}}} {
-		for r, rank := range train(t, 5, shares) {
-			if diff := cmp.Diff(want.Params(), rank.Params()); diff != "" {
-				t.Errorf("shares %v: rank %d has other parameters", shares, r)
-			}
-			if diff := cmp.Diff(want.State(), rank.State()); diff != "" {
-				t.Errorf("shares %v: rank %d has another optimizer state", shares, r)
+	for _, format := range []fixedpoint.Format{fixedpoint.Int32, fixedpoint.Int16} {
+		want := trainIn(t, format, 5, [][]int{{0, 1, 2, 3, 4, 5}})[0]
+		for _, shares := range [][][]int{{{0, 1, 2}, {3, 4, 5}}, {{5}, {3, 1, 0}, {2, 4}}, {{0, 1, 2, 3, 4, 5}, {}}} {
+			for r, rank := range trainIn(t, format, 5, shares) {
+				if diff := cmp.Diff(want.Params(), rank.Params()); diff != "" {
+					t.Errorf("%s, shares %v: rank %d has other parameters", format, shares, r)
+				}
+				if diff := cmp.Diff(want.State(), rank.State()); diff != "" {
+					t.Errorf("%s, shares %v: rank %d has another optimizer state", format, shares, r)
+				}
 			}
 		}
+	}
+}
+
+// TestInt16DrawsByMicroBatch: sums fit 16 bits, and the seed decides how they are rounded.
+func TestInt16DrawsByMicroBatch(t *testing.T) {
+	h := hyper()
+	h.Format = fixedpoint.Int16
+	sums := func(seed uint64, step int) []int32 {
+		h.Seed = seed
+		tr, err := New(newToy(), h, newPool(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for attempt := 0; ; attempt++ {
+			if _, err := tr.Compute(step, []int{0, 1, 2, 3, 4, 5}); err != nil {
+				t.Fatal(err)
+			}
+			sums, needed := tr.Sums()
+			if !tr.Overflowed(needed) {
+				return sums
+			}
+			tr.Recalibrate(needed)
+		}
+	}
+	one := sums(1, 0)
+	if diff := cmp.Diff(one, sums(1, 0)); diff != "" {
+		t.Error("the same seed rounds differently")
+	}
+	if cmp.Equal(one, sums(2, 0)) {
+		t.Error("another seed rounds alike")
+	}
+	for i, s := range one {
+		if s != int32(int16(s)) {
+			t.Fatalf("sum %d is %d, beyond int16", i, s)
+		}
+	}
+	h.MicroBatches = 17
+	if _, err := New(newToy(), h, newPool(t)); err == nil {
+		t.Error("17 micro-batches were taken")
 	}
 }
 
