@@ -18,22 +18,28 @@ import (
 // trainerFile holds the optimizer's state in a checkpoint folder.
 const trainerFile = "trainer_state.safetensors"
 
+// unetPrefix begins the paths of the UNet's files in a checkpoint folder.
+const unetPrefix = "unet/"
+
+// adapterFile holds a trained adapter in a checkpoint folder, as diffusers names it.
+const adapterFile = "pytorch_lora_weights.safetensors"
+
 // keepCheckpoint makes a checkpoint folder of what rank 0 handed over: the base's files with the
-// new UNet, and the trainer's state.
+// new UNet, or a trained adapter alone, and the trainer's state.
 func (c *Coordinator) keepCheckpoint(s wire.TrainState) error {
 	if last := c.training.state; last != nil && s.Step <= last.Step {
 		return nil // A repeat.
 	}
 	start := time.Now()
-	files := slices.DeleteFunc(slices.Clone(c.model.all), func(f runstore.File) bool { return strings.HasPrefix(f.Path, "unet/") })
-	handed := append(slices.Clone(s.UNet), wire.ModelFile{Path: trainerFile, Ref: s.Trainer})
-	for i, h := range handed {
+	var files []runstore.File
+	if c.o.Config.LoRARank == 0 {
+		files = slices.DeleteFunc(slices.Clone(c.model.all), func(f runstore.File) bool { return strings.HasPrefix(f.Path, unetPrefix) })
+	}
+	handed := append(slices.Clone(s.Weights), wire.ModelFile{Path: trainerFile, Ref: s.Trainer})
+	for _, h := range handed {
 		source, err := c.blobs.Path(blob.Ref(h.Ref))
 		if err != nil {
 			return fmt.Errorf("checkpoint of step %d: %s: %w", s.Step, h.Path, err)
-		}
-		if i < len(s.UNet) {
-			h.Path = "unet/" + h.Path
 		}
 		files = append(files, runstore.File{Path: h.Path, Source: source, SHA256: h.Ref.SHA256})
 	}
@@ -81,20 +87,20 @@ func (c *Coordinator) offerCheckpoint(k runstore.Checkpoint) (*wire.TrainState, 
 	}
 	state := &wire.TrainState{Step: k.Step, SHA256: digest}
 	for name := range k.Sums {
-		component, isUNet := strings.CutPrefix(name, "unet/")
-		if !isUNet && name != trainerFile {
+		weights := strings.HasPrefix(name, unetPrefix) || name == adapterFile
+		if !weights && name != trainerFile {
 			continue
 		}
 		ref, err := c.blobs.Register(filepath.Join(k.Dir, filepath.FromSlash(name)))
 		if err != nil {
 			return nil, fmt.Errorf("checkpoint: %w", err)
 		}
-		if isUNet {
-			state.UNet = append(state.UNet, wire.ModelFile{Path: component, Ref: wire.Ref(ref)})
+		if weights {
+			state.Weights = append(state.Weights, wire.ModelFile{Path: name, Ref: wire.Ref(ref)})
 		} else {
 			state.Trainer = wire.Ref(ref)
 		}
 	}
-	slices.SortFunc(state.UNet, func(a, b wire.ModelFile) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(state.Weights, func(a, b wire.ModelFile) int { return strings.Compare(a.Path, b.Path) })
 	return state, nil
 }

@@ -66,7 +66,7 @@ func (c *Coordinator) evaluate(ctx context.Context, r *evidence.Report) error {
 	}
 	c.show(func(s *api.Status) { s.State = "evaluating" })
 	base := c.model.wire()
-	both, err := c.sample(ctx, base, base.With("unet", c.training.state.UNet))
+	both, err := c.sample(ctx, base, base.With(c.training.state.Weights))
 	if errors.Is(err, ErrStopped) {
 		r.Notes = append(r.Notes, "no win rate: stopped during the evaluation; --resume evaluates again")
 		return nil

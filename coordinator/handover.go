@@ -64,7 +64,7 @@ func (c *Coordinator) dropHanded() {
 	var refs []wire.Ref
 	if h.state != nil {
 		refs = append(refs, h.state.Trainer)
-		for _, f := range h.state.UNet {
+		for _, f := range h.state.Weights {
 			refs = append(refs, f.Ref)
 		}
 	}

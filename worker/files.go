@@ -65,7 +65,7 @@ const maxFolderFiles = 4096
 // folder fetches files and lays them out under their paths.
 func (f *files) folder(ctx context.Context, list []wire.ModelFile) (string, error) {
 	if f.local != nil {
-		return f.local.folder, nil
+		return f.local.state, nil
 	}
 	if len(list) > maxFolderFiles {
 		return "", fmt.Errorf("folder of %d files, at most %d", len(list), maxFolderFiles)
@@ -95,10 +95,10 @@ func (f *files) forget(state *wire.TrainState, base wire.Model) error {
 	}
 	trainer := []wire.ModelFile{{Path: checkpoint.StateFile, Ref: state.Trainer}}
 	errs := []error{
-		os.RemoveAll(filepath.Join(f.dir, "folder-"+listDigest(base.With("unet", state.UNet).Files))),
+		os.RemoveAll(filepath.Join(f.dir, "folder-"+listDigest(state.Weights))),
 		os.RemoveAll(filepath.Join(f.dir, "folder-"+listDigest(trainer))),
 	}
-	for _, file := range append(trainer, state.UNet...) {
+	for _, file := range append(trainer, state.Weights...) {
 		if !keep[file.Ref] {
 			errs = append(errs, os.RemoveAll(filepath.Join(f.dir, file.Ref.SHA256)))
 		}
@@ -108,6 +108,9 @@ func (f *files) forget(state *wire.TrainState, base wire.Model) error {
 
 // model is folder for a model; the digest names its content.
 func (f *files) model(ctx context.Context, m wire.Model) (dir, digest string, err error) {
+	if f.local != nil {
+		return f.local.base, "", nil
+	}
 	dir, err = f.folder(ctx, m.Files)
 	return dir, listDigest(m.Files), err
 }

@@ -17,10 +17,11 @@ import (
 
 // Recomputation says which steps to compute again, and from which files.
 type Recomputation struct {
-	Folder    string   // A diffusers pipeline; a checkpoint's when FirstStep is above 0, the base model otherwise.
+	Base      string   // The base model's pipeline folder.
+	State     string   // The checkpoint's folder; "" when FirstStep is 0.
 	Shards    []string // Files of latents, in the order of the pairs.
 	Pairs     int
-	FirstStep int // Steps that Folder holds already.
+	FirstStep int // Steps that State holds already.
 	To        int // The last step to compute again.
 	LastStep  int // Of the run, which the learning rate depends on.
 	Hyper     wire.Hyper
@@ -52,7 +53,7 @@ func Recompute(ctx context.Context, c Recomputation) error {
 	if set := kernel.Set(); set != c.KernelSet {
 		return &KernelSetError{Run: c.KernelSet, Here: set}
 	}
-	w := &Worker{log: zerolog.Nop(), files: &files{local: &localFiles{c.Folder}}, listener: c.listen}
+	w := &Worker{log: zerolog.Nop(), files: &files{local: &localFiles{base: c.Base, state: c.State}}, listener: c.listen}
 	threads := c.Threads
 	if threads <= 0 {
 		threads = runtime.NumCPU()
@@ -110,8 +111,8 @@ func (c Recomputation) listen(r wire.Report) error {
 	return nil
 }
 
-// localFiles stand in for what a worker fetches: one folder holds model and state.
-type localFiles struct{ folder string }
+// localFiles stand in for what a worker fetches.
+type localFiles struct{ base, state string }
 
 // shard returns the file of a shard, which the job of a recomputation names by path.
 func (localFiles) shard(ref wire.Ref) string { return ref.SHA256 }

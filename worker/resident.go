@@ -13,6 +13,7 @@ import (
 	"yohaku/allreduce/bucket"
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/internal/wire"
+	"yohaku/model/layer"
 	"yohaku/worker/lifecycle"
 	"yohaku/worker/replica"
 	"yohaku/worker/trainstep"
@@ -25,6 +26,7 @@ type resident struct {
 	holding lifecycle.Holding
 	built   bool
 	base    wire.Model
+	lora    *layer.LoRA // The adapters that are trained; nil for the UNet itself.
 
 	pairs     *pairLatents
 	model     *microBatches

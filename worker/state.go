@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strconv"
@@ -17,6 +18,8 @@ import (
 	"yohaku/model/checkpoint"
 	"yohaku/model/diffusion"
 	"yohaku/model/kernel"
+	"yohaku/model/layer"
+	"yohaku/model/lora"
 	"yohaku/model/objective"
 	"yohaku/model/optim"
 	"yohaku/model/train"
@@ -80,7 +83,7 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 		return err
 	}
 	step, err := train.New(train.Config{
-		UNet: network, Objective: loss(h, len(schedule.Betas)), SNRGamma: h.SNRGamma,
+		UNet: network, Objective: loss(h, len(schedule.Betas)), SNRGamma: h.SNRGamma, LoRA: adapters(h),
 		Schedule: schedule, Items: h.TrainBatchSize, Height: r.pairs.height, Width: r.pairs.width, ContextLength: r.pairs.contextLength, Memory: w.memory(len(j.Nodes)), Profile: w.o.Profile != "",
 	}, w.backend)
 	if err != nil {
@@ -108,7 +111,7 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 	if r.profiling, err = w.profile(step); err != nil {
 		return err
 	}
-	r.built, r.base = true, j.Model
+	r.built, r.base, r.lora = true, j.Model, adapters(h)
 	return nil
 }
 
@@ -121,6 +124,14 @@ func loss(h wire.Hyper, timesteps int) objective.Config {
 	return c
 }
 
+// adapters are those to train; nil trains the UNet itself.
+func adapters(h wire.Hyper) *layer.LoRA {
+	if h.LoRARank == 0 {
+		return nil
+	}
+	return &layer.LoRA{Rank: h.LoRARank, Alpha: h.LoRAAlpha, Targets: strings.Split(h.LoRATargets, ",")}
+}
+
 // readSchedule reads the noise schedule to train with.
 func readSchedule(folder *checkpoint.Folder, predictionType string) (*diffusion.Schedule, error) {
 	c, err := diffusion.ReadConfig(folder.FS(), "scheduler")
@@ -131,19 +142,6 @@ func readSchedule(folder *checkpoint.Folder, predictionType string) (*diffusion.
 		c.PredictionType = predictionType
 	}
 	return c.Schedule(), nil
-}
-
-func loadUNet(folder *checkpoint.Folder, step *train.Step) error {
-	sub, err := folder.Sub("unet")
-	if err != nil {
-		return err
-	}
-	w, err := sub.Weights("")
-	if err != nil {
-		return err
-	}
-	defer w.Close() // Only read.
-	return w.Load(weights.Params(step.Params(), step.ParamSlab()), checkpoint.LoadOptions{})
 }
 
 // loadBase fills what training does not change, from the base model.
@@ -193,20 +191,17 @@ const updatesKey = "updates"
 
 // loadState takes the state that the order names: of another rank, of a checkpoint, or the base model's.
 func (r *rank) loadState(ctx context.Context) error {
-	model, state := r.job.Model, r.job.State
-	if state != nil {
-		model = model.With("unet", state.UNet)
+	state := r.job.State
+	if state == nil {
+		r.res.trainer.Reset()
+		return r.loadBaseState(ctx)
 	}
-	folder, _, err := r.w.modelFolder(ctx, model)
+	dir, err := r.w.files.folder(ctx, state.Weights)
 	if err != nil {
 		return fmt.Errorf("fetch state: %w", err)
 	}
-	if err := loadUNet(folder, r.res.model.step); err != nil {
+	if err := r.loadWeights(dir); err != nil {
 		return err
-	}
-	if state == nil {
-		r.res.trainer.Reset()
-		return nil
 	}
 	if err := r.loadOptimizer(ctx, state); err != nil {
 		return err
@@ -219,6 +214,40 @@ func (r *rank) loadState(ctx context.Context) error {
 		return fmt.Errorf("the state of step %d has digest %.12s… here, %.12s… where it came from", state.Step, got, state.SHA256)
 	}
 	return r.w.files.forget(state, r.job.Model)
+}
+
+// loadBaseState begins at the base model.
+func (r *rank) loadBaseState(ctx context.Context) error {
+	if adapters(r.job.Hyper) != nil {
+		r.res.model.step.InitAdapters(r.job.Hyper.Seed)
+		return nil
+	}
+	dir, _, err := r.w.files.model(ctx, r.job.Model)
+	if err != nil {
+		return fmt.Errorf("fetch model: %w", err)
+	}
+	return r.loadWeights(dir)
+}
+
+// loadWeights fills the trained parameters from the pipeline or checkpoint folder dir.
+func (r *rank) loadWeights(dir string) error {
+	folder, err := checkpoint.OpenFolder(dir)
+	if err != nil {
+		return err
+	}
+	step := r.res.model.step
+	if l := adapters(r.job.Hyper); l != nil {
+		adapter, err := lora.ReadFolder(folder, step.Modules())
+		if err != nil {
+			return err
+		}
+		return adapter.Fill(weights.Params(step.Params(), step.ParamSlab()), *l)
+	}
+	sub, err := folder.Sub("unet")
+	if err != nil {
+		return err
+	}
+	return step.Load(sub)
 }
 
 func (r *rank) loadOptimizer(ctx context.Context, from *wire.TrainState) error {
@@ -268,20 +297,42 @@ func (w *Worker) putState(ctx context.Context, r *resident, step int) (*wire.Tra
 	state := r.checkpointState(step)
 	out := &wire.TrainState{Step: state.Step, SHA256: checkpoint.Digest(params, state)}
 	var data bytes.Buffer
-	if err := checkpoint.WriteWeights(&data, params, ""); err != nil {
+	name, err := r.writeWeights(&data, params)
+	if err != nil {
 		return nil, fmt.Errorf("write weights: %w", err)
 	}
 	ref, err := w.files.put(ctx, data.Bytes())
 	if err != nil {
 		return nil, err
 	}
-	out.UNet = append(r.unetConfig(), wire.ModelFile{Path: checkpoint.DefaultWeightsFile, Ref: ref})
+	out.Weights = []wire.ModelFile{{Path: name, Ref: ref}}
+	if r.lora == nil {
+		out.Weights = append(r.unetConfig(), out.Weights...)
+	}
 	data.Reset()
 	if err := checkpoint.WriteState(&data, state); err != nil {
 		return nil, fmt.Errorf("write trainer state: %w", err)
 	}
 	out.Trainer, err = w.files.put(ctx, data.Bytes())
 	return out, err
+}
+
+// writeWeights writes the trained parameters in the format of their file, and returns where in a pipeline folder it lies.
+func (r *resident) writeWeights(out io.Writer, params []checkpoint.Param) (name string, err error) {
+	if r.lora != nil {
+		return lora.FileName, lora.FromParams(params, *r.lora).Write(out, lora.Diffusers, r.baseDigest())
+	}
+	return path.Join("unet", checkpoint.DefaultWeightsFile), checkpoint.WriteWeights(out, params, "")
+}
+
+// baseDigest names the base's UNet, for an adapter's metadata: the SHA-256 of its weights' file, if it is one.
+func (r *resident) baseDigest() string {
+	for _, f := range r.base.Files {
+		if path.Dir(f.Path) == "unet" && path.Ext(f.Path) == ".safetensors" {
+			return f.Ref.SHA256
+		}
+	}
+	return ""
 }
 
 func (r *resident) checkpointState(step int) checkpoint.State {
@@ -296,8 +347,8 @@ func (r *resident) checkpointState(step int) checkpoint.State {
 // unetConfig is the base's configuration of the UNet, which a checkpoint carries on.
 func (r *resident) unetConfig() []wire.ModelFile {
 	for _, f := range r.base.Files {
-		if dir, name := path.Split(f.Path); strings.TrimSuffix(dir, "/") == "unet" && name == "config.json" {
-			return []wire.ModelFile{{Path: name, Ref: f.Ref}}
+		if f.Path == path.Join("unet", "config.json") {
+			return []wire.ModelFile{f}
 		}
 	}
 	return nil

@@ -16,7 +16,8 @@ import (
 )
 
 func sampleCommand() *cobra.Command {
-	var path, out string
+	var path, out, adapter string
+	var scale float64
 	var request sample.Request
 	o := sample.Options{}
 	c := &cobra.Command{
@@ -37,6 +38,9 @@ func sampleCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if adapter != "" {
+				p.Adapt(adapter, scale)
+			}
 			pictures, err := p.Generate(c.Context(), []sample.Request{request}, o)
 			if err != nil {
 				return err
@@ -54,6 +58,8 @@ func sampleCommand() *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVar(&path, "model", "", "diffusers pipeline folder, such as a run's `final`; empty is the built-in base model")
+	flags.StringVar(&adapter, "lora", "", "low-rank adapter to sample with: a file of diffusers, PEFT or Kohya, or a folder such as a run's `final`")
+	flags.Float64Var(&scale, "lora-scale", 1, "strength of --lora")
 	flags.StringVar(&request.Prompt, "prompt", "", "what the picture shows")
 	flags.StringVar(&request.Negative, "negative-prompt", "", "what to keep out of it")
 	flags.StringVar(&out, "out", "", "PNG file to write")

@@ -77,7 +77,7 @@ func (v verification) recompute(ctx context.Context, r *verify.Run) error {
 		return err
 	}
 	err = worker.Recompute(ctx, worker.Recomputation{
-		Folder: origin.Folder, Shards: origin.Shards, Pairs: r.Manifest.Pairs, FirstStep: origin.Step, To: v.step, LastStep: r.LastStep(v.step),
+		Base: origin.Base, State: origin.State, Shards: origin.Shards, Pairs: r.Manifest.Pairs, FirstStep: origin.Step, To: v.step, LastStep: r.LastStep(v.step),
 		Hyper: r.Config.Hyper(), KernelSet: r.Manifest.KernelSet, Threads: v.threads,
 		Step: func(s wire.StepReport) error {
 			if err := r.Compare(s, origin); err != nil {

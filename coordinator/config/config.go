@@ -55,6 +55,9 @@ type Config struct {
 	BetaDPO                   float64 `yaml:"beta_dpo" help:"strength of form dpo"`
 	SNRGamma                  float64 `yaml:"snr_gamma" help:"min-SNR weighting of the winners' errors, 5 is usual; 0 is none; not with form dpo"`
 	MarginDrop                float64 `yaml:"margin_drop" help:"share of the steps that leave MaPO's margin term out"`
+	LoRARank                  int     `yaml:"lora_rank" help:"train low-rank adapters of this rank beside the frozen UNet (diffusers' --rank); 0 trains the UNet itself"`
+	LoRAAlpha                 float64 `yaml:"lora_alpha" help:"adapters are scaled by lora_alpha/lora_rank; 0 is lora_rank"`
+	LoRATargets               string  `yaml:"lora_targets" help:"modules with an adapter, by the ends of their names, separated by commas"`
 	PredictionType            string  `yaml:"prediction_type" help:"epsilon or v_prediction; empty takes the model's scheduler_config.json"`
 	AuditRatio                float64 `yaml:"audit_ratio" help:"share of the micro-batches that another worker computes again, to find a machine that computes wrongly"`
 	WireFormat                string  `yaml:"wire_format" help:"gradients between workers as int32, or as int16: half the bytes, rounded at random, at most 16 micro-batches"`
@@ -83,7 +86,8 @@ func Defaults() Config {
 		TrainBatchSize: 1, GradientAccumulationSteps: 8, TimestepsPerPair: 1,
 		LearningRate: 1e-5, LRScheduler: "constant", LRNumCycles: 1, LRPower: 1,
 		AdamBeta1: 0.9, AdamBeta2: 0.999, AdamWeightDecay: 1e-2, AdamEpsilon: 1e-8, MaxGradNorm: 1,
-		Form: "reference_code", BetaMaPO: 0.1, SNRValue: 0.5, BetaDPO: 5000, WireFormat: "int32", NonFinitePolicy: "halt",
+		Form: "reference_code", BetaMaPO: 0.1, SNRValue: 0.5, BetaDPO: 5000, LoRATargets: "to_q,to_k,to_v,to_out.0",
+		WireFormat: "int32", NonFinitePolicy: "halt",
 		RemoveTies: true, MaxRejectedRatio: 0.1, CenterCrop: true,
 		CheckpointingSteps: 100, EvalSeeds: 2, NumInferenceSteps: 20, GuidanceScale: 5,
 	}
@@ -126,9 +130,20 @@ func (c Config) Hyper() wire.Hyper {
 		LRWarmupSteps: c.LRWarmupSteps, LRNumCycles: c.LRNumCycles, LRPower: c.LRPower,
 		AdamBeta1: c.AdamBeta1, AdamBeta2: c.AdamBeta2, AdamWeightDecay: c.AdamWeightDecay, AdamEpsilon: c.AdamEpsilon,
 		MaxGradNorm: c.MaxGradNorm, Form: c.Form, BetaMaPO: c.BetaMaPO, SNRValue: c.SNRValue, BetaDPO: c.BetaDPO, SNRGamma: c.SNRGamma, MarginDrop: c.MarginDrop,
+		LoRARank: c.LoRARank, LoRAAlpha: c.loraAlpha(), LoRATargets: c.LoRATargets,
 		PredictionType: c.PredictionType, RandomFlip: c.RandomFlip, CheckpointingSteps: c.CheckpointingSteps,
 		NonFinitePolicy: c.NonFinitePolicy, AuditRatio: c.AuditRatio, WireFormat: c.WireFormat,
 	}
+}
+
+// NeedsBase tells whether a step takes the base model beside the trained weights.
+func (c Config) NeedsBase() bool { return c.LoRARank > 0 || c.Form == FormDPO }
+
+func (c Config) loraAlpha() float64 {
+	if c.LoRAAlpha == 0 {
+		return float64(c.LoRARank)
+	}
+	return c.LoRAAlpha
 }
 
 // LocalThreads is the number of kernel threads of each local worker.

@@ -14,8 +14,9 @@ import (
 
 // Origin is what a step is computed again from.
 type Origin struct {
-	Step   int      // Steps that Folder holds: the nearest checkpoint's, 0 for the base model.
-	Folder string   // A pipeline folder.
+	Step   int      // Steps that State holds: the nearest checkpoint's, 0 for the base model.
+	Base   string   // The base model's pipeline folder, or State where nothing of the base is needed.
+	State  string   // The checkpoint's folder; "" for the base model.
 	Shards []string // Files of latents, in the order of the pairs.
 }
 
@@ -28,12 +29,12 @@ func (r *Run) Origin(ctx context.Context, n int, modelDir string) (Origin, error
 	var o Origin
 	for _, c := range r.Checkpoints {
 		if c.Step < n {
-			o.Step, o.Folder = c.Step, c.Dir
+			o.Step, o.State, o.Base = c.Step, c.Dir, c.Dir
 		}
 	}
 	var err error
-	if o.Step == 0 {
-		if o.Folder, err = r.baseModel(ctx, modelDir); err != nil {
+	if o.Step == 0 || r.Config.NeedsBase() {
+		if o.Base, err = r.baseModel(ctx, modelDir); err != nil {
 			return Origin{}, err
 		}
 	}

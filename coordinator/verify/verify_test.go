@@ -366,7 +366,7 @@ func TestOrigin(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := r.Origin(t.Context(), 5, "")
-	want := Origin{Step: checkpoint, Folder: r.Checkpoints[0].Dir, Shards: files}
+	want := Origin{Step: checkpoint, Base: r.Checkpoints[0].Dir, State: r.Checkpoints[0].Dir, Shards: files}
 	if diff := cmp.Diff(got, want); err != nil || diff != "" {
 		t.Errorf("%v (-got +want):\n%s", err, diff)
 	}

@@ -1,6 +1,9 @@
 package wire
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Hello introduces a worker. KernelSet names the kernels that give its bits.
 type Hello struct {
@@ -33,20 +36,28 @@ type Model struct {
 	Files []ModelFile `json:"files"`
 }
 
-// With returns the model with the files of other laid over its own: the way a checkpoint's UNet
-// replaces the base's. Whole component folders are replaced, so no stale shard stays behind.
-func (m Model) With(component string, files []ModelFile) Model {
+// With returns the model with files laid over its own: the way a checkpoint's UNet replaces the
+// base's, or an adapter is put beside it. Whole component folders are replaced, so no stale shard
+// stays behind.
+func (m Model) With(files []ModelFile) Model {
+	replaced := map[string]bool{}
+	for _, f := range files {
+		replaced[f.place()] = true
+	}
 	var out Model
-	prefix := component + "/"
 	for _, f := range m.Files {
-		if len(f.Path) < len(prefix) || f.Path[:len(prefix)] != prefix {
+		if !replaced[f.place()] {
 			out.Files = append(out.Files, f)
 		}
 	}
-	for _, f := range files {
-		out.Files = append(out.Files, ModelFile{Path: prefix + f.Path, Ref: f.Ref})
-	}
+	out.Files = append(out.Files, files...)
 	return out
+}
+
+// place is what a file belongs to: its component's folder, or itself where it is in none.
+func (f ModelFile) place() string {
+	component, _, _ := strings.Cut(f.Path, "/")
+	return component
 }
 
 // JobKind says what a worker is to do.
@@ -168,7 +179,7 @@ type DonateJob struct {
 // TrainState names a checkpoint's blobs.
 type TrainState struct {
 	Step    int         `json:"step"`
-	UNet    []ModelFile `json:"unet"`
+	Weights []ModelFile `json:"weights"` // As they lie in a pipeline folder: the UNet's, or the adapter's file.
 	Trainer Ref         `json:"trainer"`
 	SHA256  string      `json:"sha256"` // The checkpoint's digest.
 }
@@ -195,6 +206,9 @@ type Hyper struct {
 	BetaDPO                   float64 `json:"beta_dpo"`
 	SNRGamma                  float64 `json:"snr_gamma"`
 	MarginDrop                float64 `json:"margin_drop"`
+	LoRARank                  int     `json:"lora_rank"` // 0 trains the UNet itself.
+	LoRAAlpha                 float64 `json:"lora_alpha"`
+	LoRATargets               string  `json:"lora_targets"`    // Separated by commas.
 	PredictionType            string  `json:"prediction_type"` // "" = as in the model's scheduler config.
 	RandomFlip                bool    `json:"random_flip"`
 	CheckpointingSteps        int     `json:"checkpointing_steps"`

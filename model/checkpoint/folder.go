@@ -103,8 +103,8 @@ func (f *Folder) ReadFile(name string) ([]byte, error) {
 	return data, nil
 }
 
-// openTensors opens a safetensors file of the folder.
-func (f *Folder) openTensors(name string) (*safetensors.File, error) {
+// OpenTensors opens a safetensors file of the folder.
+func (f *Folder) OpenTensors(name string) (*safetensors.File, error) {
 	if f.disk != "" {
 		return safetensors.Open(f.Path(name))
 	}

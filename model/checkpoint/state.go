@@ -53,7 +53,7 @@ func SaveState(path string, s State) error {
 // ReadState reads the folder's trainer state. It fills the Data of m and v, which must name
 // exactly the parameters of the file, and returns them in the State.
 func (f *Folder) ReadState(m, v []Param) (State, error) {
-	file, err := f.openTensors(StateFile)
+	file, err := f.OpenTensors(StateFile)
 	if err != nil {
 		return State{}, fmt.Errorf("%w; this folder cannot be resumed from", err)
 	}

@@ -114,7 +114,7 @@ func variantOf(name string) (variant string, ok bool) {
 
 // add opens one file and takes its tensors in.
 func (w *Weights) add(name string) error {
-	f, err := w.folder.openTensors(name)
+	f, err := w.folder.OpenTensors(name)
 	if err != nil {
 		return err
 	}

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"yohaku/internal/safetensors"
+	"yohaku/model/checkpoint"
 )
 
 // metadataKey is where diffusers keeps the configuration, as JSON with keys such as unet.r.
@@ -175,4 +178,61 @@ func ParseConfig(data []byte) (*Config, error) {
 		return nil, fmt.Errorf("adapter_config.json: %w", err)
 	}
 	return &c, nil
+}
+
+// FileName is what diffusers calls an adapter's file in a folder.
+const FileName = "pytorch_lora_weights.safetensors"
+
+// configName is PEFT's configuration beside its file, which is called peftName.
+const (
+	configName = "adapter_config.json"
+	peftName   = "adapter_model.safetensors"
+)
+
+// ReadFolder reads the adapter in a folder, as diffusers or PEFT left it. See Read for modules and errors.
+func ReadFolder(f *checkpoint.Folder, modules []string) (Adapter, error) {
+	name := FileName
+	if !f.Has(name) && f.Has(peftName) {
+		name = peftName
+	}
+	return ReadIn(f, name, modules)
+}
+
+// ReadPath reads the adapter at path, a file or a folder.
+func ReadPath(path string, modules []string) (Adapter, error) {
+	if info, err := os.Stat(path); err != nil {
+		return Adapter{}, fmt.Errorf("open adapter: %w", err)
+	} else if !info.IsDir() {
+		f, err := checkpoint.OpenFolder(filepath.Dir(path))
+		if err != nil {
+			return Adapter{}, err
+		}
+		return ReadIn(f, filepath.Base(path), modules)
+	}
+	f, err := checkpoint.OpenFolder(path)
+	if err != nil {
+		return Adapter{}, err
+	}
+	return ReadFolder(f, modules)
+}
+
+// ReadIn reads the adapter in the named file of a folder, with adapter_config.json beside it, if there is one.
+func ReadIn(f *checkpoint.Folder, name string, modules []string) (Adapter, error) {
+	file, err := f.OpenTensors(name)
+	if err != nil {
+		return Adapter{}, fmt.Errorf("open adapter: %w", err)
+	}
+	defer file.Close() // Only read.
+	var config *Config
+	if f.Has(configName) {
+		data, err := f.ReadFile(configName)
+		if err != nil {
+			return Adapter{}, err
+		}
+		if config, err = ParseConfig(data); err != nil {
+			return Adapter{}, err
+		}
+	}
+	a, _, err := Read(file, modules, config)
+	return a, err
 }

@@ -14,8 +14,10 @@ import (
 	"yohaku/model/compile"
 	"yohaku/model/diffusion"
 	"yohaku/model/encode"
+	"yohaku/model/lora"
 	"yohaku/model/unet"
 	"yohaku/model/vae"
+	"yohaku/model/weights"
 )
 
 // Pipeline is a model folder that is ready to sample. It belongs to one goroutine.
@@ -30,6 +32,7 @@ type Pipeline struct {
 	zeros     bool                        // An empty negative prompt is zeros: force_zeros_for_empty_prompt.
 	denoisers map[shape]*compile.Executable
 	decoders  map[shape]*compile.Executable
+	adapters  []adapter // Merged into the UNet's weights when they are read.
 	unetSlab  []float32 // The weights that all denoisers share; nil before the first.
 	vaeSlab   []float32
 }
@@ -37,11 +40,17 @@ type Pipeline struct {
 // shape is a batch of latents.
 type shape struct{ batch, height, width int }
 
+// adapter is where a low-rank adapter lies, and how strong it is.
+type adapter struct {
+	path  string // "" for the pipeline's own folder.
+	scale float64
+}
+
 // textBatch is how many prompts are encoded at once.
 const textBatch = 4
 
-// Open reads the pipeline folder f: model_index.json, text_encoder, tokenizer, unet, vae and scheduler. Weights of the
-// UNet and the decoder are read when the first picture is made.
+// Open reads the pipeline folder f: model_index.json, text encoders, tokenizers, unet, vae and scheduler, and an adapter
+// if one lies beside them. Weights of the UNet and the decoder are read when the first picture is made.
 //
 // It returns an error that names the component when a part is missing, or is of a class or has a value that is not
 // supported; a scheduler without a sampler is refused by Generate only.
@@ -60,6 +69,9 @@ func Open(f *checkpoint.Folder, be backend.Backend) (*Pipeline, error) {
 	}
 	if p.text, err = encode.OpenText(f, be, textBatch); err != nil {
 		return nil, fmt.Errorf("open the pipeline in %s: %w", f.Path(), err)
+	}
+	if f.Has(lora.FileName) {
+		p.adapters = append(p.adapters, adapter{scale: 1})
 	}
 	if p.zeros, err = forcesZeros(f); err != nil {
 		return nil, err
@@ -103,6 +115,32 @@ func (p *Pipeline) Text() *encode.Text { return p.text }
 
 // UNet is the UNet's config.
 func (p *Pipeline) UNet() unet.Config { return p.unet }
+
+// Adapt puts the adapter at path, a file or folder of any layout that package lora reads, beside the UNet, scaled by
+// scale. It is read with the UNet's weights, so it has to be called before the first picture.
+func (p *Pipeline) Adapt(path string, scale float64) {
+	p.adapters = append(p.adapters, adapter{path, scale})
+}
+
+// merge adds the adapters to the UNet's weights.
+func (p *Pipeline) merge(e *compile.Executable) error {
+	for _, a := range p.adapters {
+		var read lora.Adapter
+		var err error
+		if modules := weights.Modules(e.Params()); a.path == "" {
+			read, err = lora.ReadFolder(p.folder, modules)
+		} else {
+			read, err = lora.ReadPath(a.path, modules)
+		}
+		if err != nil {
+			return err
+		}
+		if err := read.Merge(weights.Params(e.Params(), e.ParamSlab()), a.scale); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // SetUNet makes the pipeline sample with other weights of the same UNet: slab is that of another program of the same
 // config, such as a training step's ParamSlab, and is read at each picture. It panics when the length differs.

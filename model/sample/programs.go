@@ -85,6 +85,11 @@ func (p *Pipeline) program(b *op.Builder, out op.Node, component string, slab *[
 	if err := weights.Load(e, f, o); err != nil {
 		return nil, err
 	}
+	if component == "unet" {
+		if err := p.merge(e); err != nil {
+			return nil, err
+		}
+	}
 	*slab = e.ParamSlab()
 	return e, nil
 }

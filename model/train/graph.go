@@ -206,6 +206,12 @@ func (s *Step) Profile() []compile.InstructionProfile { return s.exe.Profile() }
 // ResetProfile forgets what was measured so far.
 func (s *Step) ResetProfile() { s.exe.ResetProfile() }
 
+// Modules lists the paths of the base network's modules that have a weight.
+func (s *Step) Modules() []string {
+	frozen, _ := s.exe.Frozen()
+	return weights.Modules(frozen)
+}
+
 // Load fills the trained parameters from the weights in f, under their own names.
 func (s *Step) Load(f *checkpoint.Folder) error {
 	params, slab := s.exe.Trained()

@@ -118,16 +118,6 @@ func (l loraCase) adapter(t *testing.T, modules []string) lora.Adapter {
 	return a
 }
 
-func modulesOf(params []compile.ParamInfo) []string {
-	var modules []string
-	for _, p := range params {
-		if path, ok := strings.CutSuffix(p.Name, ".weight"); ok && !layer.IsAdapter(p.Name) {
-			modules = append(modules, path)
-		}
-	}
-	return modules
-}
-
 // checkGradients compares the forward pass and the gradients of the adapters with the case's.
 func (l loraCase) checkGradients(t *testing.T) {
 	b := op.NewBuilder()
@@ -140,7 +130,7 @@ func (l loraCase) checkGradients(t *testing.T) {
 	frozen, slab := e.Frozen()
 	nettest.Load(t, frozen, slab, l.base, nil)
 	trained, adapters := e.Trained()
-	if err := l.adapter(t, modulesOf(frozen)).Fill(weights.Params(trained, adapters), l.lora); err != nil {
+	if err := l.adapter(t, weights.Modules(frozen)).Fill(weights.Params(trained, adapters), l.lora); err != nil {
 		t.Fatal(err)
 	}
 	got := map[string][]float32{}
@@ -177,7 +167,7 @@ func (l loraCase) checkMerged(t *testing.T) {
 	pred, _ := l.graph(t, b, nil)
 	e := l.program(t, b, []op.Node{pred}, nil)
 	nettest.Load(t, e.Params(), e.ParamSlab(), l.base, nil)
-	if err := l.adapter(t, modulesOf(e.Params())).Merge(weights.Params(e.Params(), e.ParamSlab()), 1); err != nil {
+	if err := l.adapter(t, weights.Modules(e.Params())).Merge(weights.Params(e.Params(), e.ParamSlab()), 1); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Run(nil); err != nil {
@@ -207,7 +197,7 @@ func (l loraCase) checkTraining(t *testing.T) {
 	frozen, base := step.exe.Frozen()
 	nettest.Load(t, frozen, base, l.base, nil)
 	slab := step.ParamSlab()
-	if err := l.adapter(t, modulesOf(frozen)).Fill(weights.Params(step.Params(), slab), l.lora); err != nil {
+	if err := l.adapter(t, weights.Modules(frozen)).Fill(weights.Params(step.Params(), slab), l.lora); err != nil {
 		t.Fatal(err)
 	}
 	r := &run{
