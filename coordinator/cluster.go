@@ -14,6 +14,7 @@ import (
 	"yohaku/internal/bus/blob"
 	"yohaku/internal/logkey"
 	"yohaku/internal/membership"
+	"yohaku/internal/signed"
 	"yohaku/internal/trust"
 	"yohaku/internal/wire"
 )
@@ -76,11 +77,14 @@ func (c *Coordinator) openTrust(string) error {
 		return fmt.Errorf("open cluster authority: %w", err)
 	}
 	c.trust = authority
+	if c.epoch, err = authority.BeginEpoch(); err != nil {
+		return fmt.Errorf("begin an epoch: %w", err)
+	}
 	return nil
 }
 
 func (c *Coordinator) openBus(host string) error {
-	identity, err := c.trust.Issue(coordinatorName, []string{host})
+	identity, err := c.trust.IssueCoordinator([]string{host})
 	if err != nil {
 		return fmt.Errorf("issue certificate: %w", err)
 	}
@@ -102,7 +106,15 @@ func (c *Coordinator) openBus(host string) error {
 	} else if err != nil {
 		return fmt.Errorf("start bus: %w", err)
 	}
+	if c.calls, err = signed.Coordinator(c.bus, identity, c.epoch, c.messageRefused); err != nil {
+		return fmt.Errorf("prepare signatures: %w", err)
+	}
 	return nil
+}
+
+// messageRefused hears of messages that were not authentic, or not new: once per source and minute.
+func (c *Coordinator) messageRefused(subject, from string, count int, err error) {
+	c.log.Warn().Str(logkey.Path, subject).Str(logkey.Peer, from).Int("count", count).Err(err).Msg("message refused")
 }
 
 // routeAddr is the address of this node's route under the host that others reach.
@@ -162,7 +174,7 @@ func (c *Coordinator) openBootstrap(host string) error {
 	}
 	welcome := func() trust.Welcome {
 		return trust.Welcome{
-			RunID: c.o.Config.RunID, GossipKeys: c.trust.GossipKeys(), Revoked: c.trust.Revoked().Names(), GossipAddr: c.members.Local().Addr.String(),
+			RunID: c.o.Config.RunID, GossipKeys: c.trust.GossipKeys(), Revoked: c.trust.Revoked().Names(), Epoch: c.epoch, GossipAddr: c.members.Local().Addr.String(),
 			RouteAddrs: []string{c.routeAddr(host)}, Extra: wire.Encode(wire.WelcomeExtra{NATSURL: c.o.Config.NATSURL}),
 		}
 	}
@@ -215,7 +227,7 @@ const orderTimeout = 2 * time.Second
 func (c *Coordinator) order(ctx context.Context, name string, o wire.Order) error {
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
-	if _, err := bus.Call(ctx, c.bus.Conn(), wire.Subjects{RunID: c.o.Config.RunID}.Node(name), wire.Encode(o)); err != nil {
+	if _, err := c.calls.Call(ctx, name, wire.Subjects{RunID: c.o.Config.RunID}.Node(name), wire.Encode(o)); err != nil {
 		return fmt.Errorf("order to worker %s: %w", name, err)
 	}
 	return nil

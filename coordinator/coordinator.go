@@ -21,6 +21,7 @@ import (
 	"yohaku/internal/bus/blob"
 	"yohaku/internal/logkey"
 	"yohaku/internal/membership"
+	"yohaku/internal/signed"
 	"yohaku/internal/trust"
 	"yohaku/internal/wire"
 )
@@ -61,7 +62,9 @@ type Coordinator struct {
 	run     *runstore.Run
 	trust   *trust.Authority
 	boot    *trust.Server
+	epoch   uint64 // Of this coordinator, see trust.Authority.BeginEpoch.
 	bus     *bus.Bus
+	calls   *signed.End
 	members *membership.Membership
 	blobs   *blob.Folder
 	http    *api.Server

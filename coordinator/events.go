@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"yohaku/coordinator/api"
-	"yohaku/internal/bus"
 	"yohaku/internal/logkey"
 	"yohaku/internal/membership"
 	"yohaku/internal/wire"
@@ -42,10 +41,13 @@ type node struct {
 // listen subscribes to what workers say.
 func (c *Coordinator) listen() error {
 	subjects := wire.Subjects{RunID: c.o.Config.RunID}
-	hello, err := bus.Handle(c.bus.Conn(), subjects.Hello(), 1, func(ctx context.Context, data []byte) ([]byte, error) {
+	hello, err := c.calls.Handle(subjects.Hello(), 1, func(ctx context.Context, from string, data []byte) ([]byte, error) {
 		var h wire.Hello
 		if err := wire.Decode(data, &h); err != nil {
 			return nil, err
+		}
+		if h.Node != from {
+			return nil, fmt.Errorf("node %s introduces itself as %q", from, h.Node)
 		}
 		return c.post(ctx, event{hello: &h})
 	})
@@ -53,10 +55,13 @@ func (c *Coordinator) listen() error {
 		return fmt.Errorf("listen for workers: %w", err)
 	}
 	c.handlers = append(c.handlers, hello)
-	report, err := bus.Handle(c.bus.Conn(), subjects.Report(), 1, func(ctx context.Context, data []byte) ([]byte, error) {
+	report, err := c.calls.Handle(subjects.Report(), 1, func(ctx context.Context, from string, data []byte) ([]byte, error) {
 		var r wire.Report
 		if err := wire.Decode(data, &r); err != nil {
 			return nil, err
+		}
+		if r.Node != from {
+			return nil, fmt.Errorf("node %s reports as %q", from, r.Node)
 		}
 		return c.post(ctx, event{report: &r})
 	})

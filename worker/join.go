@@ -11,6 +11,7 @@ import (
 	"yohaku/internal/bus"
 	"yohaku/internal/logkey"
 	"yohaku/internal/membership"
+	"yohaku/internal/signed"
 	"yohaku/internal/trust"
 	"yohaku/internal/wire"
 	"yohaku/model/kernel"
@@ -48,6 +49,12 @@ func (w *Worker) startBus(natsURL string) error {
 	}
 	if w.bus, err = bus.Start(c); err != nil {
 		return fmt.Errorf("start bus: %w", err)
+	}
+	w.calls, err = signed.Worker(w.bus, w.identity, w.identity.Welcome.Epoch, func(subject, from string, count int, err error) {
+		w.log.Warn().Str(logkey.Path, subject).Str(logkey.Peer, from).Int("count", count).Err(err).Msg("message refused")
+	})
+	if err != nil {
+		return fmt.Errorf("prepare signatures: %w", err)
 	}
 	return nil
 }
@@ -91,7 +98,7 @@ func (w *Worker) adoptTrust(t wire.Trust) error {
 // listen takes orders. An order is answered once it is in the owner's queue.
 func (w *Worker) listen() error {
 	var err error
-	w.handler, err = bus.Handle(w.bus.Conn(), w.subjects.Node(w.name), 1, func(ctx context.Context, data []byte) ([]byte, error) {
+	w.handler, err = w.calls.Handle(w.subjects.Node(w.name), 1, func(ctx context.Context, _ string, data []byte) ([]byte, error) {
 		var o wire.Order
 		if err := wire.Decode(data, &o); err != nil {
 			return nil, err
@@ -131,7 +138,7 @@ func (w *Worker) hello(ctx context.Context) error {
 		Protocol: wire.Version, Node: w.name, Version: w.o.Version, PID: os.Getpid(), Host: host,
 		Device: w.o.Device, KernelSet: kernel.Set(), Threads: w.threads(), AllowChaos: w.o.AllowChaos,
 	}
-	if _, err := bus.CallReady(ctx, w.bus.Conn(), w.subjects.Hello(), wire.Encode(h)); err != nil {
+	if _, err := w.calls.CallReady(ctx, coordinatorName, w.subjects.Hello(), wire.Encode(h)); err != nil {
 		return fmt.Errorf("say hello to the coordinator: %w", err)
 	}
 	w.log.Info().Str(logkey.KernelSet, h.KernelSet).Int("threads", h.Threads).Msg("joined")

@@ -108,7 +108,7 @@ func (w *Worker) reportWithin(limit time.Duration, r wire.Report) error {
 func (w *Worker) deliver(ctx context.Context, report []byte) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
-		_, err := bus.CallReady(attempt, w.bus.Conn(), w.subjects.Report(), report)
+		_, err := w.calls.CallReady(attempt, coordinatorName, w.subjects.Report(), report)
 		cancel()
 		var said *bus.RemoteError
 		if err == nil || errors.As(err, &said) {

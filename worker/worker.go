@@ -17,6 +17,7 @@ import (
 	"yohaku/internal/bus"
 	"yohaku/internal/logkey"
 	"yohaku/internal/membership"
+	"yohaku/internal/signed"
 	"yohaku/internal/trust"
 	"yohaku/internal/wire"
 	"yohaku/model/backend/cpu"
@@ -47,7 +48,7 @@ const (
 	attemptTimeout  = 3 * time.Second // For one answer.
 	attemptPause    = 100 * time.Millisecond
 	leaveTimeout    = 2 * time.Second
-	coordinatorName = "coordinator"
+	coordinatorName = trust.CoordinatorNode
 	// absenceLimit is how long a worker waits for a coordinator that is gone.
 	absenceLimit = 30 * time.Second
 	// handOverLimit is how long a worker that is asked to leave waits for the step boundary.
@@ -62,6 +63,7 @@ type Worker struct {
 	identity *trust.Identity
 	subjects wire.Subjects
 	bus      *bus.Bus
+	calls    *signed.End
 	members  *membership.Membership
 	handler  *bus.Handler
 	backend  *cpu.Backend

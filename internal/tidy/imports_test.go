@@ -35,6 +35,7 @@ var layers = []struct {
 	{"internal/bus", []string{"internal/assert", "internal/atomicfile", "internal/logkey"}, "networks do not know what they carry"},
 	{"internal/membership", []string{"internal/assert", "internal/logkey"}, "networks do not know what they carry"},
 	{"internal/trust", []string{"internal/assert", "internal/atomicfile"}, "trust stands alone"},
+	{"internal/signed", []string{"internal/bus", "internal/trust"}, "signed calls are calls and signatures"},
 	{"internal/wire", []string{"internal/safetensors"}, "messages are data"},
 	{"internal/golden", []string{"internal/safetensors"}, "golden cases are files"},
 	{"internal/assignment", nil, "arithmetic"},

@@ -25,6 +25,9 @@ const (
 	// BootstrapName is in the bootstrap server's certificate only.
 	BootstrapName = "bootstrap.yohaku.internal"
 
+	// CoordinatorName is in the coordinator's certificate beside NodeServerName: only with it are
+	// orders signed.
+	CoordinatorName = "coordinator.yohaku.internal"
 	// CoordinatorNode is the coordinator's node name, which no joiner gets.
 	CoordinatorNode = "coordinator"
 
@@ -80,11 +83,20 @@ func (id *Identity) MutualTLS() (*tls.Config, error) {
 // Issue makes a key and a certificate for a node in this process, such as the coordinator and its
 // local workers. Hosts are the names and addresses the node is reached at.
 func (a *Authority) Issue(nodeName string, hosts []string) (*Identity, error) {
+	return a.issue(nodeName, hosts, NodeServerName)
+}
+
+// IssueCoordinator is Issue for the coordinator, whose certificate is good for orders.
+func (a *Authority) IssueCoordinator(hosts []string) (*Identity, error) {
+	return a.issue(CoordinatorNode, hosts, NodeServerName, CoordinatorName)
+}
+
+func (a *Authority) issue(nodeName string, hosts []string, roles ...string) (*Identity, error) {
 	key, keyPEM, err := newNodeKey()
 	if err != nil {
 		return nil, err
 	}
-	der, err := a.sign(&key.PublicKey, nodeName, hosts, NodeServerName)
+	der, err := a.sign(&key.PublicKey, nodeName, hosts, roles...)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +104,7 @@ func (a *Authority) Issue(nodeName string, hosts []string) (*Identity, error) {
 }
 
 // sign issues a certificate for public key pub. Hosts come from the network: they are checked.
-func (a *Authority) sign(pub crypto.PublicKey, nodeName string, hosts []string, role string) ([]byte, error) {
+func (a *Authority) sign(pub crypto.PublicKey, nodeName string, hosts []string, roles ...string) ([]byte, error) {
 	if err := CheckNodeName(nodeName); err != nil {
 		return nil, err
 	}
@@ -103,7 +115,7 @@ func (a *Authority) sign(pub crypto.PublicKey, nodeName string, hosts []string, 
 		NotAfter:     time.Now().AddDate(nodeYears, 0, 0),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:     []string{role},
+		DNSNames:     roles,
 	}
 	if err := addHosts(template, hosts); err != nil {
 		return nil, err

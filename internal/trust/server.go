@@ -23,6 +23,7 @@ type Welcome struct {
 	RunID      string          `json:"run_id"`
 	NodeName   string          `json:"node_name"`   // Filled with the admitted name.
 	GossipKeys [][]byte        `json:"gossip_keys"` // AES-256; the first encrypts, all decrypt.
+	Epoch      uint64          `json:"epoch"`       // Of the coordinator, for signed messages.
 	Revoked    []string        `json:"revoked"`     // Names of nodes whose certificates count no more.
 	GossipAddr string          `json:"gossip_addr"` // host:port of a memberlist node to join.
 	RouteAddrs []string        `json:"route_addrs"` // host:port of NATS routes to dial.
