@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,12 +37,18 @@ func (c cluster) run(ctx context.Context) ([]wire.StepReport, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start coordinator: %w; make build puts it into bin/", err)
 	}
-	if err := c.limit(ctx); err != nil {
-		_ = cmd.Cancel() // Its end is waited for, and err says why.
-		_ = cmd.Wait()
-		return nil, fmt.Errorf("%w\n%s", err, log.String())
-	}
-	if err := cmd.Wait(); err != nil {
+	going, end := context.WithCancel(ctx)
+	limited := make(chan error, 1)
+	go func() {
+		err := c.limit(going)
+		if err != nil {
+			_ = cmd.Cancel() // It may have ended already.
+		}
+		limited <- err
+	}()
+	err := cmd.Wait()
+	end()
+	if err := errors.Join(err, <-limited); err != nil {
 		return nil, fmt.Errorf("run %s: %w\n%s", c.id, err, log.String())
 	}
 	all, err := c.metrics()
@@ -99,14 +106,14 @@ func (c cluster) limit(ctx context.Context) error {
 // period is short beside a micro-batch, so that a limited worker is slow and not now and then stopped.
 const period = 10 * time.Millisecond
 
-// limit lets a process have a share of one processor, by a control group of its own. The group is
-// left behind empty.
+// limit lets a process have a share of one processor, no more and, whatever else runs, no less, by
+// a control group of its own. The group is left behind empty.
 func limit(pid int, share float64) error {
 	us := strconv.Itoa(int(period.Microseconds()))
 	quota := strconv.Itoa(int(share * float64(period.Microseconds())))
-	root, files := "/sys/fs/cgroup/cpu", [][2]string{{"cpu.cfs_period_us", us}, {"cpu.cfs_quota_us", quota}}
+	root, files := "/sys/fs/cgroup/cpu", [][2]string{{"cpu.shares", "262144"}, {"cpu.cfs_period_us", us}, {"cpu.cfs_quota_us", quota}}
 	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
-		root, files = "/sys/fs/cgroup", [][2]string{{"cpu.max", quota + " " + us}}
+		root, files = "/sys/fs/cgroup", [][2]string{{"cpu.weight", "10000"}, {"cpu.max", quota + " " + us}}
 	}
 	group := filepath.Join(root, fmt.Sprintf("yohaku-bench-%d", pid))
 	if err := os.MkdirAll(group, 0o755); err != nil {

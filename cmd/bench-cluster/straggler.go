@@ -24,7 +24,7 @@ func straggler(ctx context.Context, o options, dir string) error {
 	rate := map[float64]float64{} // Micro-batches a second.
 	for _, quota := range []float64{fast, slow} {
 		alone := c
-		alone.id, alone.workers, alone.steps, alone.quotas = fmt.Sprint("alone-", quota), 1, 3, []float64{quota}
+		alone.id, alone.workers, alone.steps, alone.quotas = fmt.Sprintf("alone-%.0f", 100*quota), 1, 3, []float64{quota}
 		steps, err := alone.run(ctx)
 		if err != nil {
 			return err

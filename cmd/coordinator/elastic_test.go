@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // signal sends a signal to a worker.
@@ -80,4 +81,37 @@ func testFrozen(t *testing.T) {
 	c.ends(p)
 	checkNothingRepeated(t, p)
 	c.checkSame("run")
+}
+
+// testStraggler: a worker that gets a fifth of its time is relieved of micro-batches within steps and
+// between them, and nobody takes it for dead.
+func testStraggler(t *testing.T) {
+	c := newCluster(t)
+	p := c.up("run", "--local-workers", "3", "--gradient-accumulation-steps", "5")
+	p.committed(t, 5)
+	slow := c.status().Nodes[0].PID
+	over := make(chan struct{})
+	pulses := time.NewTicker(10 * time.Millisecond)
+	go func() {
+		defer close(over)
+		for i := 0; ; i++ {
+			<-pulses.C
+			s := syscall.SIGSTOP
+			if i%5 == 4 {
+				s = syscall.SIGCONT
+			}
+			if syscall.Kill(slow, s) != nil {
+				return // It has ended.
+			}
+		}
+	}()
+	p.committed(t, 40)
+	c.ends(p)
+	<-over
+	pulses.Stop()
+	checkNothingRepeated(t, p)
+	c.checkSame("run")
+	if r := c.report("run"); r.Generations != 1 {
+		t.Errorf("%d generations, want 1", r.Generations)
+	}
 }

@@ -196,6 +196,7 @@ func TestEndToEnd(t *testing.T) {
 		{"all but one killed", testAllButOneKilled},
 		{"asked to leave", testLeave},
 		{"frozen", testFrozen},
+		{"straggler", testStraggler},
 		{"a bit flips", testBitFlips},
 		{"revoked", testRevoked},
 		{"a gradient is not finite", testNonFinite},
