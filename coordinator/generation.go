@@ -84,7 +84,7 @@ func (c *Coordinator) commitPending(last int) error {
 	t := &c.training
 	t.settled = map[int][]wire.StepReport{}
 	for _, name := range slices.Sorted(maps.Keys(t.pending)) {
-		if t.distrusted[name] == t.generation {
+		if _, distrusted := t.distrusted[name]; distrusted {
 			continue
 		}
 		for _, s := range t.pending[name] {
@@ -176,6 +176,11 @@ func (c *Coordinator) keepStep(s wire.StepReport) error {
 // noteCommit moves on, and tells how long the ring stood still if it did.
 func (c *Coordinator) noteCommit(s wire.StepReport) {
 	t := &c.training
+	for _, node := range t.nodes[s.Generation] {
+		if t.distrusted[node] < s.Generation {
+			delete(t.distrusted, node) // It took part, so it has loaded the state since.
+		}
+	}
 	now, before := time.Now(), t.committed
 	if b := t.broken; b.generation != 0 && s.Generation > b.generation {
 		c.log.Info().Int(logkey.Step, s.Step).Uint64(logkey.Generation, t.generation).Dur(logkey.DurationMS, now.Sub(b.at)).

@@ -55,7 +55,13 @@ func (c *Coordinator) donated(node string, d wire.Done) []rendezvous.Event {
 	}
 	c.log.Info().Str(logkey.Node, node).Int(logkey.Step, h.step).Bool("state", d.State != nil).Bool("sums", d.Sums != nil).
 		Dur(logkey.DurationMS, time.Since(h.asked)).Msg("state handed over while the ring stood still")
-	return []rendezvous.Event{rendezvous.Donated{Node: node, Err: doneError(d)}}
+	h.jobID = "" // It may be said twice.
+	donated := rendezvous.Donated{Node: node, Err: doneError(d)}
+	if n, known := c.nodes[node]; known && d.Holding != nil {
+		n.holding = *d.Holding
+		donated.Holding = new(rendezvous.Holding(n.holding))
+	}
+	return []rendezvous.Event{donated}
 }
 
 // dropHanded removes what was handed over, once nobody needs it.

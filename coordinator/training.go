@@ -24,7 +24,7 @@ type trainingState struct {
 	handed     handedOver
 	pending    map[string][]wire.StepReport // By node: steps that it has applied, and that may not be committed.
 	settled    map[int][]wire.StepReport    // By step: what was pending when the generation was formed.
-	distrusted map[string]uint64            // By node: the generation in which its state was wrong.
+	distrusted map[string]uint64            // By node: the generation in which its state was wrong, until it takes part in a later one.
 	step       int                          // The last committed step.
 	last       wire.StepReport
 	began      time.Time
@@ -238,6 +238,9 @@ func (c *Coordinator) rankDone(name string, d wire.Done) []rendezvous.Event {
 	if n, known := c.nodes[name]; known {
 		if d.Holding != nil {
 			n.holding = *d.Holding
+		}
+		if _, distrusted := c.training.distrusted[name]; distrusted {
+			n.holding = wire.Holding{} // It may not have heard of it.
 		}
 		done.Holding = rendezvous.Holding(n.holding)
 	}

@@ -17,6 +17,7 @@ func (w *Worker) take(ctx context.Context, o wire.Order) error {
 		return w.rejoin(ctx)
 	case o.Chaos != nil:
 		w.chaos(*o.Chaos)
+	case o.Job != nil && o.Job.Kind == wire.JobTrain && w.job != nil && w.job.id == o.Job.ID: // It came twice.
 	case o.Job != nil:
 		w.endJob(errCalledBack) // A new job replaces one that the coordinator gave up.
 		w.startJob(ctx, *o.Job)

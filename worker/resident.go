@@ -129,7 +129,7 @@ func (r *resident) seconds() float64 { return math.Float64frombits(r.smooth.Load
 func (w *Worker) donate(ctx context.Context, j wire.DonateJob) (wire.Done, error) {
 	r := w.resident
 	if r == nil || !r.holding.Loaded || r.holding.Applied != j.Step || j.Sums && (!r.holding.Sums || r.alone()) {
-		return wire.Done{}, fmt.Errorf("state of step %d is not in memory here; it was when this worker last reported", j.Step)
+		return w.whatIsHeld(), fmt.Errorf("state of step %d is not in memory here; it was when this worker last reported", j.Step)
 	}
 	var done wire.Done
 	if err := w.unchanged(r, j.Step); err != nil {

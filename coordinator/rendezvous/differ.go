@@ -24,8 +24,8 @@ func (m *Machine) differed(ev Differed) []Effect {
 	var effects []Effect
 	for _, s := range ev.Wrong {
 		n := m.find(s.Node)
-		if n == nil || n.wrong == ev.Generation {
-			continue // It is gone, or another rank said so before.
+		if n == nil || n.since == ev.Generation || n.wrong == ev.Generation {
+			continue // It is gone, has come back since with nothing, or another rank said so before.
 		}
 		if ev.Gradient == "" || len(m.nodes) > 1 {
 			m.distrust(n)

@@ -89,8 +89,9 @@ type Unreached struct {
 
 // Donated reports that a donor has handed over what it was asked for, or why it could not.
 type Donated struct {
-	Node string
-	Err  error
+	Node    string
+	Holding *Holding // What it has in memory now, when it said so.
+	Err     error
 }
 
 // StopRequested asks to end at the next step boundary.

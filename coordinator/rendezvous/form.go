@@ -78,12 +78,18 @@ func (m *Machine) able(step int, chosen []*member) []*member {
 
 // holder is a member that stands at step, or nil.
 func (m *Machine) holder(step int) *member {
+	return m.willing(func(n *member) bool { return n.holding.Loaded && n.holding.Applied == step })
+}
+
+// willing is the member that may be a donor and failed least often as one, or nil.
+func (m *Machine) willing(may func(*member) bool) *member {
+	var best *member
 	for _, n := range m.members {
-		if n.holding.Loaded && n.holding.Applied == step {
-			return n
+		if may(n) && (best == nil || n.refusals < best.refusals) {
+			best = n
 		}
 	}
-	return nil
+	return best
 }
 
 // furthest is the step that training can go on at: where the furthest member stands, what was
@@ -108,7 +114,7 @@ func (m *Machine) furthest() int {
 // choose picks the ranks, up to one for each micro-batch: those with the state first, then those
 // prepared. When nobody that stays holds the state, all are alike.
 func (m *Machine) choose() []*member {
-	held := slices.ContainsFunc(m.members, func(n *member) bool { return n.holding.Loaded && !n.leaving })
+	held := slices.ContainsFunc(m.members, func(n *member) bool { return n.holding.Loaded && !n.leaving && !n.unfit })
 	var chosen []*member
 	for _, loaded := range []bool{true, false} {
 		for _, n := range m.members {
@@ -135,12 +141,7 @@ func (m *Machine) source(n *member, step int) Source {
 
 // sumsHolder is a member that has the complete sums which led to step, or nil.
 func (m *Machine) sumsHolder(step int) *member {
-	for _, n := range m.members {
-		if n.holding.Loaded && n.holding.Applied == step && n.holding.Sums {
-			return n
-		}
-	}
-	return nil
+	return m.willing(func(n *member) bool { return n.holding.Loaded && n.holding.Applied == step && n.holding.Sums })
 }
 
 // donate asks a member that stands at step for what the chosen ones lack, unless it was handed over already.

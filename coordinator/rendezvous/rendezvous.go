@@ -42,8 +42,10 @@ type member struct {
 	holding   Holding
 	preparing bool
 	prepared  bool
-	failures  int  // How often it could not load the state.
-	unfit     bool // It cannot be a rank.
+	failures  int    // How often it could not load the state.
+	since     uint64 // The last generation formed when it joined.
+	refusals  int    // How often it did not hand over what it was asked for.
+	unfit     bool   // It cannot be a rank.
 	leaving   bool
 	wrong     uint64  // The last generation in which it was wrong.
 	forgets   uint64  // The last one in which its state was, so that what it held then is nothing.
@@ -157,7 +159,7 @@ func (m *Machine) joined(ev Joined) []Effect {
 	if m.find(ev.Node) != nil {
 		return nil
 	}
-	m.members = append(m.members, &member{name: ev.Node, holding: ev.Holding})
+	m.members = append(m.members, &member{name: ev.Node, holding: ev.Holding, since: m.generation})
 	if !m.ready {
 		return nil
 	}
@@ -374,6 +376,12 @@ func (m *Machine) donationDone(ev Donated) []Effect {
 		return m.form() // Of what others hold.
 	}
 	if ev.Err != nil {
+		if n := m.find(ev.Node); n != nil {
+			n.refusals++ // Another one is asked, if there is one.
+			if ev.Holding != nil {
+				n.holding = *ev.Holding
+			}
+		}
 		if m.failures++; m.failures >= maxFailures {
 			return m.finish(Finish{Err: fmt.Errorf("worker %s could not hand its state over: %w", ev.Node, ev.Err)})
 		}

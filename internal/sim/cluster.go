@@ -21,7 +21,10 @@ type Config struct {
 	Flips                                        int     // Of a bit in a rank's state while it is not being updated.
 	UpdateFlips                                  int     // Of a bit in a rank's state within an update, seen by those that make it too.
 	Stop                                         bool    // Asked for halfway.
-	LossRate                                     float64 // Of answers; the question arrived.
+	Splits                                       int     // Of the network, into two.
+	LossRate                                     float64 // Of messages: orders, reports, their answers.
+	DuplicateRate                                float64 // Of messages that arrive twice.
+	DelayRate                                    float64 // Of messages that arrive late, some after they were given up.
 }
 
 // Result is how a cluster ended.
@@ -34,6 +37,8 @@ type Result struct {
 	Kept        int // Micro-batches in the partial sums that survivors kept.
 	PutOut      int // Times that a worker with a wrong state was named.
 	Undecided   int // Times that no majority told which state was right.
+	Split       int // Workers that a split of the network cut off.
+	Isolated    int // Times that the coordinator was.
 	Duration    time.Duration
 	Trace       []string
 	Err         error // What was broken.
@@ -59,6 +64,7 @@ type cluster struct {
 	trace   []string
 	result  Result
 	faults  int // Still to come.
+	apart   bool
 }
 
 // Run plays a cluster to its end.

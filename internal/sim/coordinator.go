@@ -48,7 +48,7 @@ type coordinator struct {
 	jobID      string
 	nodes      map[uint64][]string
 	pending    map[string][]stepReport // By node.
-	distrusted map[string]uint64       // By node: the generation in which its state was wrong.
+	distrusted map[string]uint64       // By node: the generation in which its state was wrong, until it takes part in a later one.
 	step       int
 	log        []uint64 // The digest of each step.
 	replica    string   // The last step's.
@@ -119,15 +119,16 @@ func (k *coordinator) send(node string, o order) {
 		return
 	}
 	w := k.s.worker(node)
-	at := max(k.s.now+k.s.between(time.Millisecond, 20*time.Millisecond), w.last)
-	w.last = at
-	k.s.after(at-k.s.now, func() {
-		failed := w.dead || w.cut || w.frozen || k.s.chance(k.s.LossRate)
-		if !w.cut {
+	sent := k.s.now
+	w.last = max(sent+k.s.transit(20*time.Millisecond), w.last)
+	k.s.after(w.last-sent, func() {
+		arrives := !w.unreachable() && !k.s.lose()
+		if arrives {
 			w.at(0, func() { w.take(o) })
+			k.s.repeat(0, func() { w.at(0, func() { w.take(o) }) })
 		}
-		if failed {
-			k.s.after(2*time.Second, func() { k.notTaken(node, o) })
+		if late := k.s.now > sent+answerTimeout; w.dead || w.frozen || !arrives || late || k.s.lose() {
+			k.s.after(max(0, sent+answerTimeout-k.s.now), func() { k.notTaken(node, o) })
 		}
 	})
 }
@@ -191,8 +192,14 @@ func (k *coordinator) receive(r report) (known bool) {
 		if r.sums != nil {
 			k.handed.sums = r.sums
 		}
+		k.handed.jobID = "" // It may be said twice.
 		k.differed(r.err)
-		k.feed(rendezvous.Donated{Node: r.node, Err: r.err})
+		donated := rendezvous.Donated{Node: r.node, Err: r.err}
+		if r.holding != nil {
+			k.holdings[r.node] = rendezvous.Holding(*r.holding)
+			donated.Holding = new(k.holdings[r.node])
+		}
+		k.feed(donated)
 	case r.done && r.jobID == "prepare-"+r.node:
 		k.feed(rendezvous.Prepared{Node: r.node, Err: r.err})
 	case r.jobID != k.jobID:
@@ -215,7 +222,7 @@ func (k *coordinator) rankDone(r report) {
 	if r.holding != nil {
 		k.holdings[r.node] = rendezvous.Holding(*r.holding)
 	}
-	if k.distrusted[r.node] == k.generation {
+	if k.distrusted[r.node] > 0 {
 		k.holdings[r.node] = rendezvous.Holding{}
 	}
 	k.s.note("coordinator: %s is done with %+v, %v", r.node, k.holdings[r.node], r.err)
@@ -277,7 +284,7 @@ func (k *coordinator) commitPending(last int) {
 	k.settled = map[int][]stepReport{}
 	for _, name := range slices.Sorted(maps.Keys(k.pending)) {
 		for _, s := range k.pending[name] {
-			if k.distrusted[name] != k.generation {
+			if k.distrusted[name] == 0 {
 				k.settled[s.step] = append(k.settled[s.step], s)
 			}
 		}
@@ -298,6 +305,11 @@ func (k *coordinator) keepStep(s stepReport) {
 	}
 	if err := assignment.Check(k.s.MicroBatches, s.shares); err != nil {
 		k.s.broken("step %d: %v", s.step, err)
+	}
+	for _, node := range k.nodes[s.generation] {
+		if k.distrusted[node] < s.generation {
+			delete(k.distrusted, node) // It took part, so it has loaded the state since.
+		}
 	}
 	k.step = s.step
 	k.log, k.replica = append(k.log, s.digest), s.replica

@@ -129,7 +129,7 @@ func (k *coordinator) correct(differ *differError) {
 // lastSound tells whether no other worker is left that never was wrong: a second fault would end
 // the run, rightly.
 func (w *worker) lastSound() bool {
-	if c := w.s.Config; c.Kills+c.Leaves+c.ReduceKills+c.Freezes+c.Cuts+c.GivenUp > 0 {
+	if c := w.s.Config; c.Kills+c.Leaves+c.ReduceKills+c.Freezes+c.Cuts+c.GivenUp+c.Splits > 0 {
 		return w.flips > 0 // Those that are sound now may go.
 	}
 	return !slices.ContainsFunc(w.s.workers, func(o *worker) bool { return o != w && !o.dead && !o.leaving && o.flips == 0 })

@@ -24,6 +24,7 @@ func (s *cluster) scheduleFaults() {
 		{s.GivenUp, func() { s.each("give up", (*worker).giveUp) }},
 		{s.Flips, func() { s.each("flip a bit of", (*worker).flip) }},
 		{s.Slows, func() { s.each("slow down", (*worker).slow) }},
+		{s.Splits, s.split},
 		{s.Leaves, func() { s.each("ask to leave", (*worker).leave) }},
 	} {
 		for range fault.n {
@@ -42,7 +43,7 @@ func (s *cluster) lastFault() time.Duration {
 func (s *cluster) each(what string, f func(*worker)) {
 	var well []*worker
 	for _, w := range s.workers {
-		if !w.dead && !w.frozen && !w.cut && !w.leaving {
+		if w.well() {
 			well = append(well, w)
 		}
 	}
@@ -63,7 +64,7 @@ func (r *ring) killWithin(kind string) {
 	s.ReduceKills--
 	w := r.members[s.rng.IntN(len(r.members))]
 	s.after(s.between(time.Millisecond, 20*time.Millisecond), func() {
-		others := slices.ContainsFunc(s.workers, func(o *worker) bool { return o != w && !o.dead && !o.frozen && !o.cut && !o.leaving })
+		others := slices.ContainsFunc(s.workers, func(o *worker) bool { return o != w && o.well() })
 		if !w.dead && others {
 			s.note("kill %s while %s are on their way", w.name, kind)
 			w.kill()
@@ -118,7 +119,9 @@ func (w *worker) slow() {
 }
 
 // cutOff takes the worker's network away for a while.
-func (w *worker) cutOff() {
+func (w *worker) cutOff() { w.cutFor(w.s.between(100*time.Millisecond, 10*time.Second)) }
+
+func (w *worker) cutFor(lasts time.Duration) {
 	w.cut = true
 	w.s.disturb(w)
 	w.s.after(w.s.between(400*time.Millisecond, 2*time.Second), func() {
@@ -126,7 +129,7 @@ func (w *worker) cutOff() {
 			w.s.coord.lost(w.name)
 		}
 	})
-	w.s.after(w.s.between(100*time.Millisecond, 10*time.Second), func() {
+	w.s.after(lasts, func() {
 		w.cut = false
 		w.s.coord.back(w.name)
 	})

@@ -364,7 +364,7 @@ func (j *job) sync(e lifecycle.Sync) {
 		switch {
 		case wait.over():
 			return
-		case w.cut:
+		case w.unreachable():
 			w.at(200*time.Millisecond, fetch)
 			return
 		case e.Source == lifecycle.TakeSums && j.o.sums == nil, e.Source == lifecycle.LoadState && j.o.state == nil:

@@ -16,13 +16,14 @@ var (
 func config(seed uint64) Config {
 	r := rand.New(rand.NewPCG(seed, 2))
 	c := Config{
-		Seed: seed, Workers: 2 + r.IntN(6), Steps: 12 + r.IntN(20), MicroBatches: 1 + r.IntN(12), SaveEvery: r.IntN(3) * 5,
+		Seed: seed, Workers: 2 + r.IntN(8), Steps: 12 + r.IntN(20), MicroBatches: 1 + r.IntN(12), SaveEvery: r.IntN(3) * 5,
 		Kills: r.IntN(5), Joins: r.IntN(5), Freezes: r.IntN(3), Cuts: r.IntN(3), GivenUp: r.IntN(2), Leaves: r.IntN(3),
 		ReduceKills: r.IntN(4), Stop: r.IntN(8) == 0, LossRate: 0.01 * float64(r.IntN(3)), Flips: r.IntN(3), Slows: r.IntN(3),
+		Splits: r.IntN(2), DuplicateRate: 0.01 * float64(r.IntN(3)), DelayRate: 0.01 * float64(r.IntN(3)),
 	}
 	if r.IntN(4) == 0 { // An update's flip is found by who else makes the update, so they live.
 		c.UpdateFlips = 1 + r.IntN(2)
-		c.Kills, c.Freezes, c.Cuts, c.GivenUp, c.Leaves, c.ReduceKills = 0, 0, 0, 0, 0, 0
+		c.Kills, c.Freezes, c.Cuts, c.GivenUp, c.Leaves, c.ReduceKills, c.Splits = 0, 0, 0, 0, 0, 0, 0
 	}
 	return c
 }

@@ -93,14 +93,22 @@ func (w *worker) attempt(r report, until time.Duration, then func(error)) {
 		return
 	}
 	again := func() { w.at(200*time.Millisecond, func() { w.attempt(r, until, then) }) }
-	w.at(w.s.between(time.Millisecond, 15*time.Millisecond), func() {
-		if w.cut {
+	sent := w.s.now
+	w.at(w.s.transit(15*time.Millisecond), func() {
+		if w.unreachable() {
 			again()
 			return
 		}
+		if w.s.lose() {
+			w.at(answerTimeout, again)
+			return
+		}
 		known := w.s.coord.receive(r)
-		if w.s.chance(w.s.LossRate) {
-			w.at(2*time.Second, again) // The answer is lost, so it is said twice.
+		if !r.hello { // Its answer opens the outbox, so a late one is none.
+			w.s.repeat(answerTimeout, func() { w.s.coord.receive(r) })
+		}
+		if late := w.s.now > sent+answerTimeout; late || w.s.lose() {
+			w.at(max(0, sent+answerTimeout-w.s.now), again) // The answer is lost, so it is said twice.
 			return
 		}
 		w.at(w.s.between(time.Millisecond, 5*time.Millisecond), func() {
@@ -127,6 +135,10 @@ func (w *worker) take(o order) {
 func (w *worker) pump() {
 	for len(w.orders) > 0 {
 		o := w.orders[0]
+		if o.train != nil && w.job != nil && w.job.id == o.train.id {
+			w.orders = w.orders[1:]
+			continue // It came twice.
+		}
 		strange := o.cancel != "" && (w.job == nil || w.job.id != o.cancel)
 		replaces := o.train != nil || o.prepare != "" || o.donate != "" || o.hello || strange
 		if replaces && w.job != nil {
@@ -201,6 +213,8 @@ func (w *worker) donate(o order) {
 			r.sums = &total
 		}
 	}
+	h = w.holding
+	r.holding = &h
 	w.at(w.s.between(5*time.Millisecond, 300*time.Millisecond), func() { w.end(r) })
 }
 
