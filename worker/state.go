@@ -84,7 +84,8 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 	}
 	step, err := train.New(train.Config{
 		UNet: network, Objective: loss(h, len(schedule.Betas)), SNRGamma: h.SNRGamma, LoRA: adapters(h),
-		Schedule: schedule, Items: h.TrainBatchSize, Height: r.pairs.height, Width: r.pairs.width, ContextLength: r.pairs.contextLength, Memory: w.memory(len(j.Nodes)), Profile: w.o.Profile != "",
+		Schedule: schedule, Items: h.TrainBatchSize, Height: r.pairs.height, Width: r.pairs.width, ContextLength: r.pairs.contextLength,
+		Memory: w.memory(len(j.Nodes)), Profile: w.o.Profile != "", BF16: h.MixedPrecision == "bf16",
 	}, w.backend)
 	if err != nil {
 		return fmt.Errorf("build training graph: %w", err)

@@ -54,6 +54,7 @@ type Config struct {
 	SNRValue                  float64 `yaml:"snr_value" help:"scale s of the bounded link in form reference_code"`
 	BetaDPO                   float64 `yaml:"beta_dpo" help:"strength of form dpo"`
 	SNRGamma                  float64 `yaml:"snr_gamma" help:"min-SNR weighting of the winners' errors, 5 is usual; 0 is none; not with form dpo"`
+	MixedPrecision            string  `yaml:"mixed_precision" help:"no, or bf16: factors of products in bf16; sums, parameters, norms and the optimizer stay float32"`
 	MarginDrop                float64 `yaml:"margin_drop" help:"share of the steps that leave MaPO's margin term out"`
 	LoRARank                  int     `yaml:"lora_rank" help:"train low-rank adapters of this rank beside the frozen UNet (diffusers' --rank); 0 trains the UNet itself"`
 	LoRAAlpha                 float64 `yaml:"lora_alpha" help:"adapters are scaled by lora_alpha/lora_rank; 0 is lora_rank"`
@@ -87,7 +88,7 @@ func Defaults() Config {
 		LearningRate: 1e-5, LRScheduler: "constant", LRNumCycles: 1, LRPower: 1,
 		AdamBeta1: 0.9, AdamBeta2: 0.999, AdamWeightDecay: 1e-2, AdamEpsilon: 1e-8, MaxGradNorm: 1,
 		Form: "reference_code", BetaMaPO: 0.1, SNRValue: 0.5, BetaDPO: 5000, LoRATargets: "to_q,to_k,to_v,to_out.0",
-		WireFormat: "int32", NonFinitePolicy: "halt",
+		WireFormat: "int32", NonFinitePolicy: "halt", MixedPrecision: "no",
 		RemoveTies: true, MaxRejectedRatio: 0.1, CenterCrop: true,
 		CheckpointingSteps: 100, EvalSeeds: 2, NumInferenceSteps: 20, GuidanceScale: 5,
 	}
@@ -130,7 +131,7 @@ func (c Config) Hyper() wire.Hyper {
 		LRWarmupSteps: c.LRWarmupSteps, LRNumCycles: c.LRNumCycles, LRPower: c.LRPower,
 		AdamBeta1: c.AdamBeta1, AdamBeta2: c.AdamBeta2, AdamWeightDecay: c.AdamWeightDecay, AdamEpsilon: c.AdamEpsilon,
 		MaxGradNorm: c.MaxGradNorm, Form: c.Form, BetaMaPO: c.BetaMaPO, SNRValue: c.SNRValue, BetaDPO: c.BetaDPO, SNRGamma: c.SNRGamma, MarginDrop: c.MarginDrop,
-		LoRARank: c.LoRARank, LoRAAlpha: c.loraAlpha(), LoRATargets: c.LoRATargets,
+		LoRARank: c.LoRARank, LoRAAlpha: c.loraAlpha(), LoRATargets: c.LoRATargets, MixedPrecision: c.MixedPrecision,
 		PredictionType: c.PredictionType, RandomFlip: c.RandomFlip, CheckpointingSteps: c.CheckpointingSteps,
 		NonFinitePolicy: c.NonFinitePolicy, AuditRatio: c.AuditRatio, WireFormat: c.WireFormat,
 	}

@@ -82,7 +82,7 @@ func (c Config) validateTraining() error {
 		atLeast("train_batch_size", c.TrainBatchSize, 1), atLeast("gradient_accumulation_steps", c.GradientAccumulationSteps, 1),
 		atLeast("timesteps_per_pair", c.TimestepsPerPair, 1), atLeast("resolution", c.Resolution, 0),
 		oneOf("form", c.Form, FormReferenceCode, FormPaper, FormDPO, FormSFT), oneOf("prediction_type", c.PredictionType, "", "epsilon", "v_prediction"),
-		oneOf("nonfinite_policy", c.NonFinitePolicy, "halt", "skip"), oneOf("wire_format", c.WireFormat, "int32", "int16"), above("snr_value", c.SNRValue, 0),
+		oneOf("mixed_precision", c.MixedPrecision, "no", "bf16"), oneOf("nonfinite_policy", c.NonFinitePolicy, "halt", "skip"), oneOf("wire_format", c.WireFormat, "int32", "int16"), above("snr_value", c.SNRValue, 0),
 		atLeast("eval_seeds", c.EvalSeeds, 1), atLeast("num_inference_steps", c.NumInferenceSteps, 1), atLeastFloat("guidance_scale", c.GuidanceScale, 0),
 	); err != nil {
 		return err

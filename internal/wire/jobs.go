@@ -209,6 +209,7 @@ type Hyper struct {
 	LoRARank                  int     `json:"lora_rank"` // 0 trains the UNet itself.
 	LoRAAlpha                 float64 `json:"lora_alpha"`
 	LoRATargets               string  `json:"lora_targets"`    // Separated by commas.
+	MixedPrecision            string  `json:"mixed_precision"` // "no" or "bf16".
 	PredictionType            string  `json:"prediction_type"` // "" = as in the model's scheduler config.
 	RandomFlip                bool    `json:"random_flip"`
 	CheckpointingSteps        int     `json:"checkpointing_steps"`

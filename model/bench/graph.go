@@ -21,7 +21,7 @@ func StepConfig(r Request) (train.Config, error) {
 	noise := diffusion.Default("DDPMScheduler")
 	noise.BetaStart, noise.BetaEnd, noise.BetaSchedule = 0.00085, 0.012, "scaled_linear"
 	return train.Config{
-		UNet: u, Schedule: noise.Schedule(), Items: r.Shape["pairs"], Height: r.Shape["latent"], Width: r.Shape["latent"], ContextLength: r.Shape["tokens"],
+		UNet: u, Schedule: noise.Schedule(), Items: r.Shape["pairs"], Height: r.Shape["latent"], Width: r.Shape["latent"], ContextLength: r.Shape["tokens"], BF16: r.DType == BFloat16,
 		Objective: objective.Config{Form: objective.ReferenceCode, Beta: 0.1, SNR: 0.5, Scale: 1000},
 	}, nil
 }

@@ -83,8 +83,8 @@ func (s *server) prepare(r Request) error {
 	if !ok {
 		return fmt.Errorf("no work of kind %q here", r.Kind)
 	}
-	if r.DType != Float32 {
-		return fmt.Errorf("the engine computes in %s, not in %s", Float32, r.DType)
+	if r.DType != Float32 && (r.DType != BFloat16 || r.Kind != "step") {
+		return fmt.Errorf("%s is timed in %s, not in %s", r.Kind, Float32, r.DType)
 	}
 	job, err := m(s.be, r)
 	if err != nil {

@@ -28,10 +28,10 @@ const contextTokens = 77
 const stepTimedMS = 600
 
 // stepWork is one MaPO training step: noise, UNet on winners and losers, loss, gradients, clip, AdamW.
-func stepWork(letter string) Work {
+func stepWork(letter, dtype string) Work {
 	s := sizes[letter]
 	r := Request{
-		Work: "step-" + letter, Kind: "step", DType: Float32, Config: s.config(), TimedMS: stepTimedMS,
+		Work: "step-" + letter, Kind: "step", DType: dtype, Config: s.config(), TimedMS: stepTimedMS,
 		Shape: map[string]int{"pairs": s.pairs, "latent": s.latent, "tokens": contextTokens, "cross": s.cross},
 	}
 	return Work{Request: r, Step: true, Large: letter == "L"}

@@ -5,8 +5,11 @@ import (
 	"regexp"
 )
 
-// Float32 is the dtype of the rows: what the engine computes in.
-const Float32 = "float32"
+// The dtypes of the rows, by PyTorch's names. A step in bfloat16 is one in mixed precision, on both sides.
+const (
+	Float32  = "float32"
+	BFloat16 = "bfloat16"
+)
 
 // Work is one row of the comparison.
 type Work struct {
@@ -30,7 +33,7 @@ const (
 func Works() []Work {
 	var all []Work
 	for _, s := range []string{"S", "M", "L"} {
-		all = append(all, stepWork(s))
+		all = append(all, stepWork(s, Float32), stepWork(s, BFloat16))
 	}
 	for _, r := range kernels() {
 		r.DType, r.WarmMS, r.TimedMS = Float32, warmMS, timedMS

@@ -21,8 +21,8 @@ func TestSelect(t *testing.T) {
 		return strings.Join(all, " ")
 	}
 	for _, tt := range []struct{ pattern, chosen, left string }{
-		{"L", "step-L/float32", ""},
-		{"step", "step-S/float32 step-M/float32", "step-L/float32"},
+		{"L", "step-L/float32 step-L/bfloat16", ""},
+		{"step", "step-S/float32 step-S/bfloat16 step-M/float32 step-M/bfloat16", "step-L/float32 step-L/bfloat16"},
 		{"1024x4-b8-back.*/float32", "attention-8x1024x4-b8-backward/float32", ""},
 		{"nothing", "", ""},
 	} {
@@ -90,7 +90,7 @@ func TestSizes(t *testing.T) {
 		"L": {"CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"},
 	}
 	for _, letter := range slices.Sorted(maps.Keys(sizes)) {
-		c, err := stepWork(letter).UNet()
+		c, err := stepWork(letter, Float32).UNet()
 		if err != nil {
 			t.Errorf("%s: %v", letter, err)
 		}

@@ -16,6 +16,8 @@ type Options struct {
 	Unshared bool // No result overwrites an operand. For tests: the bits must not change.
 	Unfused  bool // No fusion. For tests and profiles.
 
+	BF16 bool // Products take their factors in bf16.
+
 	// MaxSlabBytes bounds the temporaries; 0 is no bound. Results of the forward pass are computed again in the backward
 	// pass until they fit; the bits stay the same.
 	MaxSlabBytes int64
@@ -98,6 +100,9 @@ func prepare(b *op.Builder, be backend.Backend, outputs, grads []op.Node, o Opti
 	}
 	if !o.Unfused {
 		fuse(p)
+	}
+	if o.BF16 {
+		mix(p)
 	}
 	e := &Executable{program: p, options: o, paramAt: map[op.Node]int{}, inputs: map[op.Node][]float32{}, inputName: map[string]op.Node{}}
 	if err := e.choose(be, func(*instruction) bool { return true }); err != nil {

@@ -8,7 +8,10 @@ import (
 // unwrap is the operator within a fused one.
 func unwrap(d op.Def) op.Def {
 	if a, ok := d.(backend.Accumulate); ok {
-		return a.Product
+		d = a.Product
+	}
+	if b, ok := d.(backend.BF16); ok {
+		d = b.Product
 	}
 	return d
 }

@@ -280,7 +280,7 @@ func (p *program) estimate(c *instruction) time.Duration {
 	for _, s := range append(in, c.shapes[0]) {
 		bytes += 4 * s.TotalSize()
 	}
-	if a, ok := c.def.(op.Attention); ok {
+	if a, ok := unwrap(c.def).(op.Attention); ok {
 		t += float64(in[0][0]*a.Heads) * float64(in[0][1]) * float64(in[1][1]) / exponents
 	}
 	return time.Duration(t + float64(bytes)/streamRate)

@@ -40,6 +40,7 @@ type Config struct {
 	SNRGamma      float64             // Min-SNR weighting of the winners' errors; 0 is none.
 	LoRA          *layer.LoRA         // Train adapters beside a frozen UNet; nil trains the UNet itself.
 	Memory        Memory
+	BF16          bool // Mixed precision: products in bf16, parameters, sums, norms and losses in float32.
 	Profile       bool // Measure each instruction; see Step.Profile.
 }
 

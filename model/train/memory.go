@@ -38,7 +38,7 @@ func elements(nodes []op.Node) (n int64) {
 
 // options are those of the training program, within the bound.
 func (c Config) options(params, trained []op.Node) compile.Options {
-	o := compile.Options{Profile: c.Profile}
+	o := compile.Options{Profile: c.Profile, BF16: c.BF16}
 	if c.Memory.Limit > 0 {
 		o.MaxSlabBytes = max(1, c.Memory.Limit-c.fixed(params, trained))
 	}

@@ -42,12 +42,19 @@ func (be *Backend) Alloc(n int) []float32 { return kernel.Slab(n) }
 
 // Choose picks the kernel for d.
 func (be *Backend) Choose(d op.Def, in, out []op.Shape) (backend.Kernel, error) {
+	how := manner{addend: -1}
 	if a, ok := d.(backend.Accumulate); ok {
-		return be.product(a.Product, in[:len(in)-1], out, len(in)-1)
+		how.addend, d, in = len(in)-1, a.Product, in[:len(in)-1]
+	}
+	if h, ok := d.(backend.BF16); ok {
+		how.bf16, d = true, h.Product
+	}
+	if how.addend >= 0 {
+		return be.product(d, in, out, how)
 	}
 	switch d := d.(type) {
 	case op.Conv2D, op.Conv2DBackwardInput, op.Conv2DBackwardWeight, op.Linear, op.LinearBackwardInput, op.LinearBackwardWeight:
-		return be.product(d, in, out, -1)
+		return be.product(d, in, out, how)
 	case op.GroupNorm:
 		return be.groupNorm(d, in), nil
 	case op.GroupNormBackward:
