@@ -10,7 +10,8 @@ import "fmt"
 // X is [B, H, W, Cin], Y is [B, OH, OW, Cout], Wt is [KH, KW, Cin, Cout], Bias is [Cout] or nil; all float32, dense.
 //
 // Each element is one chain of fused multiply-adds: over (kh, kw, ci) ascending forward, over kh and kw descending and co
-// ascending for the gradient of the image, over (b, oh, ow) ascending for the gradient of the weights.
+// ascending for the gradient of the image, over (b, oh, ow) ascending for the gradient of the weights. Where winogradFits,
+// which the shape of one image decides, the sums are those of winograd and winogradWeight.
 type ConvArgs struct {
 	B, H, W, Cin    int
 	OH, OW, Cout    int
@@ -18,6 +19,7 @@ type ConvArgs struct {
 	PadTop, PadLeft int
 	X, Wt, Y, Bias  []float32
 	Accumulate      bool // Add to the result instead of replacing it.
+	BF16            bool // Round what is multiplied to bf16, where the convolution goes by tiles.
 }
 
 // ConvForward computes Y from X, Wt and Bias.
@@ -55,12 +57,14 @@ type convolution struct {
 	pixels  pixelRows
 	taps    tapRows
 	weights turnedWeights
+	tiles   winograd
+	grads   winogradWeight
 }
 
 func (c *convolution) forward(p *Pool, a *ConvArgs) {
 	a.check()
 	c.args = *a
-	if c.haloForward(p) {
+	if c.tilesForward(p) || c.haloForward(p) {
 		return
 	}
 	g := &p.gemm
@@ -75,7 +79,7 @@ func (c *convolution) forward(p *Pool, a *ConvArgs) {
 func (c *convolution) dataGrad(p *Pool, a *ConvArgs) {
 	a.check()
 	c.args = *a
-	if c.haloDataGrad(p) {
+	if c.tilesDataGrad(p) || c.haloDataGrad(p) {
 		return
 	}
 	g := &p.gemm
@@ -85,6 +89,48 @@ func (c *convolution) dataGrad(p *Pool, a *ConvArgs) {
 	g.prepare(a.B*a.H*a.W, a.Cin, a.KH*a.KW*a.Cout, &c.pixels, &c.weights, a.X, a.Cin)
 	g.accumulate = a.Accumulate
 	c.run(p, g)
+}
+
+// tilesForward computes Y by tiles, if the shape suits that, and reports whether it did.
+func (c *convolution) tilesForward(p *Pool) bool {
+	a, w := &c.args, &c.tiles
+	if !winogradFits(a) {
+		return false
+	}
+	w.image, w.height, w.width, w.ch = a.X, a.H, a.W, a.Cin
+	w.out, w.outH, w.outW, w.columns = a.Y, a.OH, a.OW, a.Cout
+	w.top, w.left, w.accumulate, w.bias, w.weights, w.turned = a.PadTop, a.PadLeft, a.Accumulate, a.Bias, a.Wt, false
+	return c.runTiles(p)
+}
+
+// tilesDataGrad computes X as the convolution of Y by the turned weights.
+func (c *convolution) tilesDataGrad(p *Pool) bool {
+	a, w := &c.args, &c.tiles
+	if !winogradFits(a) {
+		return false
+	}
+	w.image, w.height, w.width, w.ch = a.Y, a.OH, a.OW, a.Cout
+	w.out, w.outH, w.outW, w.columns = a.X, a.H, a.W, a.Cin
+	w.top, w.left, w.accumulate, w.bias, w.weights, w.turned = 2-a.PadTop, 2-a.PadLeft, a.Accumulate, nil, a.Wt, true
+	return c.runTiles(p)
+}
+
+func (c *convolution) runTiles(p *Pool) bool {
+	c.tiles.set, c.tiles.depth = arithmetic(active, c.args.BF16)
+	c.tiles.run(p, c.args.B)
+	c.args = ConvArgs{}
+	return true
+}
+
+func (c *convolution) tilesWeightGrad(p *Pool) bool {
+	if !winogradFits(&c.args) || c.args.B == 0 {
+		return false
+	}
+	c.grads.set, c.grads.depth = arithmetic(active, c.args.BF16)
+	c.grads.args = c.args
+	c.grads.run(p)
+	c.args = ConvArgs{}
+	return true
 }
 
 // haloForward computes Y by a padded copy of X, if the shape suits that, and reports whether it did.
@@ -126,6 +172,9 @@ func (c *convolution) runHalo(p *Pool) bool {
 func (c *convolution) weightGrad(p *Pool, a *ConvArgs) {
 	a.check()
 	c.args = *a
+	if c.tilesWeightGrad(p) {
+		return
+	}
 	g := &p.gemm
 	g.use(active, false)
 	c.taps = tapRows{args: &c.args}

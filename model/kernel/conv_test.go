@@ -34,7 +34,8 @@ var convCases = []convCase{
 	{1, 7, 9, 2, 3, 5, 3, 2, 1, 0, 3},
 	{2, 2, 3, 40, 200, 3, 1, 1, 1, 1, 1},
 	{1, 30, 31, 3, 2, 3, 1, 1, 1, 1, 1},
-	{2, 13, 17, 24, 40, 3, 1, 1, 1, 1, 1}, // From here on by a padded copy.
+	{2, 13, 17, 24, 40, 3, 1, 1, 1, 1, 1}, // By tiles.
+	{3, 16, 15, 150, 17, 3, 1, 0, 2, 1, 0},
 	{1, 9, 20, 16, 5, 3, 2, 1, 1, 1, 1},
 	{1, 16, 16, 200, 36, 3, 2, 0, 0, 1, 1},
 	{1, 12, 9, 17, 18, 5, 1, 2, 0, 1, 3},
@@ -117,16 +118,18 @@ func checkNear(t *testing.T, name string, got []float32, want []float64) {
 	}
 }
 
+// convPasses are the three passes and what they write.
+var convPasses = map[string]struct {
+	run    func(*Pool, *ConvArgs)
+	result func(*ConvArgs) []float32
+}{
+	"forward": {(*Pool).ConvForward, func(a *ConvArgs) []float32 { return a.Y }},
+	"data":    {(*Pool).ConvDataGrad, func(a *ConvArgs) []float32 { return a.X }},
+	"weight":  {(*Pool).ConvWeightGrad, func(a *ConvArgs) []float32 { return a.Wt }},
+}
+
 // TestConvBits: threads, and the sets with fused multiply-adds, give the same bits.
 func TestConvBits(t *testing.T) {
-	passes := map[string]struct {
-		run    func(*Pool, *ConvArgs)
-		result func(*ConvArgs) []float32
-	}{
-		"forward": {(*Pool).ConvForward, func(a *ConvArgs) []float32 { return a.Y }},
-		"data":    {(*Pool).ConvDataGrad, func(a *ConvArgs) []float32 { return a.X }},
-		"weight":  {(*Pool).ConvWeightGrad, func(a *ConvArgs) []float32 { return a.Wt }},
-	}
 	one, three := NewPool(1), NewPool(3)
 	defer one.Close()
 	defer three.Close()
@@ -134,7 +137,7 @@ func TestConvBits(t *testing.T) {
 	onEverySet(t, func(t *testing.T) {
 		family := fmt.Sprint(active == genericSet)
 		for _, c := range append(convCases, convCase{2, 16, 16, 64, 64, 3, 1, 1, 1, 1, 1}) {
-			for name, pass := range passes {
+			for name, pass := range convPasses {
 				for _, p := range []*Pool{one, three} {
 					a := c.args(4)
 					pass.run(p, a)
@@ -144,6 +147,72 @@ func TestConvBits(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestConvTilesInParts: how many tiles are under way at a time does not change the bits.
+func TestConvTilesInParts(t *testing.T) {
+	pool := NewPool(2)
+	defer pool.Close()
+	onEverySet(t, func(t *testing.T) {
+		limit := pointFloats
+		defer func() { pointFloats = limit }()
+		for _, c := range []convCase{{3, 16, 17, 20, 17, 3, 1, 1, 1, 1, 1}, {2, 30, 16, 33, 34, 3, 1, 1, 1, 1, 1}} {
+			for _, bf16 := range []bool{false, true} {
+				first := map[string][]float32{}
+				for _, floats := range []int{limit, 0} {
+					pointFloats = floats
+					a := c.args(6)
+					a.Accumulate, a.BF16 = true, bf16
+					pool.ConvForward(a)
+					sameBits(t, c.String()+" forward", a.Y, first, "forward")
+					pool.ConvDataGrad(a)
+					sameBits(t, c.String()+" data gradient", a.X, first, "data")
+					pool.ConvWeightGrad(a)
+					sameBits(t, c.String()+" weight gradient", a.Wt, first, "weight")
+				}
+			}
+		}
+	})
+}
+
+// TestHalfConv: convolutions of bf16 are near those in float32, and threads and the sets with fused multiply-adds give
+// the same bits.
+func TestHalfConv(t *testing.T) {
+	before := active
+	defer func() { active = before }()
+	pools := []*Pool{NewPool(1), NewPool(3)}
+	first := map[string][]float32{}
+	for _, set := range halfSets() {
+		active = set
+		family := fmt.Sprint(set.mr == genericSet.mr)
+		for i, c := range []convCase{{2, 13, 17, 24, 40, 3, 1, 1, 1, 1, 1}, {1, 16, 15, 150, 17, 3, 1, 0, 2, 1, 0}, {3, 3, 2, 17, 70, 3, 1, 1, 1, 1, 1}} {
+			for name, pass := range convPasses {
+				exact, a := c.args(8), c.args(8)
+				a.BF16 = true
+				pass.run(pools[0], exact)
+				pass.run(pools[i%2], a)
+				key := fmt.Sprintf("seed 8, %s, %s", name, c)
+				sameBits(t, set.name+" "+key, pass.result(a), first, family+key)
+				checkHalf(t, set.name+" "+key, pass.result(a), pass.result(exact))
+			}
+		}
+	}
+	for _, p := range pools {
+		p.Close()
+	}
+}
+
+// checkHalf holds the relative distance of two vectors to four roundings of 2⁻⁹.
+func checkHalf(t *testing.T, name string, got, want []float32) {
+	t.Helper()
+	var distance, length float64
+	for i, w := range want {
+		distance += math.Pow(float64(got[i]-w), 2)
+		length += math.Pow(float64(w), 2)
+	}
+	if !(distance <= math.Pow(4*0x1p-9, 2)*length) || distance == 0 {
+		t.Errorf("%s: the distance to float32 is %v of the length", name, math.Sqrt(distance/length))
+	}
 }
 
 // TestConvPaths: the padded copy and the packed patches give the same bits.

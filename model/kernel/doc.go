@@ -4,8 +4,8 @@
 // Invariants:
 //
 //   - The bits of a result depend on the kernel set (Set) only, never on the number of threads or on blocking. Each
-//     element of a product is one chain of fused multiply-adds over k in ascending order; work is split over elements of
-//     the result. The sets avx512 and avx2 give the same bits. The set generic rounds each product and is a set of its own.
+//     element of a product is one chain of fused multiply-adds over k in ascending order, convolutions of 3×3 by the
+//     products of their tiles; work is split over elements of the result. The sets avx512 and avx2 give the same bits. The set generic rounds each product and is a set of its own.
 //   - Elementwise kernels equal their Go twin bit for bit, on every set.
 //   - No call allocates once its scratch has grown to the largest problem seen.
 //   - A call into assembly lasts at most about 100 µs: assembly has no preemption point, and a longer call would hold up

@@ -63,6 +63,7 @@ type Scratch struct {
 	gemm      product
 	one       [1]*Scratch
 	attention attentionScratch
+	winograd  winogradScratch
 }
 
 // grow returns a slice of n elements, s itself when it is large enough. The content is arbitrary.
@@ -97,11 +98,14 @@ func (g *product) prepareGemm(a *GemmArgs) bool {
 }
 
 // use sets the arithmetic.
-func (g *product) use(set *kernelSet, bf16 bool) {
-	g.set, g.depth = set, 1
+func (g *product) use(set *kernelSet, bf16 bool) { g.set, g.depth = arithmetic(set, bf16) }
+
+// arithmetic is the set of the products and the values of k in a row of its panels.
+func arithmetic(set *kernelSet, bf16 bool) (products *kernelSet, depth int) {
 	if bf16 {
-		g.set, g.depth = set.half.set, set.half.depth
+		return set.half.set, set.half.depth
 	}
+	return set, 1
 }
 
 func (a *GemmArgs) check() {

@@ -33,7 +33,7 @@ func tileGeneric(t *strip, s *Scratch) {
 	storeEdge(t, part.c, 4)
 }
 
-// tileByRows computes a tile whose A is not packed, one element at a time; only attention asks for it.
+// tileByRows computes a tile whose A lies in rows, one element at a time.
 func tileByRows(t *strip) {
 	for i := range t.rows {
 		for j := range t.cols {
@@ -73,7 +73,7 @@ func storeEdge(t *strip, src []float32, ld int) {
 func tile4x4(t *strip) {
 	for i := 0; i < 4; i += 2 {
 		row0, row1 := t.c[i*t.ldc:][:4], t.c[(i+1)*t.ldc:][:4]
-		tile2x4(t.kc, t.a[i:], t.b, row0, row1, t.load)
+		tile2x4(t.kc, t.a[i:], t.lda, t.b, row0, row1, t.load)
 		if t.bias != nil {
 			for j := range 4 {
 				row0[j] += t.bias[j]
@@ -84,7 +84,7 @@ func tile4x4(t *strip) {
 }
 
 // tile2x4 computes two rows of a tile; eight sums fit the registers.
-func tile2x4(kc int, a, b []float32, row0, row1 []float32, load bool) {
+func tile2x4(kc int, a []float32, lda int, b []float32, row0, row1 []float32, load bool) {
 	var s00, s01, s02, s03, s10, s11, s12, s13 float32
 	if load {
 		s00, s01, s02, s03 = row0[0], row0[1], row0[2], row0[3]
@@ -103,7 +103,7 @@ func tile2x4(kc int, a, b []float32, row0, row1 []float32, load bool) {
 		s12 += float32(a1 * b2)
 		s13 += float32(a1 * b3)
 		b = b[4:]
-		a = a[min(4, len(a)):]
+		a = a[min(lda, len(a)):]
 	}
 	row0[0], row0[1], row0[2], row0[3] = s00, s01, s02, s03
 	row1[0], row1[1], row1[2], row1[3] = s10, s11, s12, s13

@@ -45,6 +45,10 @@ type halfSet struct {
 	// packRows and packCopy are those of kernelSet for numbers that are bf16 already.
 	packRows func(dst []float32, width int, rows []*Half, kc int)
 	packCopy func(dst []float32, width int, src []Half, stride, n, fill, kc int)
+	// row writes a row of A: src rounded, k ascending.
+	row func(dst, src []float32)
+	// pair writes kc rows of A, at most 2, ld apart, that go on with k: src[k·stride+i] rounded, i < n.
+	pair     func(dst []float32, ld int, src []float32, stride, n, kc int)
 	toHalf   func(dst *Half, src *float32, n int)
 	fromHalf func(dst *float32, src *Half, n int)
 }
@@ -75,7 +79,7 @@ func (m *matrixHalf) pack(set *kernelSet, s *Scratch, dst []float32, width, i, n
 // change places.
 func emulateHalf(base *kernelSet) *halfSet {
 	set := *base
-	h := &halfSet{set: &set, depth: 1, toHalf: toHalfGeneric, fromHalf: fromHalfGeneric}
+	h := &halfSet{set: &set, depth: 1, row: rowEmulated, pair: pairEmulated, toHalf: toHalfGeneric, fromHalf: fromHalfGeneric}
 	set.half, set.direct = h, false
 	set.packRows = func(dst []float32, width int, rows []*float32, kc int) {
 		base.packRows(dst, width, rows, kc)
@@ -104,6 +108,23 @@ func emulateHalf(base *kernelSet) *halfSet {
 		swapPairs(dst, width, kc)
 	}
 	return h
+}
+
+func rowEmulated(dst, src []float32) {
+	pairEmulated(dst, 1, src, 1, 1, len(src))
+}
+
+// pairEmulated takes any kc.
+func pairEmulated(dst []float32, ld int, src []float32, stride, n, kc int) {
+	for k := range kc {
+		to := k ^ 1 // The other place of the pair, unless it is the last and alone.
+		if k == kc-1 && kc%2 == 1 {
+			to = k
+		}
+		for i, x := range src[k*stride:][:n] {
+			dst[to*ld+i] = widen(roundHalf(x))
+		}
+	}
 }
 
 func roundPairs(panel []float32, width, kc int) {
@@ -149,3 +170,6 @@ func fromHalfGeneric(dst *float32, src *Half, n int) {
 		d[i] = widen(x)
 	}
 }
+
+// rounds reports whether s is the arithmetic of products of bf16.
+func (s *kernelSet) rounds() bool { return s.half != nil && s.half.set == s }

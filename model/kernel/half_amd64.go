@@ -14,7 +14,7 @@ var hasHalf = cpu.X86.HasAVX512BF16 && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512B
 // pairs512 are products of bf16 on AVX512-BF16.
 func pairs512() *halfSet {
 	set := *avx512Set
-	h := &halfSet{set: &set, depth: 2, packRows: packRowsPairs, packCopy: packCopyPairs, toHalf: toHalf, fromHalf: fromHalf}
+	h := &halfSet{set: &set, depth: 2, packRows: packRowsPairs, packCopy: packCopyPairs, row: rowPairs, pair: pairRows, toHalf: toHalf, fromHalf: fromHalf}
 	set.half, set.direct, set.strip, set.packRows, set.packCopy = h, false, stripPairs, packRowsRounded, packCopyRounded
 	return h
 }
@@ -63,6 +63,21 @@ func packCopyRounded(dst []float32, width int, src []float32, stride, n, fill, k
 	}
 	_, _ = dst[(ceilDiv(kc, 2)-1)*width+fill-1], src[(kc-1)*stride+n-1]
 	copyPairs(&dst[0], &src[0], kc, width*4, stride*4, lanes(n), lanes(fill))
+}
+
+func rowPairs(dst, src []float32) {
+	n := len(src)
+	_ = dst[(n-1)/2]
+	dst[(n-1)/2] = 0 // The last upper half.
+	toHalf((*Half)(unsafe.Pointer(&dst[0])), &src[0], n)
+}
+
+func pairRows(dst []float32, _ int, src []float32, stride, n, kc int) {
+	_, _ = dst[n-1], src[(kc-1)*stride+n-1]
+	for i := 0; i < n; i += 32 {
+		mask := lanes(min(32, n-i))
+		copyPairs(&dst[i], &src[i], kc, 0, 4*stride, mask, mask)
+	}
 }
 
 func packRowsPairs(dst []float32, width int, rows []*Half, kc int) {

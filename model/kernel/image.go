@@ -14,9 +14,7 @@ func (r *pixelRows) pack(set *kernelSet, s *Scratch, dst []float32, width, i, n,
 	if r.back {
 		channels = a.Cout
 	}
-	if len(s.zeros) < channels {
-		s.zeros = make([]float32, channels)
-	}
+	s.zeroRow(channels)
 	var corner [maxWidth]pixel
 	r.locate(corner[:n], i)
 	for kc > 0 {

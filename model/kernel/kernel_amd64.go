@@ -1401,6 +1401,31 @@ func columnExp512(x *float32, shift *float32, total *float32, rows int, n int, s
 //go:noescape
 func adamW512(p *float32, grad *float32, m *float32, v *float32, factors *float32, n int)
 
+// tileInput512 writes the 16 points of a tile from its 4×4 pixels; step bytes lie between points.
+//
+//go:noescape
+func tileInput512(dst *float32, src **float32, n int, step int)
+
+// tileGradient512 writes the 16 points of a tile's gradient from its 2×2 pixels; step bytes lie between points.
+//
+//go:noescape
+func tileGradient512(dst *float32, src **float32, n int, step int)
+
+// tileOutput512 writes the 2×2 pixels of a tile from its 16 points, plus old, plus bias; step bytes lie between points.
+//
+//go:noescape
+func tileOutput512(dst **float32, old **float32, src *float32, bias *float32, n int, step int)
+
+// weightPoints512 writes the 16 points of 3×3 taps for rows of n columns. Steps are in bytes; rows is at least 1.
+//
+//go:noescape
+func weightPoints512(dst *float32, src *float32, rows int, n int, dstRow int, srcRow int, dstPoint int, srcTap int)
+
+// weightTaps512 writes the gradients of 3×3 taps from those of their 16 points, plus old; step bytes lie between points.
+//
+//go:noescape
+func weightTaps512(dst *float32, old *float32, src *float32, n int, dstTap int, oldTap int, step int)
+
 // add256 computes dst = a + b.
 //
 //go:noescape
@@ -1541,6 +1566,31 @@ func columnExp256(x *float32, shift *float32, total *float32, rows int, n int, s
 //
 //go:noescape
 func adamW256(p *float32, grad *float32, m *float32, v *float32, factors *float32, n int)
+
+// tileInput256 writes the 16 points of a tile from its 4×4 pixels; step bytes lie between points.
+//
+//go:noescape
+func tileInput256(dst *float32, src **float32, n int, step int)
+
+// tileGradient256 writes the 16 points of a tile's gradient from its 2×2 pixels; step bytes lie between points.
+//
+//go:noescape
+func tileGradient256(dst *float32, src **float32, n int, step int)
+
+// tileOutput256 writes the 2×2 pixels of a tile from its 16 points, plus old, plus bias; step bytes lie between points.
+//
+//go:noescape
+func tileOutput256(dst **float32, old **float32, src *float32, bias *float32, n int, step int)
+
+// weightPoints256 writes the 16 points of 3×3 taps for rows of n columns. Steps are in bytes; rows is at least 1.
+//
+//go:noescape
+func weightPoints256(dst *float32, src *float32, rows int, n int, dstRow int, srcRow int, dstPoint int, srcTap int)
+
+// weightTaps256 writes the gradients of 3×3 taps from those of their 16 points, plus old; step bytes lie between points.
+//
+//go:noescape
+func weightTaps256(dst *float32, old *float32, src *float32, n int, dstTap int, oldTap int, step int)
 
 // pause tells the processor that this thread spins.
 func pause()

@@ -33,4 +33,7 @@ func (m *matrix) at(row, k int) []float32 {
 }
 
 // at is the slice of n elements that starts at p.
-func at[T float32 | float64 | Half](p *T, n int) []T { return unsafe.Slice(p, n) }
+func at[T float32 | float64 | Half | *float32](p *T, n int) []T { return unsafe.Slice(p, n) }
+
+// offset is the element some bytes after p.
+func offset(p *float32, bytes int) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), bytes)) }

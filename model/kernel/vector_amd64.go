@@ -10,6 +10,7 @@ var avx512Vectors = vectorSet{
 	laneSum: laneSum512, laneSquares: laneSquares512, layerNormSums: layerNormSums512, layerNormGrad: layerNormGrad512,
 	columnSums: columnSums512, columnSquares: columnSquares512, columnProducts: columnProducts512, columnDots: columnDots512,
 	scaleColumns: scaleColumns512, attentionGrad: attentionGrad512, columnMax: columnMax512, columnExp: columnExp512,
+	tileInput: tileInput512, tileGradient: tileGradient512, tileOutput: tileOutput512, weightPoints: weightPoints512, weightTaps: weightTaps512,
 }
 
 var avx2Vectors = vectorSet{
@@ -20,4 +21,5 @@ var avx2Vectors = vectorSet{
 	laneSum: laneSum256, laneSquares: laneSquares256, layerNormSums: layerNormSums256, layerNormGrad: layerNormGrad256,
 	columnSums: columnSums256, columnSquares: columnSquares256, columnProducts: columnProducts256, columnDots: columnDots256,
 	scaleColumns: scaleColumns256, attentionGrad: attentionGrad256, columnMax: columnMax256, columnExp: columnExp256,
+	tileInput: tileInput256, tileGradient: tileGradient256, tileOutput: tileOutput256, weightPoints: weightPoints256, weightTaps: weightTaps256,
 }

@@ -30,6 +30,11 @@ type vectorSet struct {
 	attentionGrad  func(s, dp, p, ds, shift, dot *float32, rows, n, stride int)
 	columnMax      func(x, first *float32, rows, n, stride int)
 	columnExp      func(x, shift, total *float32, rows, n, stride int)
+	tileInput      func(dst *float32, src **float32, n, step int)
+	tileGradient   func(dst *float32, src **float32, n, step int)
+	tileOutput     func(dst, old **float32, src, bias *float32, n, step int)
+	weightPoints   func(dst, src *float32, rows, n, dstRow, srcRow, dstPoint, srcTap int)
+	weightTaps     func(dst, old, src *float32, n, dstTap, oldTap, step int)
 }
 
 var genericVectors = vectorSet{
@@ -42,4 +47,6 @@ var genericVectors = vectorSet{
 	columnSums: columnSumsGeneric, columnSquares: columnSquaresGeneric, columnProducts: columnProductsGeneric, columnDots: columnDotsGeneric,
 	adamW: adamWGeneric, scaleColumns: scaleColumnsGeneric, attentionGrad: attentionGradGeneric,
 	columnMax: columnMaxGeneric, columnExp: columnExpGeneric,
+	tileInput: tileInputGeneric, tileGradient: tileGradientGeneric, tileOutput: tileOutputGeneric,
+	weightPoints: weightPointsGeneric, weightTaps: weightTapsGeneric,
 }

@@ -181,6 +181,7 @@ func elementwise() {
 		columnDots(s)
 		columnSoftmax(s)
 		adamW(s)
+		winograd(s)
 	}
 }
 
