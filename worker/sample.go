@@ -1,13 +1,12 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"image"
-	"image/png"
 
 	"yohaku/dataset/palette"
+	"yohaku/internal/picture"
 	"yohaku/internal/wire"
 	"yohaku/model/checkpoint"
 	"yohaku/model/sample"
@@ -32,20 +31,23 @@ func (w *Worker) sample(ctx context.Context, j wire.SampleJob) (wire.Done, error
 	for _, r := range j.Requests {
 		requests = append(requests, sample.Request{Prompt: r.Prompt, Negative: r.NegativePrompt, Seed: r.Seed})
 	}
-	pictures, err := pipeline.Generate(ctx, requests, sample.Options{
-		Steps: j.NumInferenceSteps, Guidance: j.GuidanceScale, Scheduler: j.Scheduler,
-	})
+	o := sample.Options{Steps: j.NumInferenceSteps, Guidance: j.GuidanceScale, Scheduler: j.Scheduler}
+	pictures, err := pipeline.Generate(ctx, requests, o)
 	if err != nil {
 		return wire.Done{}, fmt.Errorf("sample: %w", err)
 	}
 	var done wire.Done
-	for i, picture := range pictures {
-		m, err := w.keepPicture(ctx, requests[i], picture)
+	for i, made := range pictures {
+		text, err := pipeline.Parameters(requests[i], o, "")
+		if err != nil {
+			return wire.Done{}, err
+		}
+		m, err := w.keepPicture(ctx, requests[i], made, text)
 		if err != nil {
 			return wire.Done{}, err
 		}
 		if judge != nil {
-			score := judge(picture)
+			score := judge(made)
 			m.Score = &score
 		}
 		done.Images = append(done.Images, m)
@@ -53,13 +55,13 @@ func (w *Worker) sample(ctx context.Context, j wire.SampleJob) (wire.Done, error
 	return done, nil
 }
 
-// keepPicture hands a picture over to the coordinator.
-func (w *Worker) keepPicture(ctx context.Context, r sample.Request, picture image.Image) (wire.SampleImage, error) {
-	var data bytes.Buffer
-	if err := png.Encode(&data, picture); err != nil {
-		return wire.SampleImage{}, fmt.Errorf("encode picture: %w", err)
+// keepPicture hands a picture over to the coordinator, with what it was made with.
+func (w *Worker) keepPicture(ctx context.Context, r sample.Request, m image.Image, parameters string) (wire.SampleImage, error) {
+	data, err := picture.EncodePNG(m, sample.ParametersKey, parameters)
+	if err != nil {
+		return wire.SampleImage{}, err
 	}
-	ref, err := w.files.put(ctx, data.Bytes())
+	ref, err := w.files.put(ctx, data)
 	return wire.SampleImage{Prompt: r.Prompt, Seed: r.Seed, Ref: ref}, err
 }
 

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"cmp"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -31,9 +29,8 @@ print("loaded", len(want), image.size)
 // TestDiffusersLoadsTheResult needs a Python with diffusers: YOHAKU_VENV, by default .venv at the
 // root of the repository.
 func TestDiffusersLoadsTheResult(t *testing.T) {
-	venv := cmp.Or(os.Getenv("YOHAKU_VENV"), filepath.Join("..", "..", ".venv"))
-	python := filepath.Join(venv, "bin", "python")
-	if _, err := os.Stat(python); err != nil {
+	python, ok := python()
+	if !ok {
 		t.Skipf("no Python at %s: set YOHAKU_VENV to a virtual environment with diffusers, or make .venv", python)
 	}
 	c := newCluster(t)

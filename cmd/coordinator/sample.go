@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"image/png"
 	"runtime"
 
 	"github.com/spf13/cobra"
 
 	"yohaku/cmd/internal/cli"
 	"yohaku/internal/atomicfile"
+	"yohaku/internal/picture"
 	"yohaku/model/backend/cpu"
 	"yohaku/model/sample"
 )
@@ -45,11 +44,15 @@ func sampleCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var data bytes.Buffer
-			if err := png.Encode(&data, pictures[0]); err != nil {
-				return fmt.Errorf("encode picture: %w", err)
+			text, err := p.Parameters(request, o, m.name)
+			if err != nil {
+				return err
 			}
-			if err := atomicfile.Write(out, data.Bytes()); err != nil {
+			data, err := picture.EncodePNG(pictures[0], sample.ParametersKey, text)
+			if err != nil {
+				return err
+			}
+			if err := atomicfile.Write(out, data); err != nil {
 				return fmt.Errorf("--out: %w", err)
 			}
 			_, err = fmt.Fprintln(c.OutOrStdout(), out)

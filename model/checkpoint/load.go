@@ -76,6 +76,12 @@ func (w *Weights) Load(params []Param, o LoadOptions) error {
 	return nil
 }
 
+// Check holds the tensors to the parameters, whose Data it does not read: it returns the *MismatchError that Load would.
+func (w *Weights) Check(params []Param, o LoadOptions) error {
+	_, err := w.match(params, o)
+	return err
+}
+
 // match returns each parameter's tensor.
 func (w *Weights) match(params []Param, o LoadOptions) ([]string, error) {
 	byParam := map[string]string{}

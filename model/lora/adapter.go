@@ -123,3 +123,14 @@ func (a Adapter) Config() (layer.LoRA, error) {
 	}
 	return l, nil
 }
+
+// Modules lists the paths of the modules that have a weight among a network's parameters, adapters left out.
+func Modules(params []checkpoint.Param) []string {
+	var modules []string
+	for _, p := range params {
+		if path, ok := strings.CutSuffix(p.Name, ".weight"); ok && !layer.IsAdapter(p.Name) {
+			modules = append(modules, path)
+		}
+	}
+	return modules
+}

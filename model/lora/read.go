@@ -183,17 +183,17 @@ func ParseConfig(data []byte) (*Config, error) {
 // FileName is what diffusers calls an adapter's file in a folder.
 const FileName = "pytorch_lora_weights.safetensors"
 
-// configName is PEFT's configuration beside its file, which is called peftName.
+// PEFT's names of an adapter's file and of the configuration beside it.
 const (
-	configName = "adapter_config.json"
-	peftName   = "adapter_model.safetensors"
+	PEFTFileName   = "adapter_model.safetensors"
+	ConfigFileName = "adapter_config.json"
 )
 
 // ReadFolder reads the adapter in a folder, as diffusers or PEFT left it. See Read for modules and errors.
 func ReadFolder(f *checkpoint.Folder, modules []string) (Adapter, error) {
 	name := FileName
-	if !f.Has(name) && f.Has(peftName) {
-		name = peftName
+	if !f.Has(name) && f.Has(PEFTFileName) {
+		name = PEFTFileName
 	}
 	return ReadIn(f, name, modules)
 }
@@ -224,8 +224,8 @@ func ReadIn(f *checkpoint.Folder, name string, modules []string) (Adapter, error
 	}
 	defer file.Close() // Only read.
 	var config *Config
-	if f.Has(configName) {
-		data, err := f.ReadFile(configName)
+	if f.Has(ConfigFileName) {
+		data, err := f.ReadFile(ConfigFileName)
 		if err != nil {
 			return Adapter{}, err
 		}

@@ -127,7 +127,7 @@ func (p *Pipeline) merge(e *compile.Executable) error {
 	for _, a := range p.adapters {
 		var read lora.Adapter
 		var err error
-		if modules := weights.Modules(e.Params()); a.path == "" {
+		if modules := lora.Modules(weights.Params(e.Params(), e.ParamSlab())); a.path == "" {
 			read, err = lora.ReadFolder(p.folder, modules)
 		} else {
 			read, err = lora.ReadPath(a.path, modules)

@@ -23,6 +23,7 @@ import (
 	"yohaku/model/compile"
 	"yohaku/model/diffusion"
 	"yohaku/model/layer"
+	"yohaku/model/lora"
 	"yohaku/model/objective"
 	"yohaku/model/op"
 	"yohaku/model/unet"
@@ -90,12 +91,17 @@ func New(c Config, be backend.Backend) (*Step, error) {
 	return s, nil
 }
 
-// program compiles the loss with its gradients.
-func (c Config) program(be backend.Backend) (*compile.Executable, error) {
+// graph is the loss with its gradients, before it is compiled.
+type graph struct {
+	*op.Builder
+	outputs, grads, trained []op.Node
+}
+
+func (c Config) graph() (graph, error) {
 	b := op.NewBuilder()
 	pred, mse, err := c.errors(b, c.LoRA)
 	if err != nil {
-		return nil, err
+		return graph{}, err
 	}
 	var loss, stats op.Node
 	err = op.Build(func() {
@@ -103,18 +109,55 @@ func (c Config) program(be backend.Backend) (*compile.Executable, error) {
 		stats = b.Aux(loss, 1)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("build the training loss: %w", err)
+		return graph{}, fmt.Errorf("build the training loss: %w", err)
 	}
-	trained := c.trained(b.Params())
-	grads, err := b.Grad(loss, trained...)
-	if err != nil {
-		return nil, fmt.Errorf("differentiate the training graph: %w", err)
+	g := graph{Builder: b, outputs: []op.Node{loss, stats, pred}, trained: c.trained(b.Params())}
+	if g.grads, err = b.Grad(loss, g.trained...); err != nil {
+		return graph{}, fmt.Errorf("differentiate the training graph: %w", err)
 	}
-	exe, err := compile.Compile(b, be, []op.Node{loss, stats, pred}, grads, c.options(b.Params(), trained))
+	return g, nil
+}
+
+// program compiles the loss with its gradients.
+func (c Config) program(be backend.Backend) (*compile.Executable, error) {
+	g, err := c.graph()
 	if err != nil {
-		return nil, fmt.Errorf("compile the training graph: %w", c.explain(err, c.fixed(b.Params(), trained)))
+		return nil, err
+	}
+	exe, err := compile.Compile(g.Builder, be, g.outputs, g.grads, c.options(g.Params(), g.trained))
+	if err != nil {
+		return nil, fmt.Errorf("compile the training graph: %w", c.explain(err, c.fixed(g.Params(), g.trained)))
 	}
 	return exe, nil
+}
+
+// Cost is what a training step takes.
+type Cost struct {
+	compile.PlanInfo       // Of one micro-batch.
+	Trained, Frozen  int64 // Parameters.
+}
+
+// Estimate returns the cost of the step that New would make, without its memory, and New's error.
+func Estimate(c Config, be backend.Backend) (Cost, error) {
+	if err := c.check(); err != nil {
+		return Cost{}, err
+	}
+	g, err := c.graph()
+	if err != nil {
+		return Cost{}, err
+	}
+	cost := Cost{}
+	if cost.PlanInfo, err = compile.Estimate(g.Builder, be, g.outputs, g.grads, c.options(g.Params(), g.trained)); err != nil {
+		return Cost{}, fmt.Errorf("plan the training graph: %w", c.explain(err, c.fixed(g.Params(), g.trained)))
+	}
+	for _, p := range g.Params() {
+		cost.Frozen += int64(p.Shape().TotalSize())
+	}
+	for _, p := range g.trained {
+		cost.Trained += int64(p.Shape().TotalSize())
+	}
+	cost.Frozen -= cost.Trained
+	return cost, nil
 }
 
 // referenceProgram compiles the errors of a frozen model.
@@ -209,8 +252,7 @@ func (s *Step) ResetProfile() { s.exe.ResetProfile() }
 
 // Modules lists the paths of the base network's modules that have a weight.
 func (s *Step) Modules() []string {
-	frozen, _ := s.exe.Frozen()
-	return weights.Modules(frozen)
+	return lora.Modules(weights.Params(s.exe.Frozen()))
 }
 
 // Load fills the trained parameters from the weights in f, under their own names.

@@ -130,7 +130,7 @@ func (l loraCase) checkGradients(t *testing.T) {
 	frozen, slab := e.Frozen()
 	nettest.Load(t, frozen, slab, l.base, nil)
 	trained, adapters := e.Trained()
-	if err := l.adapter(t, weights.Modules(frozen)).Fill(weights.Params(trained, adapters), l.lora); err != nil {
+	if err := l.adapter(t, lora.Modules(weights.Params(frozen, slab))).Fill(weights.Params(trained, adapters), l.lora); err != nil {
 		t.Fatal(err)
 	}
 	got := map[string][]float32{}
@@ -167,7 +167,7 @@ func (l loraCase) checkMerged(t *testing.T) {
 	pred, _ := l.graph(t, b, nil)
 	e := l.program(t, b, []op.Node{pred}, nil)
 	nettest.Load(t, e.Params(), e.ParamSlab(), l.base, nil)
-	if err := l.adapter(t, weights.Modules(e.Params())).Merge(weights.Params(e.Params(), e.ParamSlab()), 1); err != nil {
+	if err := l.adapter(t, lora.Modules(weights.Params(e.Params(), e.ParamSlab()))).Merge(weights.Params(e.Params(), e.ParamSlab()), 1); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Run(nil); err != nil {
@@ -197,7 +197,7 @@ func (l loraCase) checkTraining(t *testing.T) {
 	frozen, base := step.exe.Frozen()
 	nettest.Load(t, frozen, base, l.base, nil)
 	slab := step.ParamSlab()
-	if err := l.adapter(t, weights.Modules(frozen)).Fill(weights.Params(step.Params(), slab), l.lora); err != nil {
+	if err := l.adapter(t, step.Modules()).Fill(weights.Params(step.Params(), slab), l.lora); err != nil {
 		t.Fatal(err)
 	}
 	r := &run{

@@ -3,11 +3,9 @@ package weights
 
 import (
 	"fmt"
-	"strings"
 
 	"yohaku/model/checkpoint"
 	"yohaku/model/compile"
-	"yohaku/model/layer"
 )
 
 // Params names the parameters in slab, in the engine's layout, for reading and writing model folders. The Data are parts
@@ -36,15 +34,4 @@ func Fill(infos []compile.ParamInfo, slab []float32, f *checkpoint.Folder, o che
 		return fmt.Errorf("close weights in %s: %w", f.Path(), closed)
 	}
 	return err
-}
-
-// Modules lists the paths of the modules that have a weight among the parameters, adapters left out.
-func Modules(infos []compile.ParamInfo) []string {
-	var modules []string
-	for _, p := range infos {
-		if path, ok := strings.CutSuffix(p.Name, ".weight"); ok && !layer.IsAdapter(p.Name) {
-			modules = append(modules, path)
-		}
-	}
-	return modules
 }
