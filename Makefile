@@ -14,10 +14,25 @@ PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 wind
 # Packages with assembly, each with its generator in gen.
 GENERATED = model/kernel allreduce/fixedpoint
 
-.PHONY: test build vet cross generate check-generate lint bench bench-ring bench-cluster bench-kernels bench-deps golden
+# How long each fuzz target of `make fuzz` runs, as -fuzztime.
+FUZZTIME ?= 2000x
+
+.PHONY: fuzz test build vet cross generate check-generate lint bench bench-ring bench-cluster bench-kernels bench-deps golden
 
 test: vet cross check-generate ## All that must hold before a change lands.
 	$(GO) test -timeout 25m ./...
+	$(MAKE) fuzz
+
+fuzz: ## Every decoder of bytes from the network, on FUZZTIME inputs each.
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	for d in $$(git grep -l '^func Fuzz' -- internal allreduce coordinator worker | xargs -n1 dirname | sort -u); do \
+		$(GO) test -c -fuzz=. -o "$$tmp/fuzz.test" ./$$d; \
+		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$d/*_test.go); do \
+			printf '%s %s: ' $$d $$f; \
+			(cd $$d && "$$tmp/fuzz.test" -test.run='^$$' -test.fuzz="^$$f\$$" -test.fuzztime=$(FUZZTIME) -test.fuzzcachedir="$$tmp/corpus") > "$$tmp/log" 2>&1 || { cat "$$tmp/log"; exit 1; }; \
+			grep execs "$$tmp/log" | tail -1; \
+		done; \
+	done
 
 build: ## Both commands into bin/.
 	$(GO) build -o bin/ ./cmd/coordinator ./cmd/worker

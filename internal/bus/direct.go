@@ -69,15 +69,20 @@ func (b *Bus) Offer() string {
 // maxOfferBytes bounds an offer.
 const maxOfferBytes = 512
 
+func parseOffer(offer string) (addr, password string, err error) {
+	addr, password, ok := strings.Cut(offer, " ")
+	if !ok || len(offer) > maxOfferBytes {
+		return "", "", fmt.Errorf("offer of %d bytes is not ADDRESS PASSWORD", len(offer))
+	}
+	return addr, password, checkHostPort("offered", addr, 1)
+}
+
 // ConnectPeer connects to the server of the peer that made the offer, as one that may take bulk of the ring and acknowledge
 // it: over mutual TLS 1.3, but for a peer and a listener of this process that are both on loopback. wrap gets the
 // connection, without TLS, before NATS uses it. The connection does not come back once it is lost.
 func (b *Bus) ConnectPeer(ctx context.Context, offer string, wrap func(net.Conn) net.Conn, extra ...nats.Option) (*nats.Conn, error) {
-	addr, password, ok := strings.Cut(offer, " ")
-	if !ok || len(offer) > maxOfferBytes {
-		return nil, fmt.Errorf("offer of %d bytes is not ADDRESS PASSWORD", len(offer))
-	}
-	if err := checkHostPort("offered", addr, 1); err != nil {
+	addr, password, err := parseOffer(offer)
+	if err != nil {
 		return nil, err
 	}
 	d := &peerDialer{ctx: ctx, wrap: wrap}
