@@ -29,7 +29,7 @@ fuzz: ## Every decoder of bytes from the network, on FUZZTIME inputs each.
 		$(GO) test -c -fuzz=. -o "$$tmp/fuzz.test" ./$$d; \
 		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$d/*_test.go); do \
 			printf '%s %s: ' $$d $$f; \
-			(cd $$d && "$$tmp/fuzz.test" -test.run='^$$' -test.fuzz="^$$f\$$" -test.fuzztime=$(FUZZTIME) -test.fuzzcachedir="$$tmp/corpus") > "$$tmp/log" 2>&1 || { cat "$$tmp/log"; exit 1; }; \
+			(cd $$d && "$$tmp/fuzz.test" -test.run='^$$' -test.fuzz="^$$f\$$" -test.fuzztime=$(FUZZTIME) -test.fuzzminimizetime=20x -test.fuzzcachedir="$$tmp/corpus") > "$$tmp/log" 2>&1 || { cat "$$tmp/log"; exit 1; }; \
 			grep execs "$$tmp/log" | tail -1; \
 		done; \
 	done

@@ -108,7 +108,7 @@ func Serve(address, dir string, run Run) (*Server, error) {
 	s.http = &http.Server{Handler: s.routes(run), ReadTimeout: 10 * time.Second, WriteTimeout: callTimeout, MaxHeaderBytes: 16 << 10}
 	go func() {
 		defer close(s.done)
-		_ = s.http.Serve(l) // Ends with ErrServerClosed at Close; its other errors end the status only, not the run.
+		_ = s.http.Serve(newLimited(l)) // Ends with ErrServerClosed at Close; its other errors end the status only, not the run.
 	}()
 	return s, nil
 }

@@ -80,7 +80,8 @@ type Bus struct {
 	conn         *nats.Conn
 	watch        *watcher // nil with ExternalURL.
 
-	seen certificates // Of peers.
+	seen   certificates // Of peers.
+	errors throttle     // What the connections reported.
 
 	mu     sync.Mutex // Guards routes and reloads.
 	routes []string
@@ -150,9 +151,17 @@ func (b *Bus) clientOptions() []nats.Option {
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { b.log.Info().Msg("NATS connection restored") }),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
-			event := b.log.Warn().Err(err)
+			subject := ""
 			if s != nil {
-				event = event.Str(logkey.Path, s.Subject)
+				subject = s.Subject
+			}
+			count := b.errors.count(subject+" "+err.Error(), time.Now())
+			if count == 0 {
+				return
+			}
+			event := b.log.Warn().Err(err).Int("count", count)
+			if s != nil {
+				event = event.Str(logkey.Path, subject)
 			}
 			event.Msg("NATS connection reported an error")
 		}),

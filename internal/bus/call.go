@@ -30,6 +30,10 @@ const (
 	headerCode    = "Yohaku-Error-Code"
 	maxErrorText  = 2048
 	readyInterval = 20 * time.Millisecond
+
+	// What waits for a handler; more is dropped, and its sender asks again: a flood takes no memory.
+	maxWaiting      = 1024
+	maxWaitingBytes = 64 << 20
 )
 
 // Call sends data to subject and returns the handler's reply. It returns *RemoteError for an error
@@ -104,6 +108,10 @@ func Handle(conn *nats.Conn, subject string, parallel int, fn func(ctx context.C
 		return nil, fmt.Errorf("handle %s: %w", subject, err)
 	}
 	h.sub = sub
+	if err := sub.SetPendingLimits(maxWaiting, maxWaitingBytes); err != nil {
+		h.Close()
+		return nil, fmt.Errorf("handle %s: %w", subject, err)
+	}
 	if err := conn.FlushTimeout(connectTimeout); err != nil { // The server knows the subject from here on.
 		h.Close()
 		return nil, fmt.Errorf("handle %s: %w", subject, err)

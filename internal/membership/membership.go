@@ -85,9 +85,16 @@ func Start(c Config) (*Membership, error) {
 	mc.Delegate = m.meta
 	mc.Events = &events{own: c.NodeName, queue: m.queue}
 	mc.Conflict = &conflicts{own: c.NodeName, queue: m.queue, mine: m.own}
-	list, err := memberlist.Create(mc)
+	err = listen(mc)
+	var list *memberlist.Memberlist
+	if err == nil {
+		list, err = memberlist.Create(mc)
+	}
 	if err != nil {
 		m.queue.stop()
+		if mc.Transport != nil {
+			err = errors.Join(err, mc.Transport.Shutdown())
+		}
 		return nil, fmt.Errorf("start membership at %s: %w; choose another address or port", net.JoinHostPort(c.BindAddr, strconv.Itoa(c.BindPort)), err)
 	}
 	m.list = list
