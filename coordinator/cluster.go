@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,10 +20,8 @@ import (
 	"yohaku/internal/wire"
 )
 
-// coordinatorName is the coordinator's node name.
-const coordinatorName = trust.CoordinatorNode
-
-// openCluster starts everything that workers talk to, and the local workers.
+// openCluster starts everything that workers talk to, and the local workers. Those that are there
+// already are asked for the run first, and go on with it until all is ready to take it up.
 func (c *Coordinator) openCluster(ctx context.Context) error {
 	host, err := c.reachableHost()
 	if err != nil {
@@ -30,12 +29,18 @@ func (c *Coordinator) openCluster(ctx context.Context) error {
 	}
 	for _, step := range []func() error{
 		func() error { return c.openTrust(host) },
+		c.openRecord,
 		func() error { return c.openBus(host) },
 		func() error { return c.openMembership(host) },
+		func() error { return c.claim(ctx) },
 		c.openBlobs,
-		c.listen,
 		func() error { return c.openBootstrap(host) },
 		c.openAPI,
+		c.recordAddresses,
+		func() error { return c.prepareModel(ctx) },
+		c.openLocals,
+		c.listen,
+		func() error { return c.takeUp(ctx) },
 	} {
 		if err := step(); err != nil {
 			return err
@@ -43,8 +48,56 @@ func (c *Coordinator) openCluster(ctx context.Context) error {
 	}
 	c.senders.Go(c.rotateGossipAtIntervals)
 	c.o.Announce(c.Token(time.Time{}).Join, c.run)
-	c.locals = startLocalWorkers(ctx, c.o, c.run, c.joinAddr(), func() string { return c.Token(time.Time{}).Token })
-	return c.locals.err
+	return c.locals.startAll(ctx, c.joinAddr(), func() string { return c.Token(time.Time{}).Token })
+}
+
+// recordAddresses keeps the ports for the next coordinator of this run: workers find it there.
+func (c *Coordinator) recordAddresses() error {
+	a := addressRecord{Bootstrap: port(c.boot.Addr().String()), Route: port(c.bus.RouteAddr()), Gossip: port(c.members.Local().Addr.String()), HTTP: port(c.http.Address())}
+	if a == c.record.addresses {
+		return nil
+	}
+	c.record.addresses = a
+	return c.record.put(addressesKey, a)
+}
+
+// port is the port of a HOST:PORT address, or 0.
+func port(addr string) int {
+	_, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// portBefore is the port that a coordinator of this run had before, if it is free on the host, or 0.
+func (c *Coordinator) portBefore(what, host string, port int) int {
+	if port == 0 {
+		return 0
+	}
+	addr := net.JoinHostPort(host, strconv.Itoa(port))
+	l, err := net.Listen("tcp", addr)
+	if err == nil {
+		err = l.Close()
+	}
+	if err != nil {
+		c.log.Warn().Err(err).Str("address", addr).Msg("the " + what + " port of before is taken, using another one")
+		return 0
+	}
+	return port
+}
+
+// sameAddress is a flag's HOST:PORT; port 0 is the one of before.
+func (c *Coordinator) sameAddress(what, addr string, before int) string {
+	host, text, err := net.SplitHostPort(addr)
+	if err != nil || text != "0" {
+		return addr
+	}
+	return net.JoinHostPort(host, strconv.Itoa(c.portBefore(what, host, before)))
 }
 
 // reachableHost is the address under which other nodes reach this one.
@@ -77,14 +130,11 @@ func (c *Coordinator) openTrust(string) error {
 		return fmt.Errorf("open cluster authority: %w", err)
 	}
 	c.trust = authority
-	if c.epoch, err = authority.BeginEpoch(); err != nil {
-		return fmt.Errorf("begin an epoch: %w", err)
-	}
 	return nil
 }
 
 func (c *Coordinator) openBus(host string) error {
-	identity, err := c.trust.IssueCoordinator([]string{host})
+	identity, err := c.trust.IssueCoordinator(c.name, []string{host})
 	if err != nil {
 		return fmt.Errorf("issue certificate: %w", err)
 	}
@@ -96,17 +146,22 @@ func (c *Coordinator) openBus(host string) error {
 	if err != nil {
 		return err
 	}
-	cfg := bus.Config{NodeName: coordinatorName, RunID: c.o.Config.RunID, Log: c.o.Log, TLS: mutual, ExternalURL: c.o.Config.NATSURL, OnPeer: c.routeChanged}
+	cfg := bus.Config{NodeName: c.name, RunID: c.o.Config.RunID, Log: c.o.Log, TLS: mutual, ExternalURL: c.o.Config.NATSURL, OnPeer: c.routeChanged}
 	if cfg.ExternalURL == "" {
-		cfg.RouteListen = net.JoinHostPort(bind, "0")
+		cfg.RouteListen = net.JoinHostPort(bind, strconv.Itoa(c.portBefore("route", bind, c.record.addresses.Route)))
 		cfg.RouteAdvertise = net.JoinHostPort(host, "0")
+		for _, w := range c.record.workers {
+			if w.Route != "" {
+				cfg.Routes = append(cfg.Routes, w.Route)
+			}
+		}
 	}
 	if c.bus, err = bus.Start(cfg); err != nil && cfg.ExternalURL == "" {
 		return fmt.Errorf("--listen %s: start bus: %w", c.o.Config.Listen, err)
 	} else if err != nil {
 		return fmt.Errorf("start bus: %w", err)
 	}
-	if c.calls, err = signed.Coordinator(c.bus, identity, c.epoch, c.messageRefused); err != nil {
+	if c.calls, err = signed.Coordinator(c.bus, identity, c.messageRefused); err != nil {
 		return fmt.Errorf("prepare signatures: %w", err)
 	}
 	return nil
@@ -135,14 +190,22 @@ func (c *Coordinator) openMembership(host string) error {
 	if err != nil {
 		return err
 	}
-	meta := wire.Encode(wire.Meta{Route: c.routeAddr(host), PID: os.Getpid(), Role: "coordinator"})
 	c.members, err = membership.Start(membership.Config{
-		NodeName: coordinatorName, BindAddr: bind, AdvertiseAddr: advertise, Keys: c.trust.GossipKeys(), Meta: meta,
+		NodeName: c.name, BindAddr: bind, BindPort: c.portBefore("gossip", bind, c.record.addresses.Gossip), AdvertiseAddr: advertise, Keys: c.trust.GossipKeys(), Meta: c.meta(),
 	})
 	if err != nil {
 		return fmt.Errorf("start membership: %w", err)
 	}
 	return nil
+}
+
+// meta is what this node tells in its gossip; its epoch is 0 until it owns the run.
+func (c *Coordinator) meta() []byte {
+	host, err := c.reachableHost()
+	if err != nil {
+		host = ""
+	}
+	return wire.Encode(wire.Meta{Route: c.routeAddr(host), PID: os.Getpid(), Role: wire.RoleCoordinator, Epoch: c.epoch})
 }
 
 // resolve gives the IP address of the host that a flag names.
@@ -163,19 +226,21 @@ func (c *Coordinator) openBlobs() error {
 		return fmt.Errorf("open blobs: %w", err)
 	}
 	c.blobs = store
-	c.served, err = blob.Serve(c.bus.Conn(), wire.Subjects{RunID: c.o.Config.RunID}.Blobs(), store)
+	c.served, err = blob.Serve(c.bus.Conn(), c.subjects().Blobs(), store)
 	return err
 }
 
 func (c *Coordinator) openBootstrap(host string) error {
-	l, err := net.Listen("tcp", c.o.Config.Listen)
+	l, err := net.Listen("tcp", c.sameAddress("join", c.o.Config.Listen, c.record.addresses.Bootstrap))
 	if err != nil {
 		return fmt.Errorf("--listen %s: %w; name a free port of this machine, or port 0 for any", c.o.Config.Listen, err)
 	}
 	welcome := func() trust.Welcome {
 		return trust.Welcome{
 			RunID: c.o.Config.RunID, GossipKeys: c.trust.GossipKeys(), Revoked: c.trust.Revoked().Names(), Epoch: c.epoch, GossipAddr: c.members.Local().Addr.String(),
-			RouteAddrs: []string{c.routeAddr(host)}, Extra: wire.Encode(wire.WelcomeExtra{NATSURL: c.o.Config.NATSURL}),
+			RouteAddrs: []string{c.routeAddr(host)}, Extra: wire.Encode(wire.WelcomeExtra{
+				NATSURL: c.o.Config.NATSURL, Coordinator: c.name, AbsenceLimitMS: c.o.Config.AbsenceLimit().Milliseconds(),
+			}),
 		}
 	}
 	c.boot, err = trust.Serve(l, trust.ServerConfig{
@@ -192,13 +257,14 @@ func (c *Coordinator) openBootstrap(host string) error {
 }
 
 func (c *Coordinator) openAPI() error {
-	server, err := api.Serve(c.o.Config.HTTP, c.run.Dir, c)
+	server, err := api.Serve(c.sameAddress("API", c.o.Config.HTTP, c.record.addresses.HTTP), c.run.Dir, c)
 	if err != nil {
 		return err
 	}
 	c.http = server
 	c.show(func(s *api.Status) {
 		s.RunID, s.Steps, s.State, s.Join = c.o.Config.RunID, c.o.Config.Steps, "starting", c.joinAddr()
+		s.Epoch = c.epoch
 		s.PID = os.Getpid()
 		s.Host, _ = os.Hostname() // Only compared.
 		s.Nodes = []api.Node{}
@@ -225,10 +291,30 @@ const orderTimeout = 2 * time.Second
 
 // order sends an order to a node and waits until it is taken.
 func (c *Coordinator) order(ctx context.Context, name string, o wire.Order) error {
+	return c.orderBy(ctx, false, name, o)
+}
+
+// orderBy is order that may wait until the node listens. One that belongs to another coordinator by
+// now ends this one.
+func (c *Coordinator) orderBy(ctx context.Context, wait bool, name string, o wire.Order) error {
+	call := c.calls.Call
+	if wait {
+		call = c.calls.CallReady
+	}
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
-	if _, err := c.calls.Call(ctx, name, wire.Subjects{RunID: c.o.Config.RunID}.Node(name), wire.Encode(o)); err != nil {
+	o.Coordinator, o.Epoch = c.name, c.epoch
+	_, err := call(ctx, name, c.subjects().Node(name), wire.Encode(o))
+	var said *bus.RemoteError
+	if errors.As(err, &said) && (said.Code == wire.CodeFenced || said.Code == signed.CodeEpoch) {
+		c.tryPost(event{fenced: fmt.Errorf("worker %s: %w", name, err)})
+	}
+	if err != nil {
 		return fmt.Errorf("order to worker %s: %w", name, err)
 	}
 	return nil
+}
+
+func (c *Coordinator) subjects() wire.Subjects {
+	return wire.Subjects{RunID: c.o.Config.RunID, Coordinator: c.name}
 }

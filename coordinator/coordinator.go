@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
 	"yohaku/coordinator/api"
@@ -47,7 +48,9 @@ type Options struct {
 	WorkerCommand []string // Starts a local worker; the address to join is appended.
 	Log           zerolog.Logger
 	LocalStarted  func(*os.Process) // Hears of each local worker's process.
-	WorkerLog     io.Writer         // Where local workers log; nil is a file of the run folder.
+	WorkerLog     io.Writer         // Where the log of the local workers is repeated, or nil. It is a file of the run folder.
+	Takeover      bool              // Fence a living coordinator of the run.
+	Force         bool              // With few of its ranks, too.
 	Progress      io.Writer         // A terminal for the progress bar, or nil.
 	Stop          <-chan struct{}   // Closed when the run is to end at the next step boundary.
 	Announce      func(join string, run *runstore.Run)
@@ -58,11 +61,16 @@ type Coordinator struct {
 	o     Options
 	log   zerolog.Logger
 	start time.Time
+	name  string // Node name.
+	epoch uint64 // 0 until the run is claimed.
+
+	record *runRecord
+	heard  []string // Workers that answered when the run was claimed.
+	fenced bool
 
 	run     *runstore.Run
 	trust   *trust.Authority
 	boot    *trust.Server
-	epoch   uint64 // Of this coordinator, see trust.Authority.BeginEpoch.
 	bus     *bus.Bus
 	calls   *signed.End
 	members *membership.Membership
@@ -106,6 +114,7 @@ func Run(ctx context.Context, o Options) (evidence.Report, error) {
 		o: o, log: o.Log.With().Str(logkey.Component, "coordinator").Logger(), start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{}, gone: map[string]bool{},
 		stopped: make(chan struct{}), progress: newProgress(o.Progress, o.Config.Steps),
 	}
+	c.name = trust.CoordinatorPrefix + uuid.NewString()[:8]
 	c.sending, c.endSending = context.WithCancel(context.WithoutCancel(ctx))
 	report, err := c.perform(ctx)
 	ended := errors.Join(err, c.close())
@@ -133,7 +142,7 @@ func (c *Coordinator) discard() error {
 // perform runs the phases in order.
 func (c *Coordinator) perform(ctx context.Context) (evidence.Report, error) {
 	for _, phase := range []func(context.Context) error{
-		c.openRun, c.openCluster, c.prepareModel, c.gather, c.encode, c.train,
+		c.openRun, c.openCluster, c.gather, c.encode, c.train,
 	} {
 		if err := phase(ctx); err != nil {
 			return evidence.Report{}, err
@@ -142,7 +151,7 @@ func (c *Coordinator) perform(ctx context.Context) (evidence.Report, error) {
 	return c.report(ctx)
 }
 
-// openRun creates the run folder, or opens the one to resume and rewinds it to its last checkpoint.
+// openRun creates the run folder, or opens the one to resume.
 func (c *Coordinator) openRun(context.Context) error {
 	if c.o.ResumeDir != "" {
 		return c.resumeRun()
@@ -175,8 +184,16 @@ func (c *Coordinator) resumeRun() error {
 	if got, want := c.o.Data.Digest, run.Manifest.DataDigest; got != want {
 		return fmt.Errorf("--resume %s: the data has digest %.12s…, the run was started on %.12s…; give the same --data and filters, or start a new run", run.Manifest.RunID, got, want)
 	}
+	if run.Unfinished {
+		c.log.Warn().Str(logkey.Path, run.Dir).Msg("taking up an unfinished run, whose coordinator was killed")
+	}
 	run.Manifest.Config = wire.Encode(c.o.Config) // The number of steps may be another one now.
-	return run.SaveManifest()
+	if err := run.SaveManifest(); err != nil {
+		return err
+	}
+	c.training.last, err = run.LastStep()
+	c.training.step = c.training.last.Step
+	return err
 }
 
 // Status is what the API shows.
@@ -213,7 +230,12 @@ func (c *Coordinator) close() error {
 		h.Close() // First: it answers workers that wait for one that nobody will give.
 	}
 	c.stopSending()
-	c.dismissWorkers()
+	if !c.fenced && c.epoch > 0 {
+		c.dismissWorkers()
+	}
+	if c.locals != nil {
+		errs = append(errs, c.locals.close())
+	}
 	if c.boot != nil {
 		errs = append(errs, c.boot.Close())
 	}
@@ -225,6 +247,9 @@ func (c *Coordinator) close() error {
 	}
 	if c.bus != nil {
 		c.bus.Close()
+	}
+	if c.record != nil {
+		c.record.store.Close()
 	}
 	if c.run != nil {
 		errs = append(errs, c.run.Close())

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"yohaku/coordinator/api"
+	"yohaku/coordinator/rendezvous"
 	"yohaku/internal/logkey"
 	"yohaku/internal/membership"
 	"yohaku/internal/wire"
@@ -23,6 +24,7 @@ type event struct {
 	back   string // A member that has a route again.
 	unsent *unsent
 	fault  *api.Fault
+	fenced error // Another coordinator has the run.
 	stop   bool
 	retry  bool       // Something that failed is to be tried again.
 	reply  chan error // For hello, report and fault: the answer to the sender.
@@ -35,12 +37,13 @@ type node struct {
 	rank           int
 	itemsPerSecond float64
 	outbox         *outbox
-	holding        wire.Holding // What it last said it has in memory.
+	holding        wire.Holding          // What it last said it has in memory.
+	trained        rendezvous.Generation // The last that it was in when it said hello.
 }
 
 // listen subscribes to what workers say.
 func (c *Coordinator) listen() error {
-	subjects := wire.Subjects{RunID: c.o.Config.RunID}
+	subjects := c.subjects()
 	hello, err := c.calls.Handle(subjects.Hello(), 1, func(ctx context.Context, from string, data []byte) ([]byte, error) {
 		var h wire.Hello
 		if err := wire.Decode(data, &h); err != nil {
@@ -113,8 +116,16 @@ func (c *Coordinator) next(ctx context.Context) (event, error) {
 			ev.lost = c.localNode(exit.name, exit.pid)
 		case ev = <-c.inbox:
 		}
+		if ev.fenced != nil {
+			c.fenced = true
+			return event{}, fmt.Errorf("%w: %w; this one ends, and leaves the workers to it", ErrFenced, ev.fenced)
+		}
 		ev = c.routeEvent(ev)
-		if !c.accept(ev) {
+		concerns, err := c.accept(ev)
+		if err != nil {
+			return event{}, err
+		}
+		if !concerns {
 			continue
 		}
 		if ev.report != nil && ev.report.Leaving && !c.training.active {
@@ -143,6 +154,9 @@ func (c *Coordinator) unlessAsked(ch <-chan struct{}) <-chan struct{} {
 // memberEvent turns a gossip event into one of ours. Routes need no help: the servers' own gossip
 // makes them.
 func (c *Coordinator) memberEvent(m membership.Event) event {
+	if err := c.superseded(m.Node); err != nil && (m.Kind == membership.Join || m.Kind == membership.Update) {
+		return event{fenced: err}
+	}
 	switch m.Kind {
 	case membership.Join:
 		return event{back: m.Node.Name}
@@ -155,6 +169,15 @@ func (c *Coordinator) memberEvent(m membership.Event) event {
 		return event{}
 	}
 	return event{}
+}
+
+// superseded tells of a coordinator whose epoch is higher.
+func (c *Coordinator) superseded(n membership.Node) error {
+	var meta wire.Meta
+	if wire.Decode(n.Meta, &meta) != nil || meta.Role != wire.RoleCoordinator || n.Name == c.name || meta.Epoch <= c.epoch || c.epoch == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s at %v, process %d, has epoch %d, this one %d", n.Name, n.Addr.Addr(), meta.PID, meta.Epoch, c.epoch)
 }
 
 // missing finds a known node that gossip no longer lists, after events were dropped. Further ones
@@ -173,30 +196,24 @@ func (c *Coordinator) missing() event {
 }
 
 // accept keeps the table of nodes and answers the sender. It tells whether ev concerns the phase.
-func (c *Coordinator) accept(ev event) bool {
+func (c *Coordinator) accept(ev event) (bool, error) {
 	switch {
 	case ev.hello != nil:
 		err := c.welcome(*ev.hello)
 		ev.reply <- err
-		return err == nil
+		return err == nil, nil
 	case ev.report != nil:
-		_, known := c.nodes[ev.report.Node]
-		if !known {
-			ev.reply <- unknownNodeError{ev.report.Node}
-			return false
-		}
-		ev.reply <- nil
-		return true
+		return c.acceptReport(ev)
 	case ev.fault != nil:
 		ev.reply <- c.fault(*ev.fault)
-		return false
+		return false, nil
 	case ev.unsent != nil:
 		_, known := c.nodes[ev.unsent.node]
-		return known
+		return known, nil
 	case ev.lost != "":
 		n, known := c.nodes[ev.lost]
 		if !known {
-			return false
+			return false, nil
 		}
 		close(n.outbox.stop)
 		delete(c.nodes, ev.lost)
@@ -204,11 +221,44 @@ func (c *Coordinator) accept(ev event) bool {
 		c.standing = slices.DeleteFunc(c.standing, func(n string) bool { return n == ev.lost })
 		c.log.Warn().Str(logkey.Node, ev.lost).Int(logkey.WorldSize, len(c.nodes)).Msg("worker gone")
 		c.remember(api.Event{Kind: api.WorkerGone, Node: ev.lost})
+		c.recordWorkers()
 		c.showNodes()
-		return true
+		return true, nil
 	}
-	return false
+	return false, nil
 }
+
+// acceptReport keeps what a report brings before it is answered: nothing that was acknowledged is
+// lost. Steps are taken from workers, too, that are about to say hello.
+func (c *Coordinator) acceptReport(ev event) (bool, error) {
+	r := ev.report
+	_, known := c.nodes[r.Node]
+	var err error
+	switch {
+	case !known && (c.gone[r.Node] || r.Steps == nil && r.Held == nil && r.Checkpoint == nil):
+		ev.reply <- unknownNodeError{r.Node}
+		return false, nil
+	case r.Held != nil:
+		c.hold(r.Node, r.Held)
+	case r.Steps != nil:
+		err = c.keepSteps(r.Steps)
+	case r.Checkpoint != nil && !c.training.active:
+		ev.reply <- laterError{}
+		return false, nil
+	case r.Checkpoint != nil:
+		err = c.keepCheckpoint(*r.Checkpoint)
+	}
+	ev.reply <- err
+	return true, err
+}
+
+// laterError refuses what cannot be taken yet.
+type laterError struct{}
+
+func (laterError) Error() string { return "the coordinator cannot take this yet" }
+
+// Code tells the worker what to do.
+func (laterError) Code() string { return wire.CodeLater }
 
 // welcome lets a worker in, or says why not.
 func (c *Coordinator) welcome(h wire.Hello) error {
@@ -235,7 +285,10 @@ func (c *Coordinator) welcome(h wire.Hello) error {
 	}
 	delete(c.gone, h.Node)
 	c.standing = append(c.standing, h.Node)
-	c.nodes[h.Node] = &node{hello: h, state: "idle", rank: -1, outbox: c.openOutbox(h.Node)}
+	n := &node{hello: h, state: "idle", rank: -1, outbox: c.openOutbox(h.Node), holding: h.Holding, trained: rendezvous.Generation{Epoch: h.Epoch, Number: h.Generation}}
+	c.nodes[h.Node] = n
+	c.locals.adopt(h)
+	c.recordWorkers()
 	c.log.Info().Str(logkey.Node, h.Node).Str(logkey.Device, h.Device).Str(logkey.KernelSet, h.KernelSet).Int(logkey.WorldSize, len(c.nodes)).Msg("worker ready")
 	c.remember(api.Event{Kind: api.WorkerReady, Node: h.Node})
 	c.showNodes()

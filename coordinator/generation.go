@@ -1,15 +1,11 @@
 package coordinator
 
 import (
-	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"yohaku/coordinator/api"
 	"yohaku/coordinator/rendezvous"
-	"yohaku/coordinator/runstore"
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
 )
@@ -17,13 +13,18 @@ import (
 // form starts a generation.
 func (c *Coordinator) form(f rendezvous.Form) error {
 	stepsLost, again := c.workAgain(f)
-	if err := c.settle(f.FirstStep); err != nil {
+	if err := c.settle(f); err != nil {
 		return err
 	}
 	t := &c.training
+	g := rendezvous.Generation{Epoch: c.epoch, Number: f.Generation}
+	c.record.generation.Number, c.record.generation.Ranks = f.Generation, f.Nodes
+	if err := c.record.put(generationKey, c.record.generation); err != nil {
+		return err
+	}
 	t.lost, t.first = nil, f.First
 	t.generation, t.nodes[f.Generation] = f.Generation, f.Nodes
-	t.jobID = "train-" + strconv.FormatUint(f.Generation, 10)
+	t.jobID = "train-" + g.String()
 	c.run.Manifest.MaxGeneration = f.Generation
 	if n := len(f.Nodes); !slices.Contains(c.run.Manifest.WorldSizes, n) {
 		c.run.Manifest.WorldSizes = append(c.run.Manifest.WorldSizes, n)
@@ -31,7 +32,7 @@ func (c *Coordinator) form(f rendezvous.Form) error {
 	if err := c.run.SaveManifest(); err != nil {
 		return err
 	}
-	c.log.Info().Uint64(logkey.Generation, f.Generation).Int(logkey.WorldSize, len(f.Nodes)).Int(logkey.Step, t.step).
+	c.log.Info().Uint64("epoch", c.epoch).Uint64(logkey.Generation, f.Generation).Int(logkey.WorldSize, len(f.Nodes)).Int(logkey.Step, t.step).
 		Strs("sources", texts(f.Sources)).Msg("generation formed")
 	c.remember(api.Event{Kind: api.GenerationFormed, Generation: f.Generation, Nodes: f.Nodes, StepsLost: stepsLost, MicroBatches: again})
 	c.rankNodes(f.Nodes)
@@ -51,11 +52,11 @@ func texts(sources []rendezvous.Source) []string {
 	return all
 }
 
-// settle makes the logs those of step: what ranks had applied up to there is committed by the new
-// generation, what comes after was lost with all who had it.
-func (c *Coordinator) settle(step int) error {
-	t := &c.training
-	if err := c.commitPending(step); err != nil {
+// settle makes the logs those of the generation's first step: what ranks had applied up to there is
+// committed by it, what comes after was lost with all who had it.
+func (c *Coordinator) settle(f rendezvous.Form) error {
+	t, step := &c.training, f.FirstStep
+	if err := c.commitHeld(step); err != nil {
 		return err
 	}
 	if step != t.handed.step {
@@ -64,40 +65,18 @@ func (c *Coordinator) settle(step int) error {
 	switch {
 	case t.step > step:
 		c.log.Warn().Int(logkey.Step, step).Int("steps_lost", t.step-step).Msg("no rank is left that holds the state, going back to the last checkpoint")
+		c.record.generation.Rewound = rendezvous.Generation{Epoch: c.epoch, Number: f.Generation}
 		if err := c.run.RewindTo(step); err != nil {
 			return err
 		}
 		var err error
-		if t.last, _, err = c.run.LastStep(); err != nil {
+		if t.last, err = c.run.LastStep(); err != nil {
 			return err
 		}
 	case t.step < step:
 		c.log.Error().Int(logkey.Step, step).Int("steps_unreported", step-t.step).Msg("steps were taken that nobody is left to report")
 	}
 	t.step = step
-	return nil
-}
-
-// commitPending records the steps up to last that ranks reported when their generation ended. They
-// may not have been confirmed, so what the ranks say may differ: see correct.
-func (c *Coordinator) commitPending(last int) error {
-	t := &c.training
-	t.settled = map[int][]wire.StepReport{}
-	for _, name := range slices.Sorted(maps.Keys(t.pending)) {
-		if _, distrusted := t.distrusted[name]; distrusted {
-			continue
-		}
-		for _, s := range t.pending[name] {
-			t.settled[s.Step] = append(t.settled[s.Step], s)
-		}
-	}
-	clear(t.pending)
-	for t.step < last && len(t.settled[t.step+1]) > 0 {
-		before := t.step
-		if err := c.keepStep(mostSaid(t.settled[t.step+1])); err != nil || t.step == before {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -121,7 +100,7 @@ func (c *Coordinator) rankNodes(names []string) {
 func (c *Coordinator) trainJob(f rendezvous.Form, rank int) wire.Job {
 	t := c.training
 	j := wire.TrainJob{
-		Generation: f.Generation, Rank: rank, Nodes: f.Nodes, First: f.First, Shares: f.Shares, Model: c.model.wire(),
+		Epoch: c.epoch, Generation: f.Generation, Rank: rank, Nodes: f.Nodes, First: f.First, Shares: f.Shares, Model: c.model.wire(),
 		Shards: c.shards, Pairs: len(c.o.Data.Pairs), FirstStep: f.FirstStep, LastStep: c.o.Config.Steps, Until: f.LastStep, Save: f.Save, Hyper: c.o.Config.Hyper(),
 	}
 	if rank < len(f.Sources) {
@@ -136,41 +115,6 @@ func (c *Coordinator) trainJob(f rendezvous.Form, rank int) wire.Job {
 		}
 	}
 	return wire.Job{ID: t.jobID, Kind: wire.JobTrain, Train: &j}
-}
-
-// keepStep records a committed step.
-func (c *Coordinator) keepStep(s wire.StepReport) error {
-	t := &c.training
-	nodes, known := t.nodes[s.Generation]
-	if s.Step != t.step+1 || !known {
-		return nil // A repeat.
-	}
-	shares := make([]runstore.Share, 0, len(nodes))
-	for rank, name := range nodes {
-		if rank >= len(s.Shares) {
-			return fmt.Errorf("step %d of generation %d names %d shares for %d ranks", s.Step, s.Generation, len(s.Shares), len(nodes))
-		}
-		shares = append(shares, runstore.Share{Node: name, MicroBatches: s.Shares[rank]})
-		if n, known := c.nodes[name]; known {
-			n.itemsPerSecond = s.ItemsPerSecond * float64(len(s.Shares[rank])) / float64(c.o.Config.GradientAccumulationSteps)
-		}
-	}
-	if err := c.run.AppendStep(s, shares); err != nil {
-		return err
-	}
-	c.noteCommit(s)
-	if s.NonFinite != "" {
-		c.log.Error().Int(logkey.Step, s.Step).Bool("skipped", s.Skipped).Str("cause", s.NonFinite).Msg("gradient not finite")
-		if c.o.Config.NonFinitePolicy == "halt" {
-			t.halted = fmt.Errorf("step %d is halted: the %s is not finite, and its update was left out; a checkpoint is kept: --resume the run to go on after it, or start one with a lower --learning-rate, or with --nonfinite-policy skip", s.Step, s.NonFinite)
-		}
-	}
-	c.progress.step(s)
-	c.showNodes()
-	c.show(func(st *api.Status) {
-		st.Step, st.Loss, st.LogOdds, st.ItemsPerSecond = s.Step, s.Loss, s.LogOdds, s.ItemsPerSecond
-	})
-	return nil
 }
 
 // noteCommit moves on, and tells how long the ring stood still if it did.

@@ -14,14 +14,17 @@ import (
 // gather waits for the workers that the first step needs.
 func (c *Coordinator) gather(ctx context.Context) error {
 	want := c.o.Config.Workers()
+	if c.holders() {
+		want = 1 // The ring goes on with whoever is there.
+	}
 	c.show(func(s *api.Status) { s.State = "waiting for workers" })
 	for len(c.nodes) < want {
+		if c.stopAsked {
+			return ErrStopped
+		}
 		ev, err := c.next(ctx)
 		if err != nil {
 			return err
-		}
-		if ev.stop {
-			return ErrStopped
 		}
 		if ev.hello != nil && len(c.nodes) < want {
 			c.log.Info().Int(logkey.WorldSize, len(c.nodes)).Int("wanted", want).Msg("waiting for workers")
@@ -59,6 +62,9 @@ func (c *Coordinator) spread(ctx context.Context, jobs []wire.Job, onDone func(i
 		q.waiting = append(q.waiting, i)
 	}
 	for q.left > 0 {
+		if c.stopAsked {
+			return ErrStopped // It may have been asked for before this phase.
+		}
 		c.handOut(ctx, q)
 		ev, err := c.next(ctx)
 		if err != nil {

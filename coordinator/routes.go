@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"yohaku/internal/bus"
-	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
 )
 
@@ -43,7 +42,7 @@ func (c *Coordinator) tryPost(ev event) {
 }
 
 // routeEvent turns the news of a route into a loss, if it is one. A worker that was given up and is
-// back is told to say hello again.
+// back is told to say hello again, and one that this coordinator has not met is asked for what it holds.
 func (c *Coordinator) routeEvent(ev event) event {
 	switch {
 	case ev.cut != "":
@@ -51,11 +50,9 @@ func (c *Coordinator) routeEvent(ev event) event {
 			return event{lost: ev.cut}
 		}
 	case ev.back != "" && c.gone[ev.back]:
-		c.senders.Go(func() {
-			if err := c.order(c.sending, ev.back, wire.Order{Hello: true}); err != nil {
-				c.log.Debug().Str(logkey.Node, ev.back).Err(err).Msg("worker is back and does not answer yet")
-			}
-		})
+		c.summon(ev.back, true)
+	case ev.back != "" && c.nodes[ev.back] == nil && c.epoch > 1:
+		c.summon(ev.back, false) // It may belong to a coordinator before this one.
 	}
 	return ev
 }

@@ -22,10 +22,11 @@ type trainingState struct {
 	nodes      map[uint64][]string // By rank, of the generations so far.
 	state      *wire.TrainState    // The last checkpoint; nil before the first.
 	handed     handedOver
-	pending    map[string][]wire.StepReport // By node: steps that it has applied, and that may not be committed.
-	settled    map[int][]wire.StepReport    // By step: what was pending when the generation was formed.
-	distrusted map[string]uint64            // By node: the generation in which its state was wrong, until it takes part in a later one.
-	step       int                          // The last committed step.
+	held       map[string]map[int]wire.StepReport // By node and step: what it has applied, and that may not be committed.
+	settled    map[int][]wire.StepReport          // By step: what was held when the generation was formed.
+	distrusted map[string]uint64                  // By node: the generation in which its state was wrong, until it takes part in a later one.
+	ahead      map[int]wire.StepReport            // Committed steps that came before the one before them.
+	step       int                                // The last committed step.
 	last       wire.StepReport
 	began      time.Time
 	seconds    float64
@@ -53,22 +54,24 @@ func (c *Coordinator) train(ctx context.Context) error {
 	t := &c.training
 	machine := rendezvous.New(rendezvous.Config{
 		MinWorkers: c.o.Config.Workers(), MicroBatches: c.o.Config.GradientAccumulationSteps, Steps: c.o.Config.Steps,
-		SaveEvery: c.o.Config.CheckpointingSteps, Checkpoint: t.step,
+		SaveEvery: c.o.Config.CheckpointingSteps, Checkpoint: c.checkpointStep(),
 	}, c.run.Manifest.MaxGeneration)
-	t.active, t.nodes, t.pending = true, map[uint64][]string{}, map[string][]wire.StepReport{}
-	t.distrusted = map[string]uint64{}
+	t.active, t.nodes, t.distrusted = true, map[uint64][]string{}, map[string]uint64{}
 	t.began = time.Now()
 	c.progress.phase("training", c.o.Config.Steps)
 	c.progress.at(t.step)
 	defer func() { t.active, t.seconds = false, time.Since(t.began).Seconds() }()
 	pending := []rendezvous.Event{}
 	for _, name := range c.standing {
-		pending = append(pending, rendezvous.Joined{Node: name})
-	}
-	if c.stopAsked {
-		return ErrStopped
+		pending = append(pending, c.joined(name))
 	}
 	pending = append(pending, rendezvous.TrainingReady{})
+	if c.stopAsked {
+		if !c.holders() {
+			return ErrStopped
+		}
+		pending = append(pending, rendezvous.StopRequested{}) // With a checkpoint of what they hold.
+	}
 	for {
 		for _, ev := range pending {
 			done, err := c.performAll(machine.Step(ev))
@@ -97,7 +100,7 @@ func (c *Coordinator) takeUpCheckpoint() error {
 		return err
 	}
 	if len(all) == 0 {
-		return c.run.RewindTo(0)
+		return nil
 	}
 	last := all[len(all)-1]
 	if err := last.Verify(); err != nil {
@@ -106,13 +109,41 @@ func (c *Coordinator) takeUpCheckpoint() error {
 	if c.training.state, err = c.offerCheckpoint(last); err != nil {
 		return err
 	}
-	c.training.step = last.Step
-	c.log.Info().Int(logkey.Step, last.Step).Str(logkey.CheckpointSHA256, c.training.state.SHA256).Msg("continuing from checkpoint")
-	if err := c.run.RewindTo(last.Step); err != nil {
-		return err
+	if !c.holders() {
+		c.log.Info().Int(logkey.Step, last.Step).Str(logkey.CheckpointSHA256, c.training.state.SHA256).Msg("continuing from checkpoint")
 	}
-	c.training.last, _, err = c.run.LastStep()
-	return err
+	return nil
+}
+
+// checkpointStep is the step of the last checkpoint, 0 without one.
+func (c *Coordinator) checkpointStep() int {
+	if c.training.state == nil {
+		return 0
+	}
+	return c.training.state.Step
+}
+
+// joined is the machine's event for a worker that is there, with what it holds. Of that is void what
+// this run has gone back on since, and what cannot be written down because nobody reports the steps
+// to it any more.
+func (c *Coordinator) joined(name string) rendezvous.Joined {
+	ev := rendezvous.Joined{Node: name}
+	n, known := c.nodes[name]
+	if !known || !n.holding.Loaded {
+		return ev
+	}
+	switch {
+	case n.trained.Before(c.record.generation.Rewound):
+		c.log.Warn().Str(logkey.Node, name).Int(logkey.Step, n.holding.Applied).Msg("what the worker holds is void: the run went back to a checkpoint since")
+	case !c.reported(n.holding.Applied):
+		c.log.Warn().Str(logkey.Node, name).Int(logkey.Step, n.holding.Applied).Int("recorded", c.training.step).
+			Msg("what the worker holds is void: nobody reports the steps between the ledger's last and its own any more")
+	default:
+		ev.Holding = rendezvous.Holding(n.holding)
+		return ev
+	}
+	n.holding = wire.Holding{}
+	return ev
 }
 
 // performAll performs the machine's effects; done tells that training is over.
@@ -140,7 +171,7 @@ func (c *Coordinator) performAll(effects []rendezvous.Effect) (done bool, err er
 			c.log.Warn().Int(logkey.WorldSize, e.Have).Int("wanted", e.Want).Msg("waiting for workers")
 		case rendezvous.Finish:
 			c.training.complete = e.Complete
-			return true, errors.Join(e.Err, c.commitPending(c.training.step), c.training.halted)
+			return true, errors.Join(e.Err, c.training.halted)
 		}
 		if err != nil {
 			return false, err
@@ -155,7 +186,7 @@ func (c *Coordinator) trainEvent(ev event) ([]rendezvous.Event, error) {
 	case ev.stop:
 		return []rendezvous.Event{rendezvous.StopRequested{}}, nil
 	case ev.hello != nil:
-		return []rendezvous.Event{rendezvous.Joined{Node: ev.hello.Node}}, nil
+		return []rendezvous.Event{c.joined(ev.hello.Node)}, nil
 	case ev.lost != "":
 		if slices.Contains(c.training.nodes[c.training.generation], ev.lost) {
 			c.noteBroken()
@@ -189,26 +220,29 @@ func (c *Coordinator) orderReturned(u unsent) []rendezvous.Event {
 	return []rendezvous.Event{rendezvous.Unreached{Node: u.node, Err: u.err}}
 }
 
+// trainReport turns a report, whose contents were kept, into the machine's events.
 func (c *Coordinator) trainReport(r wire.Report) ([]rendezvous.Event, error) {
 	t := &c.training
 	switch {
 	case r.Leaving:
 		c.setState(r.Node, "leaving")
 		return []rendezvous.Event{rendezvous.Leaving{Node: r.Node}}, nil
+	case r.Steps != nil:
+		last := r.Steps[len(r.Steps)-1]
+		if last.Epoch != c.epoch {
+			return nil, nil // Of a ring before this coordinator.
+		}
+		return []rendezvous.Event{rendezvous.Progressed{Generation: last.Generation, Step: last.Step, Digest: last.Replica, Seconds: last.Seconds}}, nil
+	case r.Checkpoint != nil:
+		return []rendezvous.Event{rendezvous.Checkpointed{Step: r.Checkpoint.Step}}, nil
 	case r.Done != nil && r.JobID == t.handed.jobID:
 		return append(c.differed(r.Done.Differ), c.donated(r.Node, *r.Done)...), c.correct(r.Done.Differ)
 	case r.Done != nil && r.JobID == prepareID(r.Node):
 		return []rendezvous.Event{rendezvous.Prepared{Node: r.Node, Err: doneError(*r.Done)}}, nil
-	case r.JobID != t.jobID:
-		return nil, nil // Of a generation that is over.
-	case r.Step != nil:
-		return []rendezvous.Event{rendezvous.Progressed{Generation: r.Step.Generation, Step: r.Step.Step, Digest: r.Step.Replica, Seconds: r.Step.Seconds}}, c.keepStep(*r.Step)
-	case r.Checkpoint != nil:
-		return []rendezvous.Event{rendezvous.Checkpointed{Step: r.Checkpoint.Step}}, c.keepCheckpoint(*r.Checkpoint)
-	case r.Done != nil:
+	case r.Done != nil && r.JobID == t.jobID:
 		return c.rankDone(r.Node, *r.Done), c.correct(r.Done.Differ)
 	}
-	return nil, nil
+	return nil, nil // Of a generation that is over.
 }
 
 func doneError(d wire.Done) error {
@@ -233,7 +267,6 @@ func (c *Coordinator) rankDone(name string, d wire.Done) []rendezvous.Event {
 		level = zerolog.InfoLevel // The ring was broken already.
 	}
 	c.noteBroken()
-	c.training.pending[name] = d.Steps
 	done := rendezvous.RankDone{Generation: c.training.generation, Node: name, Err: doneError(d)}
 	if n, known := c.nodes[name]; known {
 		if d.Holding != nil {

@@ -49,7 +49,7 @@ type answer struct{ number, microBatch int }
 
 // hear has the machine answer the claims on the rank's subject, until the handler is closed.
 func (r *rank) hear() (*bus.Handler, error) {
-	h, err := bus.Handle(r.w.bus.Conn(), r.w.subjects.Claims(r.job.Generation, r.job.Rank), len(r.job.Nodes), r.claims.handle)
+	h, err := bus.Handle(r.w.bus.Conn(), r.w.loyal.subjects().Claims(r.job.Epoch, r.job.Generation, r.job.Rank), len(r.job.Nodes), r.claims.handle)
 	if err != nil {
 		return nil, fmt.Errorf("listen for claims: %w", err)
 	}
@@ -129,7 +129,7 @@ func (r *rank) ask(ctx context.Context, e lifecycle.Ask, rest float64) (lifecycl
 
 // claim sends one claim until it is answered.
 func (r *rank) claim(ctx context.Context, rank int, c claim) (microBatch int, err error) {
-	subject, data := r.w.subjects.Claims(r.job.Generation, rank), wire.Encode(c)
+	subject, data := r.w.loyal.subjects().Claims(r.job.Epoch, r.job.Generation, rank), wire.Encode(c)
 	for {
 		attempt, cancel := context.WithTimeout(ctx, claimTimeout)
 		reply, err := bus.Call(attempt, r.w.bus.Conn(), subject, data)

@@ -159,7 +159,7 @@ func (r *rank) perform(ctx context.Context, effect lifecycle.Effect) (lifecycle.
 	case lifecycle.Commit:
 		return lifecycle.Committed{Step: e.Step}, r.commit(e)
 	case lifecycle.Save:
-		return lifecycle.Saved{Step: e.Step}, r.save(ctx, e.Step)
+		return lifecycle.Saved{Step: e.Step}, r.save(e.Step)
 	}
 	panic("unreachable: unknown effect")
 }

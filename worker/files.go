@@ -19,12 +19,12 @@ import (
 // temporary folder that goes with the worker.
 type files struct {
 	bus    *bus.Bus
-	prefix string
+	prefix func() string // Of the blob service of the coordinator that the worker belongs to.
 	dir    string
 	local  *localFiles // Of a worker without a cluster; see Recompute.
 }
 
-func newFiles(b *bus.Bus, prefix string) (*files, error) {
+func newFiles(b *bus.Bus, prefix func() string) (*files, error) {
 	dir, err := os.MkdirTemp("", "yohaku-worker-")
 	if err != nil {
 		return nil, fmt.Errorf("create folder for fetched files: %w; set TMPDIR to a folder with room for the model", err)
@@ -44,7 +44,7 @@ func (f *files) get(ctx context.Context, ref wire.Ref) (string, error) {
 		return "", err
 	}
 	file := filepath.Join(f.dir, r.SHA256)
-	if err := blob.GetToFile(ctx, f.bus.Conn(), f.prefix, r, file); err != nil {
+	if err := blob.GetToFile(ctx, f.bus.Conn(), f.prefix(), r, file); err != nil {
 		return "", fmt.Errorf("fetch %s: %w", r, err)
 	}
 	return file, nil
@@ -52,7 +52,7 @@ func (f *files) get(ctx context.Context, ref wire.Ref) (string, error) {
 
 // put hands data over to the coordinator.
 func (f *files) put(ctx context.Context, data []byte) (wire.Ref, error) {
-	ref, err := blob.PutBytes(ctx, f.bus.Conn(), f.prefix, data)
+	ref, err := blob.PutBytes(ctx, f.bus.Conn(), f.prefix(), data)
 	if err != nil {
 		return wire.Ref{}, fmt.Errorf("hand %d bytes to the coordinator: %w", len(data), err)
 	}

@@ -28,7 +28,7 @@ func (w *Worker) do(ctx context.Context, j wire.Job, wish *wish) (done wire.Done
 	case wire.JobPrepare:
 		err = w.prepare(ctx, *j.Train)
 	case wire.JobTrain:
-		done, err = w.train(ctx, j.ID, *j.Train, wish)
+		done, err = w.train(ctx, *j.Train, wish)
 	case wire.JobDonate:
 		done, err = w.donate(ctx, *j.Donate)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"yohaku/internal/bus"
 	"yohaku/internal/logkey"
@@ -24,12 +25,12 @@ func (w *Worker) join(ctx context.Context) error {
 		return err
 	}
 	w.identity = identity
-	w.subjects = wire.Subjects{RunID: identity.Welcome.RunID}
 	w.log = w.log.With().Str(logkey.RunID, identity.Welcome.RunID).Logger()
 	var extra wire.WelcomeExtra
 	if err := json.Unmarshal(identity.Welcome.Extra, &extra); err != nil {
 		return fmt.Errorf("read welcome: %w", err)
 	}
+	w.loyal, w.absenceLimit = newAllegiance(identity.Welcome.RunID, extra.Coordinator, identity.Welcome.Epoch, w.log), time.Duration(extra.AbsenceLimitMS)*time.Millisecond
 	if err := w.startBus(extra.NATSURL); err != nil {
 		return err
 	}
@@ -43,7 +44,7 @@ func (w *Worker) startBus(natsURL string) error {
 	}
 	c := bus.Config{NodeName: w.name, RunID: w.identity.Welcome.RunID, TLS: mutual, ExternalURL: natsURL, Log: w.o.Log.With().Str(logkey.Node, w.name).Str(logkey.RunID, w.identity.Welcome.RunID).Logger()}
 	if natsURL == "" {
-		c.Publish, c.Subscribe = w.subjects.Worker(w.name)
+		c.Publish, c.Subscribe = w.loyal.subjects().Worker(w.name)
 		c.RouteListen = net.JoinHostPort(w.identity.LocalIP.String(), "0")
 		c.Routes = w.identity.Welcome.RouteAddrs
 	}
@@ -56,12 +57,13 @@ func (w *Worker) startBus(natsURL string) error {
 	if err != nil {
 		return fmt.Errorf("prepare signatures: %w", err)
 	}
+	w.ask = w.calls.Call
 	return nil
 }
 
 func (w *Worker) startMembership(ctx context.Context) error {
 	host := w.identity.LocalIP.String()
-	meta := wire.Encode(wire.Meta{Route: w.bus.RouteAddr(), PID: os.Getpid(), Device: w.o.Device, KernelSet: kernel.Set(), Role: "worker"})
+	meta := wire.Encode(wire.Meta{Route: w.bus.RouteAddr(), PID: os.Getpid(), Device: w.o.Device, KernelSet: kernel.Set(), Role: wire.RoleWorker})
 	var err error
 	w.members, err = membership.Start(membership.Config{
 		NodeName: w.name, BindAddr: host, AdvertiseAddr: host, Keys: w.identity.Welcome.GossipKeys, Meta: meta,
@@ -95,52 +97,25 @@ func (w *Worker) adoptTrust(t wire.Trust) error {
 	return w.bus.CutRoutes(func(c *x509.Certificate) bool { return w.identity.Revoked.Check(c) == nil })
 }
 
-// listen takes orders. An order is answered once it is in the owner's queue.
-func (w *Worker) listen() error {
-	var err error
-	w.handler, err = w.calls.Handle(w.subjects.Node(w.name), 1, func(ctx context.Context, _ string, data []byte) ([]byte, error) {
-		var o wire.Order
-		if err := wire.Decode(data, &o); err != nil {
-			return nil, err
-		}
-		if o.Job != nil {
-			if err := o.Job.Validate(); err != nil {
-				return nil, err
-			}
-		}
-		if o.Trust != nil {
-			return nil, w.adoptTrust(*o.Trust)
-		}
-		if o.Chaos != nil {
-			if err := w.checkChaos(*o.Chaos); err != nil {
-				return nil, err
-			}
-		}
-		select {
-		case w.orders <- o:
-			return nil, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("listen for orders: %w", err)
-	}
-	return nil
-}
-
-// hello tells the coordinator that this worker is ready.
-func (w *Worker) hello(ctx context.Context) error {
+// hello tells the coordinator, which has written down the steps up to recorded, that this worker is
+// ready, and what it holds.
+func (w *Worker) hello(ctx context.Context, recorded int) error {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
+	if err := w.tellHeld(ctx, recorded); err != nil {
+		return fmt.Errorf("report the steps in memory to the coordinator: %w", err)
+	}
 	host, _ := os.Hostname() // Only shown.
 	h := wire.Hello{
 		Protocol: wire.Version, Node: w.name, Version: w.o.Version, PID: os.Getpid(), Host: host,
 		Device: w.o.Device, KernelSet: kernel.Set(), Threads: w.threads(), AllowChaos: w.o.AllowChaos,
+		Holding: *w.whatIsHeld().Holding, Epoch: w.trained.Epoch, Generation: w.trained.Number,
 	}
-	if _, err := w.calls.CallReady(ctx, coordinatorName, w.subjects.Hello(), wire.Encode(h)); err != nil {
+	coordinator, err := w.call(ctx, wire.Subjects.Hello, wire.Encode(h))
+	if err != nil {
 		return fmt.Errorf("say hello to the coordinator: %w", err)
 	}
-	w.log.Info().Str(logkey.KernelSet, h.KernelSet).Int("threads", h.Threads).Msg("joined")
+	w.greeted = coordinator
+	w.log.Info().Str(logkey.KernelSet, h.KernelSet).Int("threads", h.Threads).Bool("trained", h.Holding.Loaded).Msg("joined")
 	return nil
 }

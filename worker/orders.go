@@ -2,19 +2,17 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
-	"yohaku/internal/bus"
 	"yohaku/internal/wire"
+	"yohaku/worker/lifecycle"
 )
 
 // take carries an order out.
 func (w *Worker) take(ctx context.Context, o wire.Order) error {
 	switch {
 	case o.Hello:
-		return w.rejoin(ctx)
+		return w.rejoin(ctx, o)
 	case o.Chaos != nil:
 		w.chaos(*o.Chaos)
 	case o.Job != nil && o.Job.Kind == wire.JobTrain && w.job != nil && w.job.id == o.Job.ID: // It came twice.
@@ -42,83 +40,104 @@ func (w *Worker) callBack(o wire.Order) {
 			return
 		}
 	}
-	if o.Generation < w.generation.Load() {
+	g := lifecycle.Generation{Epoch: o.Epoch, Number: o.Generation}
+	if g.Before(w.loyal.highest()) {
 		return // What is in hand is newer.
 	}
 	w.endJob(errCalledBack)
-	w.generation.Store(o.Generation)
-	done := w.whatIsHeld()
-	if err := w.reportWithin(attemptTimeout, wire.Report{JobID: o.Cancel, Done: &done}); err != nil {
+	w.loyal.begin(g, nil)
+	ctx, cancel := context.WithTimeout(w.life, attemptTimeout)
+	defer cancel()
+	if err := w.finishJob(ctx, o.Cancel, w.whatIsHeld()); err != nil {
 		w.log.Warn().Err(err).Msg("result not delivered")
 	}
 }
 
+// startJob does a job and reports its end. The report waits for a coordinator for as long as it
+// takes, or until the job is forgotten.
 func (w *Worker) startJob(ctx context.Context, j wire.Job) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	r := &running{id: j.ID, cancel: cancel, done: make(chan struct{})}
+	reporting, forget := context.WithCancel(w.life)
+	r := &running{id: j.ID, cancel: cancel, forget: forget, done: make(chan struct{})}
 	w.job = r
 	go func() {
 		defer close(r.done)
+		defer forget()
 		done := w.do(ctx, j, &r.wish)
-		if err := w.report(wire.Report{JobID: j.ID, Done: &done}); err != nil {
-			event := w.log.Warn() // The coordinator is gone, or has given the job up.
-			if w.life.Err() != nil {
-				event = w.log.Debug() // It let this worker go.
+		if err := w.finishJob(reporting, j.ID, done); err != nil {
+			event := w.log.Warn() // The coordinator has given the job up.
+			if reporting.Err() != nil {
+				event = w.log.Debug() // It let this worker go, or gave it another job.
 			}
 			event.Err(err).Msg("result not delivered")
 		}
 	}()
 }
 
-// endJob cancels the job in hand, if any, and waits for its end.
+// finishJob reports the end of a job; of a train job, first the steps that are in memory.
+func (w *Worker) finishJob(ctx context.Context, id string, done wire.Done) error {
+	if done.Holding != nil && w.resident != nil {
+		if err := w.tellHeld(ctx, w.resident.told); err != nil {
+			return err
+		}
+	}
+	return w.report(ctx, wire.Report{JobID: id, Done: &done})
+}
+
+// endJob cancels the job in hand, if any, and waits for its end. Nobody waits for its result.
 func (w *Worker) endJob(cause error) {
 	if w.job == nil {
 		return
 	}
 	w.job.cancel(cause)
+	w.job.forget()
 	<-w.job.done
 	w.job = nil
 }
 
-// report sends r to the coordinator and waits until it is kept.
-func (w *Worker) report(r wire.Report) error { return w.reportWithin(reportTimeout, r) }
-
-func (w *Worker) reportWithin(limit time.Duration, r wire.Report) error {
-	if w.listener != nil {
-		return w.listener(r)
-	}
-	ctx, cancel := context.WithTimeout(w.life, limit)
-	defer cancel()
-	r.Node = w.name
-	err := w.deliver(ctx, wire.Encode(r))
-	var said *bus.RemoteError
-	if errors.As(err, &said) && said.Code == wire.CodeUnknownNode {
-		select {
-		case w.again <- struct{}{}:
-		default: // It is about to.
-		}
-	}
+// listen takes orders. An order is answered once it is in the owner's queue.
+func (w *Worker) listen() error {
+	var err error
+	w.handler, err = w.calls.HandleAny(w.loyal.subjects().Node(w.name), 1, w.hear)
 	if err != nil {
-		return fmt.Errorf("report to the coordinator: %w", err)
+		return fmt.Errorf("listen for orders: %w", err)
 	}
 	return nil
 }
 
-// deliver sends a report until it is answered: a question or an answer is lost with its route.
-// So the coordinator may get it twice.
-func (w *Worker) deliver(ctx context.Context, report []byte) error {
-	for {
-		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
-		_, err := w.calls.CallReady(attempt, coordinatorName, w.subjects.Report(), report)
-		cancel()
-		var said *bus.RemoteError
-		if err == nil || errors.As(err, &said) {
-			return err
+// hear answers a question at once, and passes an order of the coordinator that this worker belongs to
+// on to the owner.
+func (w *Worker) hear(ctx context.Context, from string, data []byte) ([]byte, error) {
+	var o wire.Order
+	if err := wire.Decode(data, &o); err != nil {
+		return nil, err
+	}
+	if o.Coordinator != from {
+		return nil, fmt.Errorf("%w: %s gives orders as %q", wire.ErrMessage, from, o.Coordinator)
+	}
+	if o.Ask {
+		return wire.Encode(w.standing()), nil
+	}
+	if o.Job != nil {
+		if err := o.Job.Validate(); err != nil {
+			return nil, err
 		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(attemptPause):
+	}
+	if o.Chaos != nil {
+		if err := w.checkChaos(*o.Chaos); err != nil {
+			return nil, err
 		}
+	}
+	if err := w.loyal.hear(o); err != nil {
+		return nil, err
+	}
+	if o.Trust != nil {
+		return nil, w.adoptTrust(*o.Trust)
+	}
+	select {
+	case w.orders <- o:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }

@@ -97,15 +97,12 @@ func (c Recomputation) job() wire.TrainJob {
 	return j
 }
 
-// listen takes the rank's reports.
-func (c Recomputation) listen(r wire.Report) error {
-	if r.Step == nil {
-		return nil
-	}
-	if err := c.Step(*r.Step); err != nil {
+// listen takes the rank's steps.
+func (c Recomputation) listen(s wire.StepReport) error {
+	if err := c.Step(s); err != nil {
 		return err
 	}
-	if r.Step.Step >= c.To {
+	if s.Step >= c.To {
 		return errRecomputed
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +36,8 @@ type resident struct {
 	replica   replica.Digest    // Of the state, taken when it was made.
 	stats     []trainstep.Stats // Of the micro-batches in the partial sums.
 	sums      complete
-	steps     []wire.StepReport // Applied, and not known to be reported.
+	steps     []wire.StepReport // Applied: those not known to be reported, and the last ones that are.
+	told      int               // Steps that are known to be reported.
 	buckets   []bucket.Bucket   // Of the sums, as they go round the ring.
 	smooth    atomic.Uint64     // Time of a micro-batch in seconds, smoothed: the bits of a float64.
 	mean      float64           // Items a second of the whole ring, smoothed.
@@ -106,12 +108,33 @@ func (r *resident) plan() error {
 	return nil
 }
 
-// reported forgets the steps up to last, which the coordinator has.
+// keptReports is how many reported steps a rank keeps: a coordinator that takes over from a copy of
+// the run folder lacks the last ones.
+const keptReports = 1024
+
+// reported notes that the coordinator has the steps up to last, and forgets those before the last ones.
 func (r *resident) reported(last int) {
-	for len(r.steps) > 0 && r.steps[0].Step <= last {
-		r.steps = r.steps[1:]
+	r.told = max(r.told, last)
+	known := 0
+	for known < len(r.steps) && r.steps[known].Step <= r.told {
+		known++
+	}
+	if known > 2*keptReports {
+		r.steps = slices.Clone(r.steps[known-keptReports:])
 	}
 }
+
+// after are the steps in memory after the given one.
+func (r *resident) after(step int) []wire.StepReport {
+	i := slices.IndexFunc(r.steps, func(s wire.StepReport) bool { return s.Step > step })
+	if i < 0 {
+		return nil
+	}
+	return r.steps[i:]
+}
+
+// forget empties what is held; the graph stays.
+func (r *resident) forget() { r.holding, r.steps, r.told = lifecycle.Holding{}, nil, 0 }
 
 // timed smooths the time of a micro-batch.
 func (r *resident) timed(d time.Duration) {
@@ -133,7 +156,7 @@ func (w *Worker) donate(ctx context.Context, j wire.DonateJob) (wire.Done, error
 	}
 	var done wire.Done
 	if err := w.unchanged(r, j.Step); err != nil {
-		r.holding, r.steps = lifecycle.Holding{}, nil
+		r.forget()
 		done = w.whatIsHeld()
 		done.Differ = difference(err)
 		return done, err
@@ -150,7 +173,7 @@ func (w *Worker) donate(ctx context.Context, j wire.DonateJob) (wire.Done, error
 		done.Sums = &ref
 	}
 	if j.State {
-		state, err := w.putState(ctx, r, j.Step)
+		state, err := putState(r, j.Step, func(data []byte) (wire.Ref, error) { return w.files.put(ctx, data) })
 		if err != nil {
 			return done, err
 		}

@@ -69,10 +69,7 @@ func (r *rank) exchange(ctx context.Context, e lifecycle.Exchange) (lifecycle.Ev
 }
 
 func (r *rank) word(e lifecycle.Exchange) word {
-	w := word{MicroBatches: sorted(e.MicroBatches), Seconds: r.res.seconds(), Reported: e.Step}
-	if len(r.res.steps) > 0 {
-		w.Reported = r.res.steps[0].Step - 1
-	}
+	w := word{MicroBatches: sorted(e.MicroBatches), Seconds: r.res.seconds(), Reported: r.w.delivered(e.Step)}
 	w.Pause, w.Save = r.wish.asked()
 	return w
 }

@@ -47,7 +47,7 @@ func (r *rank) sync(ctx context.Context, source lifecycle.Source) error {
 		}
 		err = r.takeSums(ctx, *r.job.Sums)
 	case lifecycle.LoadState:
-		r.res.steps, r.res.stats = nil, nil
+		r.res.steps, r.res.told, r.res.stats = nil, 0, nil
 		err = r.loadState(ctx)
 	}
 	if err != nil {
@@ -277,23 +277,30 @@ func (r *rank) loadOptimizer(ctx context.Context, from *wire.TrainState) error {
 	return nil
 }
 
-// save hands over a checkpoint. All ranks hold the same, so rank 0 does it alone.
-func (r *rank) save(ctx context.Context, step int) error {
+// save makes a checkpoint on disk, which the outbox hands over. All ranks hold the same, so rank 0
+// does it alone.
+func (r *rank) save(step int) error {
 	if r.job.Rank != 0 {
 		return nil
 	}
 	if err := r.w.unchanged(r.res, step); err != nil {
 		return err
 	}
-	state, err := r.w.putState(ctx, r.res, step)
+	var i item
+	state, err := putState(r.res, step, func(data []byte) (wire.Ref, error) {
+		ref, file, err := r.w.files.keep(step, data)
+		i.files = append(i.files, file)
+		return ref, err
+	})
 	if err != nil {
-		return err
+		return errors.Join(fmt.Errorf("keep checkpoint: %w", err), removeAll(i.files))
 	}
-	return r.w.report(wire.Report{JobID: r.id, Checkpoint: state})
+	i.state = state
+	return r.w.outbox.post(i)
 }
 
-// putState hands the whole state of a rank to the coordinator's blobs.
-func (w *Worker) putState(ctx context.Context, r *resident, step int) (*wire.TrainState, error) {
+// putState hands the whole state of a rank to put, part by part.
+func putState(r *resident, step int, put func(data []byte) (wire.Ref, error)) (*wire.TrainState, error) {
 	params := weights.Params(r.model.step.Params(), r.model.step.ParamSlab())
 	state := r.checkpointState(step)
 	out := &wire.TrainState{Step: state.Step, SHA256: checkpoint.Digest(params, state)}
@@ -302,7 +309,7 @@ func (w *Worker) putState(ctx context.Context, r *resident, step int) (*wire.Tra
 	if err != nil {
 		return nil, fmt.Errorf("write weights: %w", err)
 	}
-	ref, err := w.files.put(ctx, data.Bytes())
+	ref, err := put(data.Bytes())
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +321,7 @@ func (w *Worker) putState(ctx context.Context, r *resident, step int) (*wire.Tra
 	if err := checkpoint.WriteState(&data, state); err != nil {
 		return nil, fmt.Errorf("write trainer state: %w", err)
 	}
-	out.Trainer, err = w.files.put(ctx, data.Bytes())
+	out.Trainer, err = put(data.Bytes())
 	return out, err
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -15,6 +14,7 @@ import (
 
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/allreduce/natsring"
+	"yohaku/internal/assert"
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
@@ -23,7 +23,6 @@ import (
 // rank is this worker's part in one generation.
 type rank struct {
 	w    *Worker
-	id   string
 	job  wire.TrainJob
 	wish *wish
 	log  zerolog.Logger
@@ -39,23 +38,25 @@ type rank struct {
 }
 
 // train is one rank of a generation, from the first step to its end.
-func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wish) (wire.Done, error) {
-	if last := w.generation.Load(); j.Generation <= last {
-		return w.whatIsHeld(), fmt.Errorf("generation %d is over, this worker has heard of %d", j.Generation, last)
+func (w *Worker) train(ctx context.Context, j wire.TrainJob, wish *wish) (wire.Done, error) {
+	g := lifecycle.Generation{Epoch: j.Epoch, Number: j.Generation}
+	if !w.loyal.begin(g, j.Nodes) {
+		return w.whatIsHeld(), fmt.Errorf("generation %v is over, this worker has heard of %v", g, w.loyal.highest())
 	}
-	w.generation.Store(j.Generation)
+	w.trained = g
 	res, err := w.takeResident(j)
 	if err != nil {
 		return wire.Done{}, err
 	}
-	r := &rank{w: w, id: id, job: j, wish: wish, res: res}
+	res.reported(j.FirstStep) // The coordinator has written those down before it made the generation.
+	r := &rank{w: w, job: j, wish: wish, res: res}
 	r.log = w.log.With().Uint64(logkey.Generation, j.Generation).Int(logkey.Rank, j.Rank).Int(logkey.WorldSize, len(j.Nodes)).Logger()
 	format, err := fixedpoint.ParseFormat(j.Hyper.WireFormat)
 	if err != nil {
 		return w.whatIsHeld(), err
 	}
 	ring, err := natsring.New(natsring.Config{
-		Conn: w.bus.Conn(), Direct: w.bus, RunID: w.subjects.RunID, Names: j.Nodes, Rank: j.Rank, Generation: j.Generation, Format: format, JoinTimeout: joinTimeout, Log: w.o.Log, // The ring names itself.
+		Conn: w.bus.Conn(), Direct: w.bus, RunID: w.loyal.runID, Names: j.Nodes, Rank: j.Rank, Epoch: j.Epoch, Generation: j.Generation, Format: format, JoinTimeout: joinTimeout, Log: w.o.Log, // The ring names itself.
 	})
 	if err != nil {
 		return wire.Done{}, fmt.Errorf("start ring: %w", err)
@@ -72,6 +73,8 @@ func (w *Worker) train(ctx context.Context, id string, j wire.TrainJob, wish *wi
 	w.resident = res
 	if errors.Is(finish.Err, errCalledBack) {
 		finish.Err = nil // As asked: no failure.
+	} else if finish.Err == nil && j.Rank == 0 {
+		finish.Err = w.outbox.flush(ctx) // The end of the generation is told after its checkpoint.
 	}
 	done := w.whatIsHeld()
 	done.Step, done.Differ = finish.Step, difference(finish.Err)
@@ -85,7 +88,7 @@ func (w *Worker) whatIsHeld() wire.Done {
 	}
 	h := wire.Holding(w.resident.holding)
 	h.Sums = h.Sums && !w.resident.alone()
-	return wire.Done{Holding: &h, Steps: slices.Clone(w.resident.steps)}
+	return wire.Done{Holding: &h}
 }
 
 func (r *rank) machine() *lifecycle.Machine {
@@ -117,11 +120,11 @@ func (r *rank) apply(e lifecycle.Apply) {
 	items := r.job.Hyper.TrainBatchSize * r.job.Hyper.GradientAccumulationSteps
 	res.averaged(float64(items) / took.Seconds())
 	res.steps = append(res.steps, wire.StepReport{
-		Generation: r.job.Generation, Step: e.Step + 1, Loss: a.stats.Loss, LossMSE: a.stats.WinnerMSE, LossRatio: a.stats.LossRatio,
+		Epoch: r.job.Epoch, Generation: r.job.Generation, Step: e.Step + 1, Loss: a.stats.Loss, LossMSE: a.stats.WinnerMSE, LossRatio: a.stats.LossRatio,
 		WinnerMSE: a.stats.WinnerMSE, LoserMSE: a.stats.LoserMSE, LogOdds: a.stats.LogOdds, GradNorm: update.GradNorm,
 		LearningRate: update.LearningRate, Items: items, Recomputed: r.voided, Skipped: e.Skip, NonFinite: a.nonFinite,
 		DurationMS: milliseconds(took), RingMS: milliseconds(r.times.whole), RingExposedMS: milliseconds(r.times.exposed), RingBytes: r.bytes(),
-		SumsSHA256: sums, ParamsSHA256: params, Replica: res.replica.String(), ItemsPerSecond: res.mean, Shares: a.shares, Seconds: a.seconds,
+		SumsSHA256: sums, ParamsSHA256: params, Replica: res.replica.String(), ItemsPerSecond: res.mean, Nodes: r.job.Nodes, Shares: a.shares, Seconds: a.seconds,
 	})
 	res.stepped, r.voided, r.times = now, 0, ringTimes{}
 }
@@ -134,27 +137,22 @@ func (r *resident) averaged(now float64) {
 	r.mean += (now - r.mean) / 10
 }
 
-// commit tells the coordinator of the step. All ranks could, so rank 0 does.
+// commit tells the coordinator of the step, by the outbox. All ranks could, so rank 0 does.
 func (r *rank) commit(e lifecycle.Commit) error {
 	if r.job.Rank != 0 {
 		return nil
 	}
-	for _, s := range r.res.steps {
-		event := r.log.Info()
-		if s.Generation != r.job.Generation {
-			event = r.log.Debug() // The rank 0 of then may have told it already.
-		}
-		event.Int(logkey.Step, s.Step).Float64(logkey.Loss, s.Loss).Float64(logkey.LossMSE, s.LossMSE).
-			Float64(logkey.LossRatio, s.LossRatio).Float64(logkey.WinnerMSE, s.WinnerMSE).Float64(logkey.LoserMSE, s.LoserMSE).
-			Float64(logkey.LogOdds, s.LogOdds).Float64(logkey.GradNorm, s.GradNorm).Float64(logkey.LearningRate, s.LearningRate).
-			Float64(logkey.ItemsPerSecond, s.ItemsPerSecond).Float64(logkey.DurationMS, s.DurationMS).
-			Float64(logkey.RingMS, s.RingMS).Float64(logkey.RingExposedMS, s.RingExposedMS).Msg("step committed")
-		if err := r.w.report(wire.Report{JobID: r.id, Step: &s}); err != nil {
-			return err
-		}
+	s := r.res.steps[len(r.res.steps)-1]
+	assert.That(s.Step == e.Step, "step %d is committed, the last applied is %d", e.Step, s.Step)
+	r.log.Info().Int(logkey.Step, s.Step).Float64(logkey.Loss, s.Loss).Float64(logkey.LossMSE, s.LossMSE).
+		Float64(logkey.LossRatio, s.LossRatio).Float64(logkey.WinnerMSE, s.WinnerMSE).Float64(logkey.LoserMSE, s.LoserMSE).
+		Float64(logkey.LogOdds, s.LogOdds).Float64(logkey.GradNorm, s.GradNorm).Float64(logkey.LearningRate, s.LearningRate).
+		Float64(logkey.ItemsPerSecond, s.ItemsPerSecond).Float64(logkey.DurationMS, s.DurationMS).
+		Float64(logkey.RingMS, s.RingMS).Float64(logkey.RingExposedMS, s.RingExposedMS).Msg("step committed")
+	if r.w.listener != nil {
+		return r.w.listener(s)
 	}
-	r.res.reported(e.Step)
-	return nil
+	return r.w.outbox.post(item{step: &s})
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -43,14 +43,10 @@ type Options struct {
 
 // Timing of the conversation with the coordinator.
 const (
-	helloTimeout    = 30 * time.Second
-	reportTimeout   = 60 * time.Second
-	attemptTimeout  = 3 * time.Second // For one answer.
-	attemptPause    = 100 * time.Millisecond
-	leaveTimeout    = 2 * time.Second
-	coordinatorName = trust.CoordinatorNode
-	// absenceLimit is how long a worker waits for a coordinator that is gone.
-	absenceLimit = 30 * time.Second
+	helloTimeout   = 30 * time.Second
+	attemptTimeout = 3 * time.Second // For one answer.
+	attemptPause   = 50 * time.Millisecond
+	leaveTimeout   = 2 * time.Second
 	// handOverLimit is how long a worker that is asked to leave waits for the step boundary.
 	handOverLimit = 25 * time.Second
 )
@@ -61,7 +57,7 @@ type Worker struct {
 	log      zerolog.Logger
 	name     string
 	identity *trust.Identity
-	subjects wire.Subjects
+	loyal    *allegiance
 	bus      *bus.Bus
 	calls    *signed.End
 	members  *membership.Membership
@@ -69,12 +65,20 @@ type Worker struct {
 	backend  *cpu.Backend
 	files    *files
 	orders   chan wire.Order
+	outbox   *outbox
 	job      *running
 	trusting sync.Mutex    // Guards trusted.
 	trusted  uint64        // Serial of the last change of trust.
 	again    chan struct{} // The coordinator has given this worker up: it says hello again.
+	greeted  string        // The coordinator that heard its last hello.
+	sending  sync.WaitGroup
 
-	listener func(wire.Report) error // Takes the reports of a worker without a cluster; see Recompute.
+	// absenceLimit is how long the worker goes on without a coordinator.
+	absenceLimit time.Duration
+
+	ask func(ctx context.Context, node, subject string, data []byte) ([]byte, error) // Signed, by the bus.
+
+	listener func(wire.StepReport) error // Takes the steps of a worker without a cluster; see Recompute.
 
 	life context.Context // Ends when the worker leaves: reports are not waited for any more.
 	bye  context.CancelFunc
@@ -82,16 +86,17 @@ type Worker struct {
 	faults sync.WaitGroup // Ordered ones that are under way.
 
 	// Of the job in hand; jobs run one after the other.
-	open       openPipeline
-	encoders   *encoders
-	resident   *resident
-	generation atomic.Uint64 // The last that this worker was in, or is not to begin.
+	open     openPipeline
+	encoders *encoders
+	resident *resident
+	trained  lifecycle.Generation // The last that this worker was in.
 }
 
 // running is the job in hand.
 type running struct {
 	id     string
 	cancel context.CancelCauseFunc
+	forget context.CancelFunc // Nobody waits for its result.
 	wish   wish
 	done   chan struct{}
 }
@@ -111,7 +116,7 @@ var errCalledBack = errors.New("called back by the coordinator")
 // Run joins the cluster and works until the coordinator lets it go, or ctx ends. It returns nil
 // when it was let go.
 func Run(ctx context.Context, o Options) error {
-	w := &Worker{o: o, orders: make(chan wire.Order, 16), again: make(chan struct{}, 1)}
+	w := &Worker{o: o, orders: make(chan wire.Order, 16), again: make(chan struct{}, 1), outbox: newOutbox()}
 	w.life, w.bye = context.WithCancel(context.WithoutCancel(ctx))
 	if err := kernel.CheckSet(); err != nil {
 		return err
@@ -141,16 +146,17 @@ func (w *Worker) work(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if w.files, err = newFiles(w.bus, w.subjects.Blobs()); err != nil {
+	if w.files, err = newFiles(w.bus, func() string { return w.loyal.subjects().Blobs() }); err != nil {
 		return err
 	}
 	w.backend = cpu.New(w.threads())
 	if err := w.listen(); err != nil {
 		return err
 	}
-	if err := w.hello(ctx); err != nil {
+	if err := w.hello(ctx, 0); err != nil {
 		return err
 	}
+	w.sending.Go(w.deliverAll)
 	return w.serve(ctx)
 }
 
@@ -172,7 +178,7 @@ func (w *Worker) serve(ctx context.Context) error {
 		case <-asked:
 			asked, late = nil, time.After(handOverLimit)
 			w.log.Info().Msg("leaving on request, at the next step boundary")
-			if err := w.reportWithin(leaveTimeout, wire.Report{Leaving: true}); err != nil {
+			if err := w.askToLeave(); err != nil {
 				w.log.Warn().Err(err).Msg("leaving without a word")
 				return nil
 			}
@@ -189,41 +195,87 @@ func (w *Worker) serve(ctx context.Context) error {
 			if err := w.take(work, o); err != nil {
 				return err
 			}
+			if o.Hello && w.greeted != "" {
+				absent = nil
+			}
 		case <-w.again:
-			if err := w.rejoin(work); err != nil {
+			if err := w.rejoin(work, wire.Order{Forget: true}); err != nil {
 				return err
 			}
 		case ev := <-w.members.Events():
 			absent = w.memberEvent(ev, absent)
 		case <-absent:
-			return fmt.Errorf("the coordinator has been gone for %v; start this worker again once it is back", absenceLimit)
+			return w.orphaned()
 		}
 	}
 }
 
-// rejoin comes back as a new member, after the coordinator gave this worker up. What it was doing
-// belongs to a generation that is over.
-func (w *Worker) rejoin(ctx context.Context) error {
-	w.log.Warn().Msg("given up by the coordinator, joining again")
+// rejoin says hello to the coordinator again. One that has taken the run over gets what this worker
+// holds, and makes a generation of it; one that gave this worker up gets nothing, as its log may
+// have been cut back since.
+func (w *Worker) rejoin(ctx context.Context, o wire.Order) error {
+	if !o.Forget && o.Coordinator == w.greeted {
+		return nil // It was asked for twice.
+	}
+	if o.Forget {
+		w.log.Warn().Msg("given up by the coordinator, joining again")
+	}
 	w.endJob(errCalledBack)
 	select {
 	case <-w.again: // Of the job's last word.
 	default:
 	}
-	if r := w.resident; r != nil { // Of a log that may have been cut back since; the graph stays.
-		r.holding, r.steps = lifecycle.Holding{}, nil
+	if o.Forget {
+		if err := removeAll(w.outbox.clear()); err != nil {
+			return fmt.Errorf("remove checkpoint that nobody wants: %w", err)
+		}
+		if w.resident != nil {
+			w.resident.forget()
+		}
 	}
-	return w.hello(ctx)
+	w.outbox.retry()
+	w.greeted = ""
+	err := w.hello(ctx, o.Recorded)
+	var refused *bus.RemoteError
+	if errors.As(err, &refused) && refused.Code != wire.CodeUnknownNode {
+		return err
+	}
+	if err != nil {
+		w.log.Warn().Err(err).Msg("coordinator gone again") // Until it, or another one, asks again.
+	}
+	return nil
+}
+
+// askToLeave tells the coordinator that this worker wants to go.
+func (w *Worker) askToLeave() error {
+	ctx, cancel := context.WithTimeout(w.life, leaveTimeout)
+	defer cancel()
+	return w.report(ctx, wire.Report{Leaving: true})
+}
+
+// orphaned says why a worker ends whose coordinator did not come back.
+func (w *Worker) orphaned() error {
+	steps, checkpoints := w.outbox.left()
+	return fmt.Errorf("the coordinator has been gone for %v, with %d steps and %d checkpoints not delivered: ending; continue the run with `coordinator up --resume %s`, from its last checkpoint",
+		w.absenceLimit, steps, checkpoints, w.loyal.runID)
+}
+
+// delivered is the last step that the coordinator has, of those up to last.
+func (w *Worker) delivered(last int) int {
+	if w.listener != nil {
+		return last
+	}
+	return w.outbox.delivered(last)
 }
 
 // memberEvent starts or stops the clock of the coordinator's absence.
 func (w *Worker) memberEvent(ev membership.Event, absent <-chan time.Time) <-chan time.Time {
-	if ev.Node.Name == coordinatorName {
+	if ev.Node.Name == w.loyal.subjects().Coordinator {
 		if ev.Kind != membership.Leave {
 			return nil
 		}
-		w.log.Warn().Msg("coordinator gone")
-		return time.After(absenceLimit)
+		w.log.Warn().Dur("limit_ms", w.absenceLimit).Msg("coordinator gone, going on without it for a while")
+		return time.After(w.absenceLimit)
 	}
 	return absent
 }
@@ -233,6 +285,7 @@ func (w *Worker) close() error {
 	w.bye()
 	w.faults.Wait()
 	w.endJob(errors.New("worker is leaving"))
+	w.sending.Wait()
 	errs := []error{w.dropResident()}
 	if w.handler != nil {
 		w.handler.Close()

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"yohaku/internal/membership"
 	"yohaku/internal/wire"
+	"yohaku/worker/lifecycle"
 )
 
 func TestNodeNamesAreUniqueTokens(t *testing.T) {
@@ -26,9 +28,21 @@ func TestNodeNamesAreUniqueTokens(t *testing.T) {
 	}
 }
 
+const coordinatorName = "coordinator-1"
+
+// testWorker belongs to a coordinator of epoch 1.
+func testWorker(t *testing.T) *Worker {
+	t.Helper()
+	w := &Worker{log: zerolog.Nop(), name: "w", outbox: newOutbox(), again: make(chan struct{}, 1), absenceLimit: time.Minute}
+	w.loyal = newAllegiance("r", coordinatorName, 1, zerolog.Nop())
+	w.life, w.bye = context.WithCancel(t.Context())
+	t.Cleanup(w.bye)
+	return w
+}
+
 // TestAbsence: the clock runs only while the coordinator is gone.
 func TestAbsence(t *testing.T) {
-	w := &Worker{log: zerolog.Nop()}
+	w := testWorker(t)
 	event := func(kind membership.Kind, name string) membership.Event {
 		return membership.Event{Kind: kind, Node: membership.Node{Name: name}}
 	}
@@ -49,17 +63,18 @@ func TestAbsence(t *testing.T) {
 
 // TestOrdersForAnotherJobAreDropped, and the own job hears each of its orders once.
 func TestOrdersForAnotherJobAreDropped(t *testing.T) {
-	w := &Worker{log: zerolog.Nop()}
-	w.generation.Store(2)
+	w := testWorker(t)
+	w.loyal.begin(lifecycle.Generation{Epoch: 1, Number: 2}, nil)
 	take := func(o wire.Order) {
 		t.Helper()
+		o.Epoch = 1
 		if err := w.take(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
 	}
 	take(wire.Order{Pause: "j"}) // There is no job: nothing happens.
 	ctx, cancel := context.WithCancelCause(t.Context())
-	r := &running{id: "j", cancel: cancel, done: make(chan struct{})}
+	r := &running{id: "j", cancel: cancel, forget: func() {}, done: make(chan struct{})}
 	w.job = r
 	take(wire.Order{Pause: "other"})
 	take(wire.Order{Cancel: "other", Generation: 1})
@@ -81,14 +96,19 @@ func TestOrdersForAnotherJobAreDropped(t *testing.T) {
 // what it called back does not begin later.
 func TestAJobThatNeverCameIsAnswered(t *testing.T) {
 	var got []wire.Report
-	w := &Worker{log: zerolog.Nop(), listener: func(r wire.Report) error { got = append(got, r); return nil }}
-	if err := w.take(t.Context(), wire.Order{Cancel: "train-3", Generation: 3}); err != nil {
+	w := testWorker(t)
+	w.ask = func(_ context.Context, _, _ string, data []byte) ([]byte, error) {
+		var r wire.Report
+		defer func() { got = append(got, r) }()
+		return nil, wire.Decode(data, &r)
+	}
+	if err := w.take(t.Context(), wire.Order{Epoch: 1, Cancel: "train-3", Generation: 3}); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != 1 || got[0].JobID != "train-3" || got[0].Done == nil || got[0].Done.Holding == nil {
 		t.Fatalf("reports %+v, want what is held at the end of train-3", got)
 	}
-	done, err := w.train(t.Context(), "train-3", wire.TrainJob{Generation: 3}, &wish{})
+	done, err := w.train(t.Context(), wire.TrainJob{Epoch: 1, Generation: 3}, &wish{})
 	if err == nil || done.Holding == nil {
 		t.Errorf("a generation that was called back begins: %+v, %v", done, err)
 	}

@@ -3,8 +3,8 @@
 //
 // Rank r publishes chunks to its next rank and takes chunks from its previous one:
 //
-//	yohaku.<run>.ring.<generation>.<rank>.data   to rank, from its previous rank: data, beat, abort
-//	yohaku.<run>.ring.<generation>.<rank>.ack    to rank, from its next rank: ack, abort
+//	yohaku.<run>.ring.<epoch>.<generation>.<rank>.data   to rank, from its previous rank: data, beat, abort
+//	yohaku.<run>.ring.<epoch>.<generation>.<rank>.ack    to rank, from its next rank: ack, abort
 //
 // Every frame starts with a binary header (frame.go), all of it checked. NATS delivers at most once
 // and in order for one subject and connection. So

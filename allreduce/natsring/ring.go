@@ -22,6 +22,7 @@ type Config struct {
 	RunID      string     // One token of a NATS subject.
 	Names      []string   // The nodes by rank; its length is the world size.
 	Rank       int
+	Epoch      uint64 // Of the coordinator that made the generation: two of them may give one number.
 	Generation uint64
 	// Direct, when set, makes connections on which bulk takes one hop: each rank connects to its previous rank's server.
 	// Without it, or where that fails, all goes through Conn.
@@ -102,7 +103,7 @@ func New(c Config) (*Ring, error) {
 	if c.Direct != nil && len(c.Names) > 1 {
 		offer = c.Direct.Offer()
 	}
-	r := &Ring{config: c, prefix: fmt.Sprintf("yohaku.%s.ring.%d.", c.RunID, c.Generation),
+	r := &Ring{config: c, prefix: fmt.Sprintf("yohaku.%s.ring.%d.%d.", c.RunID, c.Epoch, c.Generation),
 		machine: newMachine(settings{generation: c.Generation, rank: c.Rank, world: len(c.Names), window: c.Window, silence: c.SilenceTimeout, join: c.JoinTimeout,
 			offer: offer, pulls: offer != ""}),
 		data: make(chan *nats.Msg, stashWindows*c.Window+queueSlack), acks: make(chan *nats.Msg, queueSlack),

@@ -189,6 +189,9 @@ func TestEndToEnd(t *testing.T) {
 		test func(t *testing.T)
 	}{
 		{"coordinator killed", testCoordinatorKilled},
+		{"coordinator killed, and back too late for training", testCoordinatorAway},
+		{"coordinator killed for good", testOrphans},
+		{"two coordinators", testTakeover},
 		{"two and three workers", testWorldSizes},
 		{"int16", testInt16},
 		{"stopped and resumed", testStopAndResume},
@@ -205,7 +208,6 @@ func TestEndToEnd(t *testing.T) {
 		{"second interrupt", testSecondInterrupt},
 		{"joined at the start", testJoinAtStart},
 		{"joined in mid-run", testJoinInMidRun},
-		{"orphans end by themselves", checkOrphans}, // They wait half a minute for their coordinator.
 	} {
 		t.Run(tc.name, tc.test)
 	}
@@ -338,30 +340,6 @@ func testSecondInterrupt(t *testing.T) {
 	if code := p.wait(10 * time.Second); code != 130 && code != 0 { // 0: the stop was quicker.
 		t.Fatalf("exit code %d after the second interrupt, want 130", code)
 	}
-	c.ends(c.resume("run"))
-	c.checkSame("run")
-}
-
-// orphaned is the log of the workers whose coordinator was killed.
-var orphaned *lineLog
-
-// checkOrphans waits until the log ends, which is when the last process that holds it does.
-func checkOrphans(t *testing.T) {
-	if _, err := orphaned.wait("orphans", func(string) bool { return false }); !strings.Contains(err.Error(), "ended") {
-		t.Errorf("workers of the killed coordinator still live after %v", eventTimeout)
-	}
-	text := strings.Join(orphaned.all(), "\n")
-	if strings.Count(text, "the coordinator has been gone for") != 2 {
-		t.Errorf("want each of the two workers to say why it ended:\n%s", text)
-	}
-}
-
-func testCoordinatorKilled(t *testing.T) {
-	c := newCluster(t)
-	p := c.up("run", "--local-workers", "2")
-	p.committed(t, 25)
-	p.kill()
-	orphaned = p.log
 	c.ends(c.resume("run"))
 	c.checkSame("run")
 }

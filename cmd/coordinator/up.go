@@ -98,14 +98,20 @@ func (u *up) configure(context.Context) error {
 	if err != nil {
 		return cli.UsageError{Err: err}
 	}
-	if c.Resume != "" {
+	u.o.Takeover, u.o.Force = c.Takeover, c.Force
+	switch {
+	case c.Resume != "":
 		if u.o.ResumeDir, err = runstore.Find(c.Out, c.Resume); err != nil {
 			return fmt.Errorf("--resume: %w", err)
 		}
-		if c, err = resumeConfig(u.flags, u.o.ResumeDir); err != nil {
-			return err
-		}
+		c, err = resumeConfig(u.flags, u.o.ResumeDir)
+	case !c.DryRun:
+		c, err = u.unfinished(c)
 	}
+	if err != nil {
+		return err
+	}
+	c.Takeover, c.Force = false, false // As what follows.
 	if c.RunID == "" {
 		c.RunID = time.Now().Format("20060102-150405") + "-" + uuid.NewString()[:4]
 	}
@@ -113,15 +119,42 @@ func (u *up) configure(context.Context) error {
 	return nil
 }
 
-// resumeConfig is the configuration of the run in dir with the flags given now laid over it.
-func resumeConfig(flags *config.Flags, dir string) (config.Config, error) {
+// unfinished finds the run that the same command began, if its coordinator was killed, to take it up.
+func (u *up) unfinished(c config.Config) (config.Config, error) {
+	dir, err := runstore.Unfinished(c.Out, c.RunID)
+	if err != nil || dir == "" {
+		return c, err
+	}
+	manifest, saved, err := readConfig(dir)
+	if err != nil {
+		return c, err
+	}
+	id := manifest.RunID
+	if flag, value, was := c.FirstDifference(saved); flag != "" {
+		return c, fmt.Errorf("--%s is %v, but the unfinished run %s in %s has %v: continue that run as it is with --resume %s, or start another one with another --run-id or --out", flag, value, id, c.Out, was, id)
+	}
+	u.o.ResumeDir, c.RunID = dir, id
+	return c, nil
+}
+
+// readConfig reads the configuration of the run in dir.
+func readConfig(dir string) (runstore.Manifest, config.Config, error) {
 	manifest, err := runstore.ReadManifest(dir)
 	if err != nil {
-		return config.Config{}, err
+		return manifest, config.Config{}, err
 	}
 	saved, err := config.Parse(manifest.Config)
 	if err != nil {
-		return config.Config{}, fmt.Errorf("--resume: configuration in %s: %w", filepath.Join(dir, "manifest.json"), err)
+		return manifest, saved, fmt.Errorf("configuration in %s: %w", filepath.Join(dir, "manifest.json"), err)
+	}
+	return manifest, saved, nil
+}
+
+// resumeConfig is the configuration of the run in dir with the flags given now laid over it.
+func resumeConfig(flags *config.Flags, dir string) (config.Config, error) {
+	manifest, saved, err := readConfig(dir)
+	if err != nil {
+		return config.Config{}, fmt.Errorf("--resume: %w", err)
 	}
 	saved.RunID = "" // The folder names the run.
 	c, err := flags.LoadOver(saved)

@@ -27,6 +27,7 @@ type Status struct {
 	State          string  `json:"state"`
 	Step           int     `json:"step"`
 	Steps          int     `json:"steps"`
+	Epoch          uint64  `json:"epoch"` // Of this coordinator: it grows with each that starts or takes the run over.
 	Generation     uint64  `json:"generation"`
 	Join           string  `json:"join"` // The address that workers join at; the token is at /api/v1/token.
 	Loss           float64 `json:"loss"`

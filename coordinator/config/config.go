@@ -7,7 +7,9 @@ package config
 
 import (
 	"runtime"
+	"time"
 
+	"yohaku/internal/assert"
 	"yohaku/internal/wire"
 )
 
@@ -33,6 +35,9 @@ type Config struct {
 	Advertise    string `yaml:"advertise" help:"host name or address that other machines reach this one by; empty means the host of --listen"`
 	HTTP         string `yaml:"http" help:"HOST:PORT of the status API; loopback only"`
 	NATSURL      string `yaml:"nats_url" help:"use this NATS cluster instead of the embedded servers"`
+	Takeover     bool   `yaml:"takeover" help:"with --resume: take the run over from a coordinator that lives, if most of its ranks are reached"`
+	Force        bool   `yaml:"force" help:"with --takeover: also with few of its ranks"`
+	Absence      string `yaml:"coordinator_absence_limit" help:"how long workers go on without a coordinator before they end, such as 90s or 10m"`
 	LogFormat    string `yaml:"log_format" help:"auto, json or console; auto is console on a terminal"`
 
 	Resolution                int     `yaml:"resolution" help:"side of the training pictures in pixels; 0 takes the model's own"`
@@ -83,7 +88,7 @@ type Config struct {
 // Defaults are the values of a run on one's own data; diffusers' where diffusers has one.
 func Defaults() Config {
 	return Config{
-		Out: "runs", Steps: 500, LocalWorkers: 2, Listen: "127.0.0.1:0", HTTP: "127.0.0.1:0", LogFormat: "auto",
+		Out: "runs", Steps: 500, LocalWorkers: 2, Listen: "127.0.0.1:0", HTTP: "127.0.0.1:0", LogFormat: "auto", Absence: "10m",
 		TrainBatchSize: 1, GradientAccumulationSteps: 8, TimestepsPerPair: 1,
 		LearningRate: 1e-5, LRScheduler: "constant", LRNumCycles: 1, LRPower: 1,
 		AdamBeta1: 0.9, AdamBeta2: 0.999, AdamWeightDecay: 1e-2, AdamEpsilon: 1e-8, MaxGradNorm: 1,
@@ -145,6 +150,13 @@ func (c Config) loraAlpha() float64 {
 		return float64(c.LoRARank)
 	}
 	return c.LoRAAlpha
+}
+
+// AbsenceLimit is how long workers go on without a coordinator.
+func (c Config) AbsenceLimit() time.Duration {
+	d, err := time.ParseDuration(c.Absence)
+	assert.That(err == nil, "coordinator_absence_limit %q was not validated", c.Absence)
+	return d
 }
 
 // LocalThreads is the number of kernel threads of each local worker.

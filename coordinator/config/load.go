@@ -105,7 +105,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 // freeKeys may change when a run is continued: they decide no bit of the checkpoint.
 var freeKeys = []string{
 	"out", "run_id", "resume", "dry_run", "threads", "memory_limit", "profile", "local_workers", "min_workers", "listen", "advertise", "http", "nats_url",
-	"log_format", "checkpointing_steps", "checkpoints_total_limit", "no_eval", "eval_prompts", "eval_seeds",
+	"takeover", "force", "coordinator_absence_limit", "log_format", "checkpointing_steps", "checkpoints_total_limit", "no_eval", "eval_prompts", "eval_seeds",
 	"num_inference_steps", "guidance_scale", "max_rejected_ratio", "audit_ratio", "model", "data", "steps",
 }
 
@@ -122,6 +122,23 @@ func (c Config) FirstChange(d Config) string {
 		index++
 	})
 	return found
+}
+
+// callKeys say how a run is called, not what it is.
+var callKeys = []string{"out", "run_id", "resume", "dry_run", "takeover", "force", "log_format"}
+
+// FirstDifference is the first key whose value is another one in d, with the two values, or "": a
+// command with the same settings takes an unfinished run up.
+func (c Config) FirstDifference(d Config) (flag string, value, other any) {
+	others := reflect.ValueOf(d)
+	index := 0
+	eachField(&c, func(key, _ string, field reflect.Value) {
+		if flag == "" && !slices.Contains(callKeys, key) && !field.Equal(others.Field(index)) {
+			flag, value, other = flagName(key), field.Interface(), others.Field(index).Interface()
+		}
+		index++
+	})
+	return flag, value, other
 }
 
 // decode lays the file and the given flags over base.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"yohaku/internal/bytesize"
 	"yohaku/internal/wire"
@@ -62,6 +63,12 @@ func (c Config) validateNetwork() error {
 	}
 	if host, _, _ := net.SplitHostPort(c.HTTP); !loopback(host) {
 		return rule("http", "must be on loopback (127.0.0.1, ::1 or localhost): the status API has no sign-in; use an SSH tunnel to reach it from elsewhere", c.HTTP)
+	}
+	if d, err := time.ParseDuration(c.Absence); err != nil || d < time.Second {
+		return rule("coordinator_absence_limit", "must be a time of at least 1s, such as 90s or 10m", c.Absence)
+	}
+	if c.Force && !c.Takeover {
+		return fmt.Errorf("--force is for --takeover: give both, or neither")
 	}
 	host, _, _ := net.SplitHostPort(c.Listen)
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {

@@ -81,12 +81,13 @@ func keepSteps(path string, last int) error {
 	})
 }
 
-// AppendStep records a committed step in metrics.jsonl, the ledger and the TensorBoard events.
-func (r *Run) AppendStep(s wire.StepReport, shares []Share) error {
+// AppendStep records a committed step in metrics.jsonl, the ledger and the TensorBoard events. The
+// step has one share for each of its nodes.
+func (r *Run) AppendStep(s wire.StepReport) error {
 	if err := r.metrics.Append(s); err != nil {
 		return err
 	}
-	if err := r.ledger.append(s, shares); err != nil {
+	if err := r.ledger.append(s); err != nil {
 		return err
 	}
 	if r.events == nil {
@@ -107,21 +108,38 @@ func (r *Run) SyncLogs() error {
 	return err
 }
 
-// LastStep is the last recorded step; ok is false when there is none.
-func (r *Run) LastStep() (s wire.StepReport, ok bool, err error) {
-	data, err := os.ReadFile(r.Path("metrics.jsonl"))
+// LastStep is the last step that both metrics and ledger have; the zero report when there is none. A
+// crash may fall between the two, so both are cut back to it.
+func (r *Run) LastStep() (wire.StepReport, error) {
+	metrics, err := lastLine(r.Path("metrics.jsonl"), wire.StepReport{})
 	if err != nil {
-		return s, false, fmt.Errorf("read metrics: %w", err)
+		return metrics, err
+	}
+	ledger, err := lastLine(r.Path("ledger.jsonl"), LedgerLine{})
+	if err != nil || metrics.Step == ledger.Step {
+		return metrics, err
+	}
+	if err := r.RewindTo(min(metrics.Step, ledger.Step)); err != nil {
+		return metrics, err
+	}
+	return lastLine(r.Path("metrics.jsonl"), wire.StepReport{})
+}
+
+// lastLine decodes the last line of a file, or returns none when it is empty.
+func lastLine[T any](path string, none T) (T, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return none, fmt.Errorf("read run: %w", err)
 	}
 	data = bytes.TrimRight(data, "\n")
 	if len(data) == 0 {
-		return s, false, nil
+		return none, nil
 	}
-	line := data[bytes.LastIndexByte(data, '\n')+1:]
-	if err := json.Unmarshal(line, &s); err != nil {
-		return s, false, fmt.Errorf("read the last line of metrics.jsonl: %w", err)
+	last := none
+	if err := json.Unmarshal(data[bytes.LastIndexByte(data, '\n')+1:], &last); err != nil {
+		return none, fmt.Errorf("read the last line of %s: %w", path, err)
 	}
-	return s, true, nil
+	return last, nil
 }
 
 // RewindTo forgets the steps after the checkpoint of step, which will be computed again.

@@ -13,7 +13,7 @@ func Find(out, run string) (string, error) {
 		return newest(out)
 	}
 	for _, dir := range []string{filepath.Join(out, run), run} {
-		if _, err := os.Stat(filepath.Join(dir, "manifest.json")); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, manifestName)); err == nil {
 			return dir, nil
 		}
 	}
@@ -22,10 +22,19 @@ func Find(out, run string) (string, error) {
 
 // newest is the run folder under out whose manifest changed last.
 func newest(out string) (string, error) {
-	manifests, err := filepath.Glob(filepath.Join(out, "*", "manifest.json"))
+	manifests, err := filepath.Glob(filepath.Join(out, "*", manifestName))
 	if err != nil {
 		return "", fmt.Errorf("list runs: %w", err)
 	}
+	found := newestOf(manifests)
+	if found == "" {
+		return "", fmt.Errorf("no run under %s; start one with `coordinator up`, or name its folder with --out", out)
+	}
+	return found, nil
+}
+
+// newestOf is the folder of the manifest that changed last, or "".
+func newestOf(manifests []string) string {
 	var found string
 	var at time.Time
 	for _, m := range manifests {
@@ -34,8 +43,5 @@ func newest(out string) (string, error) {
 			found, at = filepath.Dir(m), info.ModTime()
 		}
 	}
-	if found == "" {
-		return "", fmt.Errorf("no run under %s; start one with `coordinator up`, or name its folder with --out", out)
-	}
-	return found, nil
+	return found
 }

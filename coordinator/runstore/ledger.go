@@ -23,6 +23,7 @@ type Share struct {
 type LedgerLine struct {
 	Previous     string  `json:"previous"`
 	Step         int     `json:"step"`
+	Epoch        uint64  `json:"epoch"`
 	Generation   uint64  `json:"generation"`
 	Shares       []Share `json:"shares"`
 	Items        int     `json:"items"`
@@ -71,9 +72,18 @@ func LineDigest(line []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (l *ledger) append(s wire.StepReport, shares []Share) error {
+// shares names the nodes that computed the step.
+func sharesOf(s wire.StepReport) []Share {
+	shares := make([]Share, len(s.Nodes))
+	for rank, name := range s.Nodes {
+		shares[rank] = Share{Node: name, MicroBatches: s.Shares[rank]}
+	}
+	return shares
+}
+
+func (l *ledger) append(s wire.StepReport) error {
 	line := LedgerLine{
-		Previous: l.last, Step: s.Step, Generation: s.Generation, Shares: shares, Items: s.Items, Skipped: s.Skipped,
+		Previous: l.last, Step: s.Step, Epoch: s.Epoch, Generation: s.Generation, Shares: sharesOf(s), Items: s.Items, Skipped: s.Skipped,
 		SumsSHA256: s.SumsSHA256, ParamsSHA256: s.ParamsSHA256,
 	}
 	data, err := json.Marshal(line)

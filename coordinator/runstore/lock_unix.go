@@ -3,24 +3,21 @@
 package runstore
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
 )
 
-// lock is an advisory lock that the kernel gives back when the process dies.
-type lock struct{ file *os.File }
-
-func acquire(path string) (*lock, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+// tryLock takes an advisory lock that the kernel gives back when the process dies. It returns
+// errInUse when another process has it.
+func tryLock(f *os.File) error {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return errInUse
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
+		return fmt.Errorf("lock %s: %w; keep runs on a file system with locks", f.Name(), err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close() // Only opened.
-		return nil, ErrLocked
-	}
-	return &lock{f}, nil
+	return nil
 }
-
-func (l *lock) release() error { return l.file.Close() }

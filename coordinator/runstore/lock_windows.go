@@ -1,26 +1,26 @@
 package runstore
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
 	"golang.org/x/sys/windows"
 )
 
-// lock is a byte-range lock that the system gives back when the process dies.
-type lock struct{ file *os.File }
+// lockOffset lies behind all that is written: a locked range cannot be read by others.
+const lockOffset = 1 << 30
 
-func acquire(path string) (*lock, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
+// tryLock takes a byte-range lock that the system gives back when the process dies. It returns
+// errInUse when another process has it.
+func tryLock(f *os.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
-	if err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped)); err != nil {
-		_ = f.Close() // Only opened.
-		return nil, ErrLocked
+	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &windows.Overlapped{Offset: lockOffset})
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+		return errInUse
 	}
-	return &lock{f}, nil
+	if err != nil {
+		return fmt.Errorf("lock %s: %w; keep runs on a file system with locks", f.Name(), err)
+	}
+	return nil
 }
-
-func (l *lock) release() error { return l.file.Close() }

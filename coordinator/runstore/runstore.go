@@ -13,8 +13,8 @@
 //	  samples/           before and after
 //	  report.json        the answer
 //
-// Whole files are written atomically; appended files are cut back to the last checkpoint when a
-// run is taken up again, so a step never stands in them twice.
+// Whole files are written atomically; appended files are cut back when training goes back to a
+// checkpoint, so a step never stands in them twice.
 package runstore
 
 import (
@@ -31,8 +31,7 @@ import (
 // ErrExists reports that a run of this id is there already. The caller picks another id or resumes.
 var ErrExists = errors.New("run exists")
 
-// ErrLocked reports that another coordinator works in the run folder.
-var ErrLocked = errors.New("run folder is in use by another coordinator")
+const manifestName = "manifest.json"
 
 // Manifest says what the run is, so that it can be resumed and reproduced.
 type Manifest struct {
@@ -48,18 +47,20 @@ type Manifest struct {
 	Pairs         int             `json:"pairs"`
 	Ties          int             `json:"ties"`
 	RejectedRows  int             `json:"rejected_rows"`
+	Epoch         uint64          `json:"epoch"`
 	MaxGeneration uint64          `json:"max_generation"`
 	WorldSizes    []int           `json:"world_sizes"`
 }
 
 // Run is an open run folder, locked for this process.
 type Run struct {
-	Dir      string
-	Manifest Manifest
-	lock     *lock
-	metrics  *appender
-	ledger   *ledger
-	events   *eventFile // Made with the first step, so that none is empty.
+	Dir        string
+	Manifest   Manifest
+	Unfinished bool // Closed as it is, the same command takes the run up again.
+	lock       *lock
+	metrics    *appender
+	ledger     *ledger
+	events     *eventFile // Made with the first step, so that none is empty.
 }
 
 // Create makes the folder of a new run under out. It returns ErrExists when the id is taken.
@@ -94,7 +95,7 @@ func Open(dir string) (*Run, error) {
 // ReadManifest reads the manifest of the run in dir.
 func ReadManifest(dir string) (Manifest, error) {
 	var m Manifest
-	path := filepath.Join(dir, "manifest.json")
+	path := filepath.Join(dir, manifestName)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return m, fmt.Errorf("%s is no run folder: %w", dir, err)
@@ -108,9 +109,10 @@ func ReadManifest(dir string) (Manifest, error) {
 // open locks the folder, makes its sub-folders and opens the appended files.
 func (r *Run) open() error {
 	var err error
-	if r.lock, err = acquire(r.Path("run.lock")); err != nil {
-		return fmt.Errorf("%w: %s; stop that one first (coordinator stop)", err, r.Dir)
+	if r.lock, err = acquire(r.Dir); err != nil {
+		return err
 	}
+	r.Unfinished = r.lock.died
 	for _, dir := range []string{"blobs", "checkpoints", "samples"} {
 		if err := os.MkdirAll(r.Path(dir), 0o755); err != nil {
 			return errors.Join(fmt.Errorf("create folder: %w", err), r.Close())
@@ -140,7 +142,7 @@ func (r *Run) Path(elem ...string) string {
 }
 
 // SaveManifest writes manifest.json.
-func (r *Run) SaveManifest() error { return r.WriteJSON("manifest.json", r.Manifest) }
+func (r *Run) SaveManifest() error { return r.WriteJSON(manifestName, r.Manifest) }
 
 // WriteJSON replaces a file of the run folder by v, indented.
 func (r *Run) WriteJSON(name string, v any) error {
@@ -168,7 +170,7 @@ func WriteLines[T any](r *Run, name string, rows []T) error {
 func (r *Run) Close() error {
 	err := r.closeLogs()
 	if r.lock != nil {
-		err = errors.Join(err, r.lock.release())
+		err = errors.Join(err, r.lock.release(r.Unfinished))
 	}
 	r.lock = nil
 	return err

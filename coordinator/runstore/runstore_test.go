@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -56,9 +57,11 @@ func TestARunIsCreatedOnceAndLocked(t *testing.T) {
 
 func TestRewindForgetsLaterStepsAndTheChainHolds(t *testing.T) {
 	r := newRun(t)
-	shares := []Share{{Node: "a", MicroBatches: []int{0, 1}}}
+	report := func(step int) wire.StepReport {
+		return wire.StepReport{Step: step, ParamsSHA256: "p", Nodes: []string{"a"}, Shares: [][]int{{0, 1}}}
+	}
 	for step := 1; step <= 3; step++ {
-		if err := r.AppendStep(wire.StepReport{Step: step, ParamsSHA256: "p"}, shares); err != nil {
+		if err := r.AppendStep(report(step)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -76,7 +79,7 @@ func TestRewindForgetsLaterStepsAndTheChainHolds(t *testing.T) {
 	if got := lines(t, r.Path("metrics.jsonl")); len(got) != 2 {
 		t.Errorf("metrics after the rewind: %q, want 2 lines", got)
 	}
-	if err := r.AppendStep(wire.StepReport{Step: 3, ParamsSHA256: "p"}, shares); err != nil {
+	if err := r.AppendStep(report(3)); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, lines(t, r.Path("ledger.jsonl"))); diff != "" {
@@ -136,5 +139,65 @@ func TestFind(t *testing.T) {
 	}
 	if _, err := Find(out, "r2"); err == nil || !strings.Contains(err.Error(), `"r2"`) {
 		t.Errorf("unknown run: %v", err)
+	}
+}
+
+// TestACrashBetweenTheLogs: a step that only the metrics have was not acknowledged, and goes.
+func TestACrashBetweenTheLogs(t *testing.T) {
+	r := newRun(t)
+	for step := 1; step <= 3; step++ {
+		if err := r.AppendStep(wire.StepReport{Step: step, Nodes: []string{"a"}, Shares: [][]int{{0}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if last, err := r.LastStep(); last.Step != 3 || err != nil {
+		t.Errorf("last step %d, %v; want 3", last.Step, err)
+	}
+	if err := r.metrics.Append(wire.StepReport{Step: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := r.LastStep(); last.Step != 3 || err != nil || len(lines(t, r.Path("metrics.jsonl"))) != 3 {
+		t.Errorf("last step %d, %v; want 3, and 3 lines", last.Step, err)
+	}
+}
+
+// TestConditions: who holds a run, who died in it, and what the same command takes up.
+func TestConditions(t *testing.T) {
+	out := t.TempDir()
+	r, err := Create(out, Manifest{RunID: "r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Inspect(r.Dir); c != (Condition{Held: true, PID: os.Getpid()}) || err != nil {
+		t.Errorf("at work: %+v, %v", c, err)
+	}
+	for _, id := range []string{"", "r"} {
+		if dir, err := Unfinished(out, id); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
+			t.Errorf("%q at work: %q, %v; want ErrLocked with the process", id, dir, err)
+		}
+	}
+	if dir, err := Unfinished(out, "other"); dir != "" || err != nil {
+		t.Errorf("another run: %q, %v", dir, err)
+	}
+	r.Unfinished = true // As a kill leaves it.
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Inspect(r.Dir); !c.Died || c.Held || err != nil {
+		t.Errorf("killed: %+v, %v", c, err)
+	}
+	if dir, err := Unfinished(out, ""); dir != r.Dir || err != nil {
+		t.Errorf("killed: %q, %v; want the run", dir, err)
+	}
+	again, err := Open(r.Dir)
+	if err != nil || !again.Unfinished {
+		t.Fatalf("taken up: unfinished %v, %v", again.Unfinished, err)
+	}
+	again.Unfinished = false
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if dir, err := Unfinished(out, ""); dir != "" || err != nil {
+		t.Errorf("ended: %q, %v; want none", dir, err)
 	}
 }

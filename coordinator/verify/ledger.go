@@ -19,6 +19,7 @@ type Rules struct {
 // step is what other files are compared with of a ledger line.
 type step struct {
 	Line         int    `json:"-"`
+	Epoch        uint64 `json:"epoch"`
 	Generation   uint64 `json:"generation"`
 	Step         int    `json:"step"`
 	Items        int    `json:"items"`
@@ -33,6 +34,7 @@ type ledger struct {
 	rules      Rules
 	previous   string // SHA-256 of the line before.
 	next       int    // The step that must come.
+	epoch      uint64
 	generation uint64
 	steps      map[int]step
 	last       int            // The highest step.
@@ -81,7 +83,7 @@ func (l *ledger) line(number int, data []byte, whole bool) {
 	}
 	l.last = max(l.last, line.Step)
 	if _, twice := l.steps[line.Step]; !twice {
-		l.steps[line.Step] = step{number, line.Generation, line.Step, line.Items, line.Skipped, line.SumsSHA256, line.ParamsSHA256}
+		l.steps[line.Step] = step{number, line.Epoch, line.Generation, line.Step, line.Items, line.Skipped, line.SumsSHA256, line.ParamsSHA256}
 	}
 }
 
@@ -111,10 +113,12 @@ func (l *ledger) order(number int, line runstore.LedgerLine) {
 		l.add(number, "generation is 0, they count from 1")
 	case line.Generation < l.generation:
 		l.add(number, "generation is %d after %d: generations only grow", line.Generation, l.generation)
+	case line.Epoch < l.epoch:
+		l.add(number, "epoch is %d after %d: epochs only grow", line.Epoch, l.epoch)
 	case line.Generation > l.rules.MaxGeneration:
 		l.add(number, "generation is %d, the manifest's max_generation is %d", line.Generation, l.rules.MaxGeneration)
 	}
-	l.generation = max(l.generation, line.Generation)
+	l.epoch, l.generation = max(l.epoch, line.Epoch), max(l.generation, line.Generation)
 	l.worlds[line.Generation] = true
 }
 

@@ -59,7 +59,7 @@ func (m *metrics) compare(number int, got, want step) {
 		key       string
 		got, want any
 	}{
-		{"generation", got.Generation, want.Generation}, {"items", got.Items, want.Items}, {"skipped", got.Skipped, want.Skipped},
+		{"epoch", got.Epoch, want.Epoch}, {"generation", got.Generation, want.Generation}, {"items", got.Items, want.Items}, {"skipped", got.Skipped, want.Skipped},
 		{"sums_sha256", got.SumsSHA256, want.SumsSHA256}, {"params_sha256", got.ParamsSHA256, want.ParamsSHA256},
 	} {
 		if f.got != f.want {

@@ -47,13 +47,12 @@ func makeRun(t *testing.T) string {
 	}
 	for s := 1; s <= steps; s++ {
 		report := wire.StepReport{
-			Step: s, Generation: 1, Items: 8, LearningRate: 1e-3, SumsSHA256: digestOf(fmt.Sprint("sums", s)), ParamsSHA256: digestOf(fmt.Sprint("params", s)),
+			Step: s, Epoch: 1, Generation: 1, Nodes: []string{"a", "b", "standby"}, Shares: [][]int{{0, 2}, {1, 3}, nil}, Items: 8, LearningRate: 1e-3, SumsSHA256: digestOf(fmt.Sprint("sums", s)), ParamsSHA256: digestOf(fmt.Sprint("params", s)),
 		}
-		shares := []runstore.Share{{Node: "a", MicroBatches: []int{0, 2}}, {Node: "b", MicroBatches: []int{1, 3}}, {Node: "standby"}}
 		if s > 2 {
-			report.Generation, shares = 3, []runstore.Share{{Node: "b", MicroBatches: []int{0, 1, 2, 3}}}
+			report.Generation, report.Nodes, report.Shares = 3, []string{"b"}, [][]int{{0, 1, 2, 3}}
 		}
-		if err := r.AppendStep(report, shares); err != nil {
+		if err := r.AppendStep(report); err != nil {
 			t.Fatal(err)
 		}
 		if s == checkpoint {

@@ -19,13 +19,13 @@ import (
 // account of these clients. Its password is made anew by each process and told by an offer, over the routes.
 //
 // What a ring needs, for whoever grants permissions to workers: on its own server and over routes it publishes to and
-// subscribes to yohaku.RUN.ring.GENERATION.RANK.{data,ack,bulk}, of its own and of its neighbours' ranks; as ringUser on the
+// subscribes to yohaku.RUN.ring.EPOCH.GENERATION.RANK.{data,ack,bulk}, of its own and of its neighbours' ranks; as ringUser on the
 // previous rank's server it subscribes to ….bulk and publishes to ….ack, and nothing else.
 const ringUser = "ring"
 
 // ringPermissions are those of ringUser.
 func (b *Bus) ringPermissions() *server.Permissions {
-	ring := "yohaku." + b.config.RunID + ".ring.*.*."
+	ring := "yohaku." + b.config.RunID + ".ring.*.*.*."
 	return &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: []string{ring + "ack"}},
 		Subscribe: &server.SubjectPermission{Allow: []string{ring + "bulk"}},

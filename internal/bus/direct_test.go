@@ -28,28 +28,28 @@ func TestPeerTakesBulkOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			sub, err := conn.SubscribeSync("yohaku.run.ring.7.1.bulk")
+			sub, err := conn.SubscribeSync("yohaku.run.ring.1.7.1.bulk")
 			if err != nil {
 				t.Fatal(err)
 			}
 			flush(t, conn)
-			if err := home.Conn().Publish("yohaku.run.ring.7.1.bulk", []byte("chunk")); err != nil {
+			if err := home.Conn().Publish("yohaku.run.ring.1.7.1.bulk", []byte("chunk")); err != nil {
 				t.Fatal(err)
 			}
 			if m, err := sub.NextMsgWithContext(deadline(t)); err != nil || string(m.Data) != "chunk" {
 				t.Fatalf("message %v, error %v", m, err)
 			}
-			acks, err := home.Conn().SubscribeSync("yohaku.run.ring.7.0.ack")
+			acks, err := home.Conn().SubscribeSync("yohaku.run.ring.1.7.0.ack")
 			if err != nil {
 				t.Fatal(err)
 			}
 			flush(t, home.Conn())
-			for _, subject := range []string{"yohaku.run.node.home", "yohaku.other.ring.7.0.ack", "yohaku.run.ring.7.0.data", "yohaku.run.ring.7.0.ack"} {
+			for _, subject := range []string{"yohaku.run.node.home", "yohaku.other.ring.1.7.0.ack", "yohaku.run.ring.1.7.0.data", "yohaku.run.ring.1.7.0.ack"} {
 				if err := conn.Publish(subject, []byte("x")); err != nil {
 					t.Fatal(err)
 				}
 			}
-			for _, subject := range []string{"yohaku.run.>", "yohaku.run.ring.7.0.ack"} {
+			for _, subject := range []string{"yohaku.run.>", "yohaku.run.ring.1.7.0.ack"} {
 				if _, err := conn.SubscribeSync(subject); err != nil {
 					t.Fatal(err)
 				}

@@ -13,9 +13,9 @@ import (
 	"yohaku/internal/trust"
 )
 
-// codeEpoch is the code of the refusal of a message of another epoch; the sender takes the epoch
-// of the answer and signs anew.
-const codeEpoch = "epoch"
+// CodeEpoch is the code of the refusal of a message of another epoch: a worker takes the epoch of the
+// answer and signs anew, a coordinator has lost the run to a later one.
+const CodeEpoch = "epoch"
 
 // readyPause is the time between attempts while nobody handles a subject.
 const readyPause = 20 * time.Millisecond
@@ -31,11 +31,10 @@ type End struct {
 	refused     *Refusals
 }
 
-// Coordinator returns the end of the coordinator, whose epoch is fixed. Report hears of what was
-// refused, see Refusals.
-func Coordinator(b *bus.Bus, id *trust.Identity, epoch uint64, report Report) (*End, error) {
+// Coordinator returns the end of a coordinator. Until Begin it has epoch 0, which gives no orders and
+// may ask; see HandleAny. Report hears of what was refused, see Refusals.
+func Coordinator(b *bus.Bus, id *trust.Identity, report Report) (*End, error) {
 	e := &End{bus: b, coordinator: true}
-	e.epoch.Store(epoch)
 	return e, e.open(id, trust.NodeServerName, report)
 }
 
@@ -55,6 +54,9 @@ func (e *End) open(id *trust.Identity, role string, report Report) error {
 	e.verifier, err = id.Verifier(role, e.judge)
 	return err
 }
+
+// Begin fixes the epoch of a coordinator, above that of every one before it.
+func (e *End) Begin(epoch uint64) { e.epoch.Store(epoch) }
 
 // Epoch is the coordinator's epoch, as far as this end has heard.
 func (e *End) Epoch() uint64 { return e.epoch.Load() }
@@ -88,13 +90,23 @@ const maxAnswerBytes = 2 << 20
 
 // Handle answers requests on subject as bus.Handle does. From is the node that signed the request.
 func (e *End) Handle(subject string, parallel int, fn func(ctx context.Context, from string, data []byte) ([]byte, error)) (*bus.Handler, error) {
+	return e.handle(subject, parallel, false, fn)
+}
+
+// HandleAny is Handle that also takes authentic requests of lower epochs, and those perhaps again: fn
+// judges the epoch.
+func (e *End) HandleAny(subject string, parallel int, fn func(ctx context.Context, from string, data []byte) ([]byte, error)) (*bus.Handler, error) {
+	return e.handle(subject, parallel, true, fn)
+}
+
+func (e *End) handle(subject string, parallel int, anyEpoch bool, fn func(ctx context.Context, from string, data []byte) ([]byte, error)) (*bus.Handler, error) {
 	return bus.Handle(e.bus.Conn(), subject, parallel, func(ctx context.Context, request []byte) ([]byte, error) {
 		m, err := e.verifier.Open(subject, request)
 		a := answer{Epoch: e.epoch.Load()}
 		switch {
-		case errors.Is(err, trust.ErrEpoch) && m.From != "":
-			a.Error, a.Code = err.Error(), codeEpoch
-		case err != nil:
+		case errors.Is(err, trust.ErrEpoch) && m.From != "" && !anyEpoch:
+			a.Error, a.Code = err.Error(), CodeEpoch
+		case err != nil && !(anyEpoch && errors.Is(err, trust.ErrEpoch)):
 			e.refused.Note(subject, m.From, err)
 			return nil, err
 		default:
@@ -125,7 +137,7 @@ func (a *answer) fill(data []byte, err error) {
 // error of neither kind for an answer that node did not sign.
 func (e *End) Call(ctx context.Context, node, subject string, data []byte) ([]byte, error) {
 	a, err := e.once(ctx, node, subject, data)
-	if err == nil && a.Code == codeEpoch && !e.coordinator && a.Epoch > e.epoch.Load() {
+	if err == nil && a.Code == CodeEpoch && !e.coordinator && a.Epoch > e.epoch.Load() {
 		e.follow(a.Epoch) // The coordinator was started anew.
 		a, err = e.once(ctx, node, subject, data)
 	}

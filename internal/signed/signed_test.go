@@ -17,6 +17,8 @@ import (
 
 const subject = "yohaku.run.node.w1"
 
+const coordinatorNode = trust.CoordinatorPrefix + "1"
+
 // node is a member of a test's cluster.
 type node struct {
 	id  *trust.Identity
@@ -28,14 +30,15 @@ type node struct {
 func cluster(t *testing.T, a *trust.Authority, epoch uint64, workers ...string) (coordinator node, others []node, refusals *lines) {
 	t.Helper()
 	refusals = &lines{}
-	id, err := a.IssueCoordinator([]string{"127.0.0.1"})
+	id, err := a.IssueCoordinator(coordinatorNode, []string{"127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	coordinator = start(t, id, nil)
-	if coordinator.end, err = Coordinator(coordinator.bus, id, epoch, refusals.note); err != nil {
+	if coordinator.end, err = Coordinator(coordinator.bus, id, refusals.note); err != nil {
 		t.Fatal(err)
 	}
+	coordinator.end.Begin(epoch)
 	for _, name := range workers {
 		id, err := a.Issue(name, []string{"127.0.0.1"})
 		if err != nil {
@@ -129,10 +132,10 @@ func TestCallsGoBothWays(t *testing.T) {
 	if _, err := c.end.Call(deadline(t), "w1", subject, []byte("fail")); !errors.As(err, &said) || said.Text != "as asked" {
 		t.Errorf("failing order: %v", err)
 	}
-	if got, err := w[0].end.CallReady(deadline(t), trust.CoordinatorNode, "yohaku.run.coordinator.report", []byte("word")); err != nil || string(got) != "got word" {
+	if got, err := w[0].end.CallReady(deadline(t), coordinatorNode, "yohaku.run.coordinator.report", []byte("word")); err != nil || string(got) != "got word" {
 		t.Errorf("word: %q, %v", got, err)
 	}
-	if diff := cmp.Diff([]string{"coordinator: order", "coordinator: fail"}, at.taken); diff != "" {
+	if diff := cmp.Diff([]string{coordinatorNode + ": order", coordinatorNode + ": fail"}, at.taken); diff != "" {
 		t.Errorf("orders (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"w1: word"}, up.taken); diff != "" {
@@ -170,7 +173,7 @@ func TestHostileWorker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger, err := authority(t).IssueCoordinator(nil)
+	stranger, err := authority(t).IssueCoordinator(coordinatorNode, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +193,7 @@ func TestHostileWorker(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff([]string{"coordinator: order"}, at.taken); diff != "" {
+	if diff := cmp.Diff([]string{coordinatorNode + ": order"}, at.taken); diff != "" {
 		t.Errorf("orders that had effect (-want +got):\n%s", diff)
 	}
 	if got := refusals.get(); len(got) != 2 { // Not authentic, and replayed.
@@ -208,11 +211,11 @@ func TestRevokedNodeIsRefused(t *testing.T) {
 	c, w, refusals := cluster(t, a, 1, "w1")
 	var up taker
 	up.handleOn(t, c.end, "yohaku.run.coordinator.report")
-	if _, err := w[0].end.CallReady(deadline(t), trust.CoordinatorNode, "yohaku.run.coordinator.report", []byte("a")); err != nil {
+	if _, err := w[0].end.CallReady(deadline(t), coordinatorNode, "yohaku.run.coordinator.report", []byte("a")); err != nil {
 		t.Fatal(err)
 	}
 	a.Revoked().Add([]string{"w1"})
-	if _, err := w[0].end.Call(deadline(t), trust.CoordinatorNode, "yohaku.run.coordinator.report", []byte("b")); err == nil {
+	if _, err := w[0].end.Call(deadline(t), coordinatorNode, "yohaku.run.coordinator.report", []byte("b")); err == nil {
 		t.Error("a revoked node was heard")
 	}
 	if got := refusals.get(); len(got) != 1 || !strings.Contains(got[0], "revoked") {
@@ -231,12 +234,13 @@ func TestEpochs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, err := Coordinator(c.bus, c.id, 2, nil)
+	next, err := Coordinator(c.bus, c.id, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	next.Begin(2)
 	up.handleOn(t, next, "yohaku.run.coordinator.hello")
-	if got, err := w[0].end.CallReady(deadline(t), trust.CoordinatorNode, "yohaku.run.coordinator.hello", []byte("hello")); err != nil || string(got) != "got hello" {
+	if got, err := w[0].end.CallReady(deadline(t), coordinatorNode, "yohaku.run.coordinator.hello", []byte("hello")); err != nil || string(got) != "got hello" {
 		t.Errorf("a word of the epoch before: %q, %v; want it signed anew", got, err)
 	}
 	if w[0].end.Epoch() != 2 {
@@ -252,7 +256,7 @@ func TestEpochs(t *testing.T) {
 	if _, err := next.CallReady(deadline(t), "w1", subject, []byte("new")); err != nil {
 		t.Error(err)
 	}
-	if diff := cmp.Diff([]string{"coordinator: new"}, at.taken); diff != "" {
+	if diff := cmp.Diff([]string{coordinatorNode + ": new"}, at.taken); diff != "" {
 		t.Errorf("orders that had effect (-want +got):\n%s", diff)
 	}
 }
@@ -294,4 +298,26 @@ func authority(t *testing.T) *trust.Authority {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// TestAQuestionOfNoEpoch is answered, and moves nobody to another epoch; see HandleAny.
+func TestAQuestionOfNoEpoch(t *testing.T) {
+	c, w, _ := cluster(t, authority(t), 3, "w1")
+	h, err := w[0].end.HandleAny(subject, 1, func(_ context.Context, from string, data []byte) ([]byte, error) {
+		return append([]byte(from+" asks "), data...), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	asking, err := Coordinator(c.bus, c.id, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := asking.CallReady(deadline(t), "w1", subject, []byte("who")); err != nil || string(got) != coordinatorNode+" asks who" {
+		t.Errorf("answer %q, %v", got, err)
+	}
+	if w[0].end.Epoch() != 3 {
+		t.Errorf("worker in epoch %d, want 3", w[0].end.Epoch())
+	}
 }

@@ -25,11 +25,12 @@ const (
 	// BootstrapName is in the bootstrap server's certificate only.
 	BootstrapName = "bootstrap.yohaku.internal"
 
-	// CoordinatorName is in the coordinator's certificate beside NodeServerName: only with it are
+	// CoordinatorName is in a coordinator's certificate beside NodeServerName: only with it are
 	// orders signed.
 	CoordinatorName = "coordinator.yohaku.internal"
-	// CoordinatorNode is the coordinator's node name, which no joiner gets.
-	CoordinatorNode = "coordinator"
+	// CoordinatorPrefix begins the node names of coordinators, which no joiner gets. The rest tells
+	// coordinators of one run from each other.
+	CoordinatorPrefix = "coordinator_"
 
 	reservedDomain = "yohaku.internal"
 	clockSkew      = time.Hour
@@ -86,9 +87,10 @@ func (a *Authority) Issue(nodeName string, hosts []string) (*Identity, error) {
 	return a.issue(nodeName, hosts, NodeServerName)
 }
 
-// IssueCoordinator is Issue for the coordinator, whose certificate is good for orders.
-func (a *Authority) IssueCoordinator(hosts []string) (*Identity, error) {
-	return a.issue(CoordinatorNode, hosts, NodeServerName, CoordinatorName)
+// IssueCoordinator is Issue for a coordinator, whose certificate is good for orders. Its name begins
+// with CoordinatorPrefix.
+func (a *Authority) IssueCoordinator(nodeName string, hosts []string) (*Identity, error) {
+	return a.issue(nodeName, hosts, NodeServerName, CoordinatorName)
 }
 
 func (a *Authority) issue(nodeName string, hosts []string, roles ...string) (*Identity, error) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"yohaku/internal/atomicfile"
@@ -32,7 +33,6 @@ type secrets struct {
 	Retired       []retired `json:"retired,omitempty"`        // Former join keys, the newest last.
 	RevokedTokens []retired `json:"revoked_tokens,omitempty"` // SHA-256 of the secrets of single tokens of JoinKey.
 	GossipKeys    [][]byte  `json:"gossip_keys"`              // The first encrypts; all decrypt.
-	Epoch         uint64    `json:"epoch"`                    // See BeginEpoch.
 	Serial        uint64    `json:"serial"`                   // Of changes.
 	Nodes         []named   `json:"nodes,omitempty"`          // Certificates issued to joiners, in order.
 }
@@ -214,8 +214,8 @@ func (a *Authority) RevokeNode(name string) error {
 // enroll notes that name gets a certificate for key. A name belongs to the first key that came
 // with it for ever: no joiner can take the name of another node.
 func (a *Authority) enroll(name string, key []byte) error {
-	if name == bootstrapCN || name == CoordinatorNode {
-		return badRequest("node name %q is the coordinator's own; choose another --name", name)
+	if name == bootstrapCN || strings.HasPrefix(name, CoordinatorPrefix) {
+		return badRequest("node name %q is a coordinator's; choose another --name", name)
 	}
 	sum := sha256.Sum256(key)
 	return a.change(func(s *secrets) error {
@@ -232,18 +232,6 @@ func (a *Authority) enroll(name string, key []byte) error {
 		}
 		return nil
 	})
-}
-
-// BeginEpoch returns a number above that of every earlier call, kept before it returns: messages
-// of a coordinator that ended are told apart from those of its successor.
-func (a *Authority) BeginEpoch() (uint64, error) {
-	var epoch uint64
-	err := a.change(func(s *secrets) error {
-		s.Epoch++
-		epoch = s.Epoch
-		return nil
-	})
-	return epoch, err
 }
 
 // Snapshot returns, as of one moment, the gossip keys, the names of revoked nodes, and a serial

@@ -35,7 +35,7 @@ func TestWindow(t *testing.T) {
 
 func TestSignedMessages(t *testing.T) {
 	a := newAuthority(t)
-	coordinator, err := a.IssueCoordinator(nil)
+	coordinator, err := a.IssueCoordinator(CoordinatorPrefix+"1", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestSignedMessages(t *testing.T) {
 		t.Errorf("on another subject: %v, want ErrForged", err)
 	}
 	got, err := v.Open("subject", message)
-	if err != nil || got.From != CoordinatorNode || got.Epoch != 7 || string(got.Body) != "body" {
+	if err != nil || got.From != CoordinatorPrefix+"1" || got.Epoch != 7 || string(got.Body) != "body" {
 		t.Errorf("got %+v, error %v", got, err)
 	}
 	if _, err := v.Open("subject", message); !errors.Is(err, ErrReplayed) {

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Hello introduces a worker. KernelSet names the kernels that give its bits.
+// Hello introduces a worker. KernelSet names the kernels that give its bits. A worker that another
+// coordinator had train before brings along what it holds, and the generation that it was in.
 type Hello struct {
 	Protocol  int    `json:"protocol"`
 	Node      string `json:"node"`
@@ -17,6 +18,20 @@ type Hello struct {
 	Threads   int    `json:"threads"`
 	// AllowChaos tells that the worker takes orders to hurt itself; see Chaos.
 	AllowChaos bool `json:"allow_chaos,omitempty"`
+
+	Holding    Holding `json:"holding"`
+	Epoch      uint64  `json:"epoch,omitempty"` // Of the last generation that it was in.
+	Generation uint64  `json:"generation,omitempty"`
+}
+
+// Standing answers Order.Ask.
+type Standing struct {
+	Node        string   `json:"node"`
+	Coordinator string   `json:"coordinator"` // Whom the worker belongs to.
+	Alive       bool     `json:"alive"`       // It has a route to that one.
+	Epoch       uint64   `json:"epoch"`       // The highest that it accepted.
+	Generation  uint64   `json:"generation"`
+	Ranks       []string `json:"ranks,omitempty"` // Of the last generation that it was in.
 }
 
 // Ref names a blob by content.
@@ -98,16 +113,23 @@ func (j Job) Validate() error {
 	return nil
 }
 
-// Order is what the coordinator sends to one worker: a job to start, a job to cancel, the wish
-// that training end at the next step boundary, a change of trust, or the order to leave.
+// Order is what a coordinator sends to one worker: a question, a job to start, a job to cancel, the
+// wish that training end at the next step boundary, a change of trust, or the order to leave. A worker
+// takes none of a coordinator that a higher epoch has replaced.
 type Order struct {
+	Coordinator string `json:"coordinator"` // Its node name.
+	Epoch       uint64 `json:"epoch"`
+
+	Ask    bool   `json:"ask,omitempty"` // Say where you stand: the answer is a Standing. Any coordinator may ask.
 	Job    *Job   `json:"job,omitempty"`
 	Cancel string `json:"cancel,omitempty"` // A job's id. Done answers it, even if the job never came.
 	// Generation is that of the train job to cancel, which is not to begin any more.
 	Generation uint64 `json:"generation,omitempty"`
-	Pause      string `json:"pause,omitempty"` // A train job's id: end at the next step boundary.
-	Save       bool   `json:"save,omitempty"`  // With Pause: hand a checkpoint over there.
-	Hello      bool   `json:"hello,omitempty"` // Introduce yourself again: you were given up.
+	Pause      string `json:"pause,omitempty"`    // A train job's id: end at the next step boundary.
+	Save       bool   `json:"save,omitempty"`     // With Pause: hand a checkpoint over there.
+	Hello      bool   `json:"hello,omitempty"`    // Introduce yourself to the sender, with what you hold.
+	Forget     bool   `json:"forget,omitempty"`   // With Hello: you were given up, and hold nothing.
+	Recorded   int    `json:"recorded,omitempty"` // With Hello: the last step that the sender has written down.
 	Leave      bool   `json:"leave,omitempty"`
 	Chaos      *Chaos `json:"chaos,omitempty"`
 	Revoked    bool   `json:"revoked,omitempty"` // Your certificate was revoked: end.
@@ -151,6 +173,7 @@ type SampleRequest struct {
 
 // TrainJob asks a worker to be one rank of a generation.
 type TrainJob struct {
+	Epoch      uint64      `json:"epoch"`
 	Generation uint64      `json:"generation"`
 	Rank       int         `json:"rank"`
 	Nodes      []string    `json:"nodes"`  // By rank.
@@ -218,16 +241,26 @@ type Hyper struct {
 	WireFormat                string  `json:"wire_format"` // Of gradients between ranks: "int32" or "int16". It decides their rounding.
 }
 
+// The roles of nodes.
+const (
+	RoleCoordinator = "coordinator"
+	RoleWorker      = "worker"
+)
+
 // Meta is what a node tells in its gossip metadata.
 type Meta struct {
 	Route     string `json:"route"` // host:port of its NATS route.
 	PID       int    `json:"pid"`
 	Device    string `json:"device,omitempty"`
 	KernelSet string `json:"kernel_set,omitempty"`
-	Role      string `json:"role"` // "coordinator" or "worker".
+	Role      string `json:"role"`            // RoleCoordinator or RoleWorker.
+	Epoch     uint64 `json:"epoch,omitempty"` // Of a coordinator.
 }
 
 // WelcomeExtra is what the bootstrap server tells beyond trust.Welcome.
 type WelcomeExtra struct {
-	NATSURL string `json:"nats_url,omitempty"` // Use this NATS cluster instead of embedded servers.
+	NATSURL     string `json:"nats_url,omitempty"` // Use this NATS cluster instead of embedded servers.
+	Coordinator string `json:"coordinator"`        // Its node name.
+	// AbsenceLimitMS is how long a worker goes on without a coordinator.
+	AbsenceLimitMS int64 `json:"absence_limit_ms"`
 }

@@ -2,20 +2,30 @@ package wire
 
 // Report is what a worker sends to the coordinator. Exactly one part is set.
 type Report struct {
-	Node       string      `json:"node"`
-	JobID      string      `json:"job_id"`
-	Step       *StepReport `json:"step,omitempty"`
-	Checkpoint *TrainState `json:"checkpoint,omitempty"`
-	Done       *Done       `json:"done,omitempty"`
-	Leaving    bool        `json:"leaving,omitempty"` // The worker wants to go once its work is handed over.
+	Node       string       `json:"node"`
+	JobID      string       `json:"job_id"`
+	Steps      []StepReport `json:"steps,omitempty"` // Committed, in order.
+	Held       []StepReport `json:"held,omitempty"`  // Applied, and perhaps not committed, in order.
+	Checkpoint *TrainState  `json:"checkpoint,omitempty"`
+	Done       *Done        `json:"done,omitempty"`
+	Leaving    bool         `json:"leaving,omitempty"` // The worker wants to go once its work is handed over.
 }
 
-// CodeUnknownNode is the code of the refusal of a report from a worker that was given up: it says
-// hello again.
-const CodeUnknownNode = "unknown_node"
+// The codes of refusals.
+const (
+	// CodeUnknownNode refuses a report from a worker that was given up: it says hello again, and
+	// holds nothing.
+	CodeUnknownNode = "unknown_node"
+	// CodeLater refuses what the coordinator cannot take yet: the worker tries again.
+	CodeLater = "later"
+	// CodeFenced refuses an order of a coordinator that another one has replaced.
+	CodeFenced = "fenced"
+)
 
-// StepReport tells of one committed step. Rank 0 sends it; the figures are the same on all ranks.
+// StepReport tells of one step. Rank 0 tells of it once it is committed; the figures are the same on
+// all ranks, so any of them can.
 type StepReport struct {
+	Epoch          uint64  `json:"epoch"`
 	Generation     uint64  `json:"generation"`
 	Step           int     `json:"step"` // 1 after the first update.
 	Loss           float64 `json:"loss"`
@@ -39,6 +49,7 @@ type StepReport struct {
 	Replica        string  `json:"replica"`          // Digest of the whole state; see Suspect.
 	ItemsPerSecond float64 `json:"items_per_second"` // Of the whole ring.
 
+	Nodes   []string  `json:"nodes"`               // By rank.
 	Shares  [][]int   `json:"shares"`              // Micro-batches by rank.
 	Seconds []float64 `json:"micro_batch_seconds"` // Time of one micro-batch, by rank, smoothed; 0 is unknown.
 }
@@ -60,9 +71,8 @@ type Done struct {
 	State  *TrainState   `json:"state,omitempty"`  // Of a donate job.
 	Sums   *Ref          `json:"sums,omitempty"`   // Of a donate job.
 
-	Holding *Holding     `json:"holding,omitempty"` // Of a train job.
-	Steps   []StepReport `json:"steps,omitempty"`   // Of a train job: those applied that may not have been reported, in order.
-	Differ  *Difference  `json:"differ,omitempty"`  // Of a train or donate job that ended because replicas differ.
+	Holding *Holding    `json:"holding,omitempty"` // Of a train job.
+	Differ  *Difference `json:"differ,omitempty"`  // Of a train or donate job that ended because replicas differ.
 }
 
 // Difference tells that ranks hold different states after the same number of steps.

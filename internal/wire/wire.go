@@ -15,7 +15,7 @@ import (
 
 // Version is the protocol's version. A worker and a coordinator of different versions refuse
 // each other at the first message.
-const Version = 2
+const Version = 3
 
 // MaxMessageBytes bounds one control message.
 const MaxMessageBytes = 1 << 20
@@ -23,24 +23,27 @@ const MaxMessageBytes = 1 << 20
 // ErrMessage reports a message that is too large or malformed. The receiver drops it.
 var ErrMessage = errors.New("malformed message")
 
-// Subjects names the subjects of one run.
-type Subjects struct{ RunID string }
+// Subjects names the subjects of one run. Those of a coordinator carry its node name, so that two
+// coordinators never answer for each other.
+type Subjects struct{ RunID, Coordinator string }
 
 // Hello is where a worker introduces itself to the coordinator.
-func (s Subjects) Hello() string { return "yohaku." + s.RunID + ".coordinator.hello" }
+func (s Subjects) Hello() string { return s.coordinator() + ".hello" }
 
 // Report is where workers send step reports, checkpoints and results.
-func (s Subjects) Report() string { return "yohaku." + s.RunID + ".coordinator.report" }
+func (s Subjects) Report() string { return s.coordinator() + ".report" }
 
 // Blobs is the prefix of the coordinator's blob service.
-func (s Subjects) Blobs() string { return "yohaku." + s.RunID + ".blob" }
+func (s Subjects) Blobs() string { return "yohaku." + s.RunID + ".blob." + s.Coordinator }
+
+func (s Subjects) coordinator() string { return "yohaku." + s.RunID + ".coordinator." + s.Coordinator }
 
 // Node is where the coordinator gives orders to one worker.
 func (s Subjects) Node(node string) string { return "yohaku." + s.RunID + ".node." + node }
 
 // Claims is where a rank of a generation is asked for micro-batches that it has not begun.
-func (s Subjects) Claims(generation uint64, rank int) string {
-	return fmt.Sprintf("yohaku.%s.ring.%d.%d.claim", s.RunID, generation, rank)
+func (s Subjects) Claims(epoch, generation uint64, rank int) string {
+	return fmt.Sprintf("yohaku.%s.ring.%d.%d.%d.claim", s.RunID, epoch, generation, rank)
 }
 
 // Worker lists what the worker called node may publish and subscribe to, beside answers: its words

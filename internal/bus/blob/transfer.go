@@ -75,6 +75,12 @@ func transient(err error) bool {
 	return errors.As(err, &t) || errors.As(err, &s) && (s.code == codeUpload || s.code == codeBusy)
 }
 
+// Passing tells whether a transfer that failed with err may go well later: nobody answered, or it was
+// given up. Otherwise the service, or a file, refused.
+func Passing(err error) bool {
+	return transient(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, bus.ErrNoResponders)
+}
+
 // persist runs attempt until it succeeds, fails for good, or fails maxFailures times in a row
 // without progress, with growing pauses. Attempt reports how far it got, in bytes.
 func persist(ctx context.Context, attempt func() (int64, error)) error {
