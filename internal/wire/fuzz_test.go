@@ -12,7 +12,7 @@ func FuzzMessages(f *testing.F) {
 		Hello{Protocol: Version, Node: "w", KernelSet: "avx2"},
 		Order{Job: &Job{ID: "j", Kind: JobTrain, Train: &TrainJob{Nodes: []string{"a", "b"}, First: [][]int{{0}, {1}}, Shares: [][]int{{0}, {1}}, Until: 3}}},
 		Order{Trust: &Trust{GossipKeys: [][]byte{make([]byte, 32)}, Revoked: []string{"w"}}}, Order{Chaos: &Chaos{Kind: ChaosKill}},
-		Report{Node: "w", Done: &Done{Holding: &Holding{Partial: []int{1}}}}, Report{Step: &StepReport{Step: 1}},
+		Report{Node: "w", Done: &Done{Holding: &Holding{Partial: []int{1}}}}, Report{Steps: []StepReport{{Step: 1}}},
 		WelcomeExtra{NATSURL: "nats://h"}, Meta{Route: "h:1"}, Reply{Error: "e"},
 	} {
 		f.Add(Encode(m))
