@@ -118,7 +118,7 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 
 // loss is the objective that the settings ask for, over a path of so many timesteps.
 func loss(h wire.Hyper, timesteps int) objective.Config {
-	c := objective.Config{Form: h.Form, Beta: h.BetaMaPO, SNR: h.SNRValue, Scale: float64(timesteps)}
+	c := objective.Config{Form: h.Form, Beta: h.BetaMaPO, SNR: h.SNRValue, Scale: float64(timesteps), LoserSafeguard: h.LoserSafeguard}
 	if h.Form == objective.DPO {
 		c.Beta = h.BetaDPO
 	}

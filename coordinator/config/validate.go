@@ -110,6 +110,9 @@ func (c Config) validateTraining() error {
 	if c.LoRARank > 0 && slices.Contains(strings.Split(c.LoRATargets, ","), "") {
 		return rule("lora_targets", "must name modules separated by commas, such as to_q,to_v", c.LoRATargets)
 	}
+	if c.Form == FormSFT && c.LoserSafeguard {
+		return rule("loser_safeguard", "scales the loser's gradient, which form sft does not have: leave it out", c.LoserSafeguard)
+	}
 	if c.Form == FormDPO && c.SNRGamma > 0 {
 		return rule("snr_gamma", "weighs the winners' errors, which form dpo has no term of: leave it at 0", c.SNRGamma)
 	}

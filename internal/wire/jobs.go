@@ -229,6 +229,7 @@ type Hyper struct {
 	BetaDPO                   float64 `json:"beta_dpo"`
 	SNRGamma                  float64 `json:"snr_gamma"`
 	MarginDrop                float64 `json:"margin_drop"`
+	LoserSafeguard            bool    `json:"loser_safeguard"`
 	LoRARank                  int     `json:"lora_rank"` // 0 trains the UNet itself.
 	LoRAAlpha                 float64 `json:"lora_alpha"`
 	LoRATargets               string  `json:"lora_targets"`    // Separated by commas.

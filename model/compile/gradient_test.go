@@ -61,6 +61,7 @@ var operatorCases = []operatorCase{
 	{"group norm silu wide", op.GroupNorm{Groups: 2, Eps: 1e-5, SiLU: true}, shapes(op.Shape{2, 2, 20}, op.Shape{20}, op.Shape{20}), nil},
 	{"geglu wide", op.GEGLU{}, shapes(op.Shape{2, 38}), nil},
 	{"sum of chunks", op.Sum{}, shapes(op.Shape{70, 64}), nil},
+	{"error product", op.ErrorProduct{}, shapes(op.Shape{4, 3, 2}, op.Shape{4, 3, 2}), map[int][]float64{0: ramp(24), 1: make([]float64, 24)}},
 	{"prepend row", op.PrependRow{}, shapes(op.Shape{2, 3, 4}, op.Shape{4}), map[int][]float64{0: ramp(24), 1: ramp(4)}},
 	{"mapo code", op.PairLoss{Objective: objective.Config{Form: objective.ReferenceCode, Beta: 0.1, SNR: 0.5, Scale: 20}}, shapes(op.Shape{6}, op.Shape{3, op.PairTerms}), map[int][]float64{1: ramp(3 * op.PairTerms)}},
 	{"mapo paper", op.PairLoss{Objective: objective.Config{Form: objective.Paper, Beta: 8}}, shapes(op.Shape{4}, op.Shape{2, op.PairTerms}), map[int][]float64{1: ramp(2 * op.PairTerms)}},
@@ -219,5 +220,44 @@ func randomArray(r *rand.Rand, shape op.Shape) array {
 func fill32(dst []float32, src []float64) {
 	for i, v := range src {
 		dst[i] = float32(v)
+	}
+}
+
+// TestLoserSafeguard: the loser's gradient, and nothing else, is scaled by objective.Pair.Safeguard.
+func TestLoserSafeguard(t *testing.T) {
+	be := cpu.New(1)
+	defer be.Close()
+	c := objective.Config{Form: objective.DPO, Beta: 3, LoserSafeguard: true}
+	b := op.NewBuilder()
+	m, terms, product := b.Input("m", 4), b.Input("terms", 2, op.PairTerms), b.Input("product", 2)
+	loss := b.Apply(op.PairLoss{Objective: c}, m, terms, product)
+	grads, err := b.Grad(loss, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := compile.Compile(b, be, []op.Node{loss}, grads, compile.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(e.Input("m"), []float32{0.1, 0.3, 0.2, 0.4})
+	copy(e.Input("product"), []float32{0.13, 0.02}) // The first works against its winner.
+	plain := objective.Plain
+	for i := range 2 {
+		copy(e.Input("terms")[i*op.PairTerms:], []float32{0, 0, float32(plain.Weight), float32(plain.Margin)})
+	}
+	var got []float32
+	if err := e.Run(func(_ int, g []float32) { got = append(got, g...) }); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		w := float64(e.Input("m")[i])
+		p := c.Pair(w, float64(e.Input("m")[2+i]), plain)
+		lambda := p.Safeguard(w, float64(e.Input("product")[i]))
+		if want := (lambda < 1) == (i == 0); !want {
+			t.Errorf("pair %d: λ %g", i, lambda)
+		}
+		if float32(p.GradW) != got[i] || float32(p.GradL*lambda) != got[2+i] {
+			t.Errorf("pair %d: gradients %v and %v, want %v and %v", i, got[i], got[2+i], p.GradW, p.GradL*lambda)
+		}
 	}
 }

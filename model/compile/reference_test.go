@@ -146,6 +146,14 @@ func referenceMovement(d op.Def, in []array, out op.Shape) array {
 			y.data[i/n] += e * e / float64(n)
 		}
 		return y
+	case op.ErrorProduct:
+		y := zeros(out...)
+		n := len(x.data) / (2 * out[0])
+		for i, v := range x.data[:out[0]*n] {
+			k := out[0]*n + i
+			y.data[i/n] += (v - in[1].data[i]) * (x.data[k] - in[1].data[k]) / float64(n)
+		}
+		return y
 	case op.PairLoss:
 		y := zeros()
 		b := in[1].shape[0]

@@ -30,7 +30,7 @@ func TestGoldenMaPO(t *testing.T) {
 			return x
 		}
 		w, l := read(inputs, "model_losses_w"), read(inputs, "model_losses_l")
-		r, err := MaPO(w, l, Config{ReferenceCode, args.Beta, args.SNR, args.Scale})
+		r, err := MaPO(w, l, Config{Form: ReferenceCode, Beta: args.Beta, SNR: args.SNR, Scale: args.Scale})
 		if err != nil {
 			t.Fatal(err)
 		}

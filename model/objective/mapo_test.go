@@ -126,11 +126,13 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	for want, c := range map[string]Config{
-		`form must be reference_code or paper, got "dpo"`:                              {Form: "dpo", Beta: 1, SNR: 1, Scale: 1},
-		"beta_mapo must be a finite number above 0, got -1 (default 0.1)":              {Form: ReferenceCode, Beta: -1, SNR: 1, Scale: 1},
-		"beta_mapo must be a finite number above 0, got NaN (default 0.1)":             {Form: ReferenceCode, Beta: math.NaN(), SNR: 1, Scale: 1},
-		"snr_value must be a finite number above 0, got 0 (default 0.5)":               {Form: ReferenceCode, Beta: 1, Scale: 1},
-		"num_train_timesteps must be a finite number above 0, got +Inf (default 1000)": {Form: ReferenceCode, Beta: 1, SNR: 1, Scale: math.Inf(1)},
+		`form must be reference_code, paper, dpo or sft, got "kto"`:                                                                                                           {Form: "kto", Beta: 1, SNR: 1, Scale: 1},
+		"beta_dpo must be a finite number above 0, got 0 (default 5000)":                                                                                                      {Form: DPO},
+		"loser_safeguard scales the loser's gradient, which form sft does not have":                                                                                           {Form: SFT, LoserSafeguard: true},
+		"beta_mapo must be a finite number above 0, got -1 (default 0.1)":                                                                                                     {Form: ReferenceCode, Beta: -1, SNR: 1, Scale: 1},
+		"beta_mapo must be a finite number above 0, got NaN (default 0.1)":                                                                                                    {Form: ReferenceCode, Beta: math.NaN(), SNR: 1, Scale: 1},
+		"snr_value must be a finite number above 0, got 0 (default 0.5)":                                                                                                      {Form: ReferenceCode, Beta: 1, Scale: 1},
+		"num_train_timesteps must be a finite number above 0, got +Inf (default 1000)":                                                                                        {Form: ReferenceCode, Beta: 1, SNR: 1, Scale: math.Inf(1)},
 		"beta_mapo must be a finite number above 0, got 0 (form paper has no default; the paper's best: preference 8, culture 32, safety 64, style 64, personalization 1024)": {Form: Paper},
 	} {
 		if err := c.Validate(); err == nil || err.Error() != want {
@@ -153,5 +155,37 @@ func TestDPOAtTheReferenceIsLogTwo(t *testing.T) {
 	p := c.Pair(0.3, 0.4, Terms{RefW: 0.3, RefL: 0.4, Margin: 1})
 	if p.LogOdds != 0 || math.Abs(p.Loss-math.Ln2) > 1e-16 || p.GradW != DefaultBetaDPO/4 || p.GradL != -DefaultBetaDPO/4 {
 		t.Errorf("got %+v, want ln 2 and gradients ±β/4", p)
+	}
+}
+
+// TestSafeguard holds λ to what it promises, and to leaving alone what does no harm.
+func TestSafeguard(t *testing.T) {
+	const seed = 11
+	r := rand.New(rand.NewPCG(seed, 0))
+	scaled := 0
+	for range 500 {
+		c := Config{Form: DPO, Beta: 10}
+		if r.IntN(2) == 0 {
+			c = code
+		}
+		w, l := r.Float64()+0.01, r.Float64()+0.01
+		product := (2*r.Float64() - 1) * 3 * math.Sqrt(w*l) // Above what two errors can give, too.
+		p := c.Pair(w, l, Terms{RefW: 0.3, RefL: 0.3, Weight: 1, Margin: 1})
+		lambda := p.Safeguard(w, product)
+		change := p.GradW*w + lambda*p.GradL*product
+		if lambda < 0 || lambda > 1 || change < -1e-12 {
+			t.Fatalf("seed %d: %+v, w %g, product %g: λ %g, the winner's error rises by %g", seed, p, w, product, lambda, -change)
+		}
+		if lambda < 1 {
+			scaled++
+			if math.Abs(change) > 1e-12*math.Abs(p.GradW*w) {
+				t.Fatalf("seed %d: λ %g is smaller than it has to be: %g is left", seed, lambda, change)
+			}
+		} else if p.GradW*w+p.GradL*product < 0 {
+			t.Fatalf("seed %d: harm was left alone", seed)
+		}
+	}
+	if scaled < 20 {
+		t.Errorf("only %d of 500 were scaled: the test does not test", scaled)
 	}
 }

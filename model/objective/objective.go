@@ -28,6 +28,8 @@ type Config struct {
 	Beta  float64 // beta_mapo: weight of the margin term in ReferenceCode, the paper's β in Paper. beta_dpo in DPO.
 	SNR   float64 // snr_value, the link's s. Read in ReferenceCode only; in Paper s is β.
 	Scale float64 // T, the margin's scale. Read in ReferenceCode only; in Paper it is 1.
+
+	LoserSafeguard bool // Scale the loser's gradient down by Safeguard.
 }
 
 // Validate returns an error that names the key, the value and the rule when c is not usable.
@@ -43,6 +45,9 @@ func (c Config) Validate() error {
 	case DPO:
 		return positive("beta_dpo", c.Beta, fmt.Sprintf(" (default %d)", DefaultBetaDPO))
 	case SFT:
+		if c.LoserSafeguard {
+			return fmt.Errorf("loser_safeguard scales the loser's gradient, which form %s does not have", SFT)
+		}
 		return nil
 	}
 	return fmt.Errorf("form must be %s, %s, %s or %s, got %q", ReferenceCode, Paper, DPO, SFT, c.Form)

@@ -99,19 +99,23 @@ type graph struct {
 
 func (c Config) graph() (graph, error) {
 	b := op.NewBuilder()
-	pred, mse, err := c.errors(b, c.LoRA)
+	e, err := c.errors(b, c.LoRA)
 	if err != nil {
 		return graph{}, err
 	}
 	var loss, stats op.Node
 	err = op.Build(func() {
-		loss = b.Apply(op.PairLoss{Objective: c.Objective}, mse, b.Input(inputTerms, c.Items, op.PairTerms))
+		in := []op.Node{e.mse, b.Input(inputTerms, c.Items, op.PairTerms)}
+		if c.Objective.LoserSafeguard {
+			in = append(in, b.Apply(op.ErrorProduct{}, e.pred, e.target))
+		}
+		loss = b.Apply(op.PairLoss{Objective: c.Objective}, in...)
 		stats = b.Aux(loss, 1)
 	})
 	if err != nil {
 		return graph{}, fmt.Errorf("build the training loss: %w", err)
 	}
-	g := graph{Builder: b, outputs: []op.Node{loss, stats, pred}, trained: c.trained(b.Params())}
+	g := graph{Builder: b, outputs: []op.Node{loss, stats, e.pred}, trained: c.trained(b.Params())}
 	if g.grads, err = b.Grad(loss, g.trained...); err != nil {
 		return graph{}, fmt.Errorf("differentiate the training graph: %w", err)
 	}
@@ -163,30 +167,34 @@ func Estimate(c Config, be backend.Backend) (Cost, error) {
 // referenceProgram compiles the errors of a frozen model.
 func (c Config) referenceProgram(be backend.Backend) (*compile.Executable, error) {
 	b := op.NewBuilder()
-	_, mse, err := c.errors(b, nil)
+	e, err := c.errors(b, nil)
 	if err != nil {
 		return nil, err
 	}
-	exe, err := compile.Compile(b, be, []op.Node{mse}, nil, compile.Options{})
+	exe, err := compile.Compile(b, be, []op.Node{e.mse}, nil, compile.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("compile the reference model's graph: %w", err)
 	}
 	return exe, nil
 }
 
+// errorNodes are a network's predictions, their targets and errors.
+type errorNodes struct{ pred, target, mse op.Node }
+
 // errors builds the network, with adapters if l is not nil, and the denoising errors of its samples.
-func (c Config) errors(b *op.Builder, l *layer.LoRA) (pred, mse op.Node, err error) {
+func (c Config) errors(b *op.Builder, l *layer.LoRA) (e errorNodes, err error) {
 	in := c.inputs(b)
-	if pred, err = unet.BuildAdapted(b, c.UNet, in, l); err != nil {
-		return nil, nil, fmt.Errorf("build the training graph: %w", err)
+	if e.pred, err = unet.BuildAdapted(b, c.UNet, in, l); err != nil {
+		return e, fmt.Errorf("build the training graph: %w", err)
 	}
 	err = op.Build(func() {
-		mse = b.Apply(op.MSEPerSample{}, pred, b.Input(inputTarget, in.Sample.Shape()...))
+		e.target = b.Input(inputTarget, in.Sample.Shape()...)
+		e.mse = b.Apply(op.MSEPerSample{}, e.pred, e.target)
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("build the denoising errors: %w", err)
+		return e, fmt.Errorf("build the denoising errors: %w", err)
 	}
-	return pred, mse, nil
+	return e, nil
 }
 
 // check holds what New's doc says, but for what unet.Build checks.

@@ -28,11 +28,16 @@ func (be *Backend) mse(in []op.Shape) backend.Kernel {
 type pairs struct {
 	c        objective.Config
 	m, terms []float32
+	product  []float32 // With LoserSafeguard.
 	items    int
 }
 
 func newPairs(c objective.Config, in [][]float32, items int) pairs {
-	return pairs{c: c, m: in[0], terms: in[1], items: items}
+	p := pairs{c: c, m: in[0], terms: in[1], items: items}
+	if c.LoserSafeguard {
+		p.product = in[2]
+	}
+	return p
 }
 
 func (p pairs) errors(i int) (w, l float64) {
@@ -48,6 +53,35 @@ func (p pairs) loss(i int) objective.Pair {
 	return p.c.Pair(w, l, objective.Terms{
 		RefW: float64(t[op.TermRefWinner]), RefL: float64(t[op.TermRefLoser]), Weight: float64(t[op.TermWeight]), Margin: float64(t[op.TermMargin]),
 	})
+}
+
+// safeguard is what the loser's gradient is scaled by.
+func (p pairs) safeguard(i int, r objective.Pair) float64 {
+	if !p.c.LoserSafeguard {
+		return 1
+	}
+	w, _ := p.errors(i)
+	return r.Safeguard(w, float64(p.product[i]))
+}
+
+// errorProduct multiplies the errors of winners and losers.
+func (be *Backend) errorProduct(in []op.Shape) backend.Kernel {
+	b := in[0][0] / 2
+	n := in[0].TotalSize() / (2 * b)
+	return backend.Kernel{Bind: func(a backend.Args) func() error {
+		x, z, y := a.In[0], a.In[1], a.Out[0]
+		pair := func(i, _ int) {
+			var sum float64
+			w, l := x[i*n:(i+1)*n], x[(b+i)*n:(b+i+1)*n]
+			tw, tl := z[i*n:(i+1)*n], z[(b+i)*n:(b+i+1)*n]
+			for j := range w {
+				ew, el := float64(w[j])-float64(tw[j]), float64(l[j])-float64(tl[j])
+				sum += float64(ew * el)
+			}
+			y[i] = float32(sum / float64(n))
+		}
+		return func() error { be.pool.Run(b, pair); return nil }
+	}}
 }
 
 func pairLoss(c objective.Config, items int) backend.Kernel {
@@ -76,13 +110,13 @@ func pairLoss(c objective.Config, items int) backend.Kernel {
 
 func pairLossBackward(c objective.Config, items int) backend.Kernel {
 	return backend.Kernel{Bind: func(a backend.Args) func() error {
-		p, dloss, dm := newPairs(c, a.In, items), a.In[2], a.Out[0]
+		p, dloss, dm := newPairs(c, a.In[1:], items), a.In[0], a.Out[0]
 		return func() error {
 			for i := range items {
 				r := p.loss(i)
 				dm[i] = float32(float64(dloss[0]) * r.GradW)
 				if c.SamplesPerItem() == 2 {
-					dm[items+i] = float32(float64(dloss[0]) * r.GradL)
+					dm[items+i] = float32(float64(dloss[0]) * r.GradL * p.safeguard(i, r))
 				}
 			}
 			return nil

@@ -23,10 +23,12 @@ func (be *Backend) reduction(d op.Def, in []op.Shape) (backend.Kernel, bool) {
 		}}, true
 	case op.MSEPerSample:
 		return be.mse(in), true
+	case op.ErrorProduct:
+		return be.errorProduct(in), true
 	case op.PairLoss:
 		return pairLoss(d.Objective, in[1][0]), true
 	case op.PairLossBackward:
-		return pairLossBackward(d.Objective, in[1][0]), true
+		return pairLossBackward(d.Objective, in[2][0]), true
 	case op.TimestepEmbedding:
 		return timestepEmbedding(d, in[0][0]), true
 	case op.Embedding:
