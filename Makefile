@@ -23,9 +23,9 @@ test: vet cross check-generate ## All that must hold before a change lands.
 	$(GO) test -timeout 25m ./...
 	$(MAKE) fuzz
 
-fuzz: ## Every decoder of bytes from the network, on FUZZTIME inputs each.
+fuzz: ## Every decoder of bytes from the network or from files, on FUZZTIME inputs each.
 	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
-	for d in $$(git grep -l '^func Fuzz' -- internal allreduce coordinator worker | xargs -n1 dirname | sort -u); do \
+	for d in $$(git grep -l '^func Fuzz' -- internal allreduce coordinator worker dataset model | xargs -n1 dirname | sort -u); do \
 		$(GO) test -c -fuzz=. -o "$$tmp/fuzz.test" ./$$d; \
 		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$d/*_test.go); do \
 			printf '%s %s: ' $$d $$f; \

@@ -221,3 +221,29 @@ func TestBadFilesAreNamed(t *testing.T) {
 		})
 	}
 }
+
+// FuzzRead: a file gives one error, or an adapter whose modules fit together.
+func FuzzRead(f *testing.F) {
+	for _, l := range Layouts {
+		var out bytes.Buffer
+		if err := example().Write(&out, l, ""); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(out.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := safetensors.Parse(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			return
+		}
+		a, _, err := Read(file, modules, nil)
+		if err != nil {
+			return
+		}
+		for path, m := range a.Modules {
+			if len(m.Down) != m.Rank()*len(m.Down)/m.Rank() || len(m.Up) != m.UpShape[0]*m.Rank() || !(m.Scale() > 0) {
+				t.Fatalf("module %s: %+v", path, m)
+			}
+		}
+	})
+}
