@@ -19,7 +19,7 @@ import (
 
 // bucketBytes bounds what goes round the ring at a time. Smaller buckets leave less to do after
 // the backward pass, and cost more round trips.
-const bucketBytes = 4 << 20
+const bucketBytes = 1 << 20
 
 // ringTimes are the times of one reduction.
 type ringTimes struct {
