@@ -271,14 +271,8 @@ func (c *Coordinator) welcome(h wire.Hello) error {
 	if c.trust.Revoked().Has(h.Node) {
 		return fmt.Errorf("worker %s was revoked: start it anew with a fresh token from `coordinator token`", h.Node)
 	}
-	if set := c.run.Manifest.KernelSet; set != "" && set != h.KernelSet {
-		return fmt.Errorf("worker %s has the kernel set %s, this run uses %s: other kernels give other bits, and the run promises the same; start it on a machine of the same kind, or with YOHAKU_KERNELS=%s if that machine has it", h.Node, h.KernelSet, set, set)
-	}
-	if c.run.Manifest.KernelSet == "" {
-		c.run.Manifest.KernelSet = h.KernelSet
-		if err := c.run.SaveManifest(); err != nil {
-			return err
-		}
+	if err := c.admitKernels(h); err != nil {
+		return err
 	}
 	if _, known := c.nodes[h.Node]; known {
 		return nil // It was told twice to say hello.

@@ -67,6 +67,7 @@ type Config struct {
 	LoRATargets               string  `yaml:"lora_targets" help:"modules with an adapter, by the ends of their names, separated by commas"`
 	PredictionType            string  `yaml:"prediction_type" help:"epsilon or v_prediction; empty takes the model's scheduler_config.json"`
 	AuditRatio                float64 `yaml:"audit_ratio" help:"share of the micro-batches that another worker computes again, to find a machine that computes wrongly"`
+	AllowMixedKernels         bool    `yaml:"allow_mixed_kernels" help:"let workers of unlike kernel sets train together: the checkpoint then depends on who computed which micro-batch, and is no longer the same for any number of workers"`
 	WireFormat                string  `yaml:"wire_format" help:"gradients between workers as int32, or as int16: half the bytes, rounded at random, at most 16 micro-batches"`
 	NonFinitePolicy           string  `yaml:"nonfinite_policy" help:"on a gradient that is not finite: halt (checkpoint and end) or skip (leave the step out)"`
 

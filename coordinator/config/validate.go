@@ -133,6 +133,9 @@ func (c Config) validateOptimizer() error {
 }
 
 func (c Config) validateData() error {
+	if c.AllowMixedKernels && c.AuditRatio > 0 {
+		return rule("audit_ratio", "compares bits, which unlike kernels do not share: leave it at 0 with --allow-mixed-kernels", c.AuditRatio)
+	}
 	return firstError(ratio("audit_ratio", c.AuditRatio, true), ratio("label_noise_prob", c.LabelNoiseProb, true), ratio("max_rejected_ratio", c.MaxRejectedRatio, true))
 }
 

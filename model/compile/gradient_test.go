@@ -49,6 +49,7 @@ var operatorCases = []operatorCase{
 	{"to nhwc", op.ToNHWC{}, shapes(op.Shape{2, 3, 4, 5}), nil},
 	{"to nchw", op.ToNCHW{}, shapes(op.Shape{2, 3, 4, 5}), nil},
 	{"upsample", op.Upsample2x{}, shapes(op.Shape{2, 3, 4, 5}), nil},
+	{"repeat", op.Repeat{Times: 3}, shapes(op.Shape{2, 3, 5}), nil},
 	{"concat", op.Concat{}, shapes(op.Shape{2, 3, 4}, op.Shape{2, 3, 2}), nil},
 	{"slice", op.Slice{From: 1, To: 3}, shapes(op.Shape{2, 3, 5}), nil},
 	{"embedding", op.Embedding{}, shapes(op.Shape{2, 3}, op.Shape{5, 4}), map[int][]float64{0: {4, 0, 2, 2, 2, 1}}},

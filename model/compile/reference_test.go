@@ -111,6 +111,8 @@ func referenceMovement(d op.Def, in []array, out op.Shape) array {
 		return eachOf(out, func(i []int) float64 { return x.at(i[0], i[2], i[3], i[1]) })
 	case op.Upsample2x:
 		return eachOf(out, func(i []int) float64 { return x.at(i[0], i[1]/2, i[2]/2, i[3]) })
+	case op.Repeat:
+		return eachOf(out, func(i []int) float64 { return x.at(append([]int{i[0] % x.shape[0]}, i[1:]...)...) })
 	case op.Concat:
 		c := x.last()
 		return eachOf(out, func(i []int) float64 {

@@ -108,7 +108,8 @@ func TestBuildRefusesInputs(t *testing.T) {
 	}{
 		{"channels", []int{2, 8, 8, 3}, []int{2}, []int{2, 7, 24}, "sample"},
 		{"odd side", []int{2, 8, 7, 4}, []int{2}, []int{2, 7, 24}, "multiples of 2"},
-		{"timesteps", []int{2, 8, 8, 4}, []int{1}, []int{2, 7, 24}, "timesteps"},
+		{"timesteps", []int{2, 8, 8, 4}, []int{3}, []int{3, 7, 24}, "timesteps"},
+		{"shared timesteps alone", []int{2, 8, 8, 4}, []int{1}, []int{2, 7, 24}, "context"},
 		{"context", []int{2, 8, 8, 4}, []int{2}, []int{2, 7, 25}, "context"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -108,7 +108,7 @@ func (be *Backend) convolve(c *kernel.ConvArgs, a backend.Args, how manner, pass
 		return be.gemm(plain(c), a, how)
 	}
 	start := be.start(a, how.addend)
-	c.Accumulate = how.addend >= 0
+	c.Accumulate, c.BF16 = how.addend >= 0, how.bf16
 	return func() error {
 		start()
 		pass(be.pool, c)
