@@ -82,6 +82,15 @@ func (m Module) Reshape(x op.Node, shape ...int) op.Node {
 	return m.Apply(op.Reshape{Shape: shape}, x)
 }
 
+// Repeated is x [B,...] as often as a batch takes: [batch,...]. What samples share is computed once, and repeated where
+// they meet.
+func (m Module) Repeated(x op.Node, batch int) op.Node {
+	if b := x.Shape()[0]; b != batch {
+		return m.Apply(op.Repeat{Times: batch / b}, x)
+	}
+	return x
+}
+
 // Channels is the length of the last axis.
 func Channels(x op.Node) int {
 	s := x.Shape()

@@ -7,7 +7,7 @@ import "yohaku/model/op"
 //	h = conv1(silu(norm1(x)));  h += time_emb_proj(t);  h = conv2(silu(norm2(h)))
 //	y = (shortcut(x) + h) / scale
 //
-// where t [B,T] is the activated time embedding, left out when nil, and shortcut is a 1×1 convolution when the number
+// where t [B,T] is the activated time embedding, left out when nil, or [B/n,T] for n parts of the batch that share it, and shortcut is a 1×1 convolution when the number
 // of channels changes.
 type Resnet struct {
 	Out    int     // Channels of the result.
@@ -21,7 +21,7 @@ func (r Resnet) Apply(m Module, x, t op.Node) op.Node {
 	h := m.GroupNorm("norm1", x, r.Groups, r.Eps, true)
 	h = m.Conv("conv1", h, r.Out, 3, 1, Pad(1))
 	if t != nil {
-		h = m.Apply(op.AddBroadcast{}, h, m.Linear("time_emb_proj", t, r.Out, true))
+		h = m.Apply(op.AddBroadcast{}, h, m.Repeated(m.Linear("time_emb_proj", t, r.Out, true), h.Shape()[0]))
 	}
 	h = m.GroupNorm("norm2", h, r.Groups, r.Eps, true)
 	h = m.Conv("conv2", h, r.Out, 3, 1, Pad(1))

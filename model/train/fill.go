@@ -31,6 +31,7 @@ func (s *Step) Fill(items []Item) error {
 			return fmt.Errorf("fill item %d: %w", i, err)
 		}
 		s.fillTerms(i, &items[i])
+		s.fillShared(i, &items[i])
 		s.fillSample(i, &items[i], items[i].Winner)
 		if s.config.Objective.SamplesPerItem() == 2 {
 			s.fillSample(len(items)+i, &items[i], items[i].Loser)
@@ -73,10 +74,14 @@ func (s *Step) fillSample(row int, it *Item, latents []float32) {
 	n, channels := len(s.noisy), c.UNet.InChannels
 	layer.ToHWC(s.exe.Input(inputSample)[row*n:(row+1)*n], s.noisy, channels)
 	layer.ToHWC(s.exe.Input(inputTarget)[row*n:(row+1)*n], s.target, channels)
-	s.exe.Input(inputTimesteps)[row] = float32(it.Timestep)
-	copy(s.exe.Input(inputContext)[row*len(it.Context):], it.Context)
-	if c.UNet.HasTextTime() {
-		copy(s.exe.Input(inputPooled)[row*len(it.Pooled):], it.Pooled)
-		copy(s.exe.Input(inputTimeIDs)[row*len(it.TimeIDs):], it.TimeIDs)
+}
+
+// fillShared writes what both samples of item i share.
+func (s *Step) fillShared(i int, it *Item) {
+	s.exe.Input(inputTimesteps)[i] = float32(it.Timestep)
+	copy(s.exe.Input(inputContext)[i*len(it.Context):], it.Context)
+	if s.config.UNet.HasTextTime() {
+		copy(s.exe.Input(inputPooled)[i*len(it.Pooled):], it.Pooled)
+		copy(s.exe.Input(inputTimeIDs)[i*len(it.TimeIDs):], it.TimeIDs)
 	}
 }

@@ -225,11 +225,11 @@ func (c Config) trained(params []op.Node) []op.Node {
 	return slices.DeleteFunc(slices.Clone(params), func(p op.Node) bool { return !layer.IsAdapter(p.Name()) })
 }
 
-// inputs makes the UNet's inputs for all samples of the items.
+// inputs makes the UNet's inputs for all samples of the items. Winner and loser share all but their pictures.
 func (c Config) inputs(b *op.Builder) unet.Inputs {
-	n := c.Objective.SamplesPerItem() * c.Items
+	n := c.Items
 	in := unet.Inputs{
-		Sample:    b.Input(inputSample, n, c.Height, c.Width, c.UNet.InChannels),
+		Sample:    b.Input(inputSample, c.Objective.SamplesPerItem()*n, c.Height, c.Width, c.UNet.InChannels),
 		Timesteps: b.Input(inputTimesteps, n),
 		Context:   b.Input(inputContext, n, c.ContextLength, c.UNet.ContextDim()),
 	}

@@ -18,7 +18,8 @@ const TimeIDs = 6
 // timePeriod is the longest period of the sinusoids.
 const timePeriod = 10000
 
-// Inputs are the network's inputs; all but the last two are needed.
+// Inputs are the network's inputs; all but the last two are needed. All but Sample may have a batch of B/n: then sample i
+// has row i mod B/n of them, and what depends on them alone is computed once for n samples.
 type Inputs struct {
 	Sample    op.Node // [B,h,w,in_channels], the noisy latents, NHWC.
 	Timesteps op.Node // [B].
@@ -64,11 +65,12 @@ func (in Inputs) check(c Config) error {
 	if f := c.Factor(); s[1]%f != 0 || s[2]%f != 0 {
 		return fmt.Errorf("unet input sample: height %d and width %d must be multiples of %d; choose a resolution that is", s[1], s[2], f)
 	}
-	if t := in.Timesteps.Shape(); len(t) != 1 || t[0] != s[0] {
-		return fmt.Errorf("unet input timesteps: shape %v, want [%d]", t, s[0])
+	t := in.Timesteps.Shape()
+	if len(t) != 1 || s[0]%t[0] != 0 {
+		return fmt.Errorf("unet input timesteps: shape %v, want [%d], or a part of it that all samples share", t, s[0])
 	}
-	if x := in.Context.Shape(); len(x) != 3 || x[0] != s[0] || x[2] != c.ContextDim() {
-		return fmt.Errorf("unet input context: shape %v, want [%d,L,%d]: does the text encoder belong to this model?", x, s[0], c.ContextDim())
+	if x := in.Context.Shape(); len(x) != 3 || x[0] != t[0] || x[2] != c.ContextDim() {
+		return fmt.Errorf("unet input context: shape %v, want [%d,L,%d]: does the text encoder belong to this model?", x, t[0], c.ContextDim())
 	}
 	if !c.HasTextTime() {
 		return nil
@@ -76,11 +78,11 @@ func (in Inputs) check(c Config) error {
 	if in.Pooled == nil || in.TimeIDs == nil {
 		return fmt.Errorf("unet inputs: a text_time model needs the pooled text embedding and the time ids")
 	}
-	if p := in.Pooled.Shape(); len(p) != 2 || p[0] != s[0] || p[1] != c.PooledDim() {
-		return fmt.Errorf("unet input pooled: shape %v, want [%d,%d]", p, s[0], c.PooledDim())
+	if p := in.Pooled.Shape(); len(p) != 2 || p[0] != t[0] || p[1] != c.PooledDim() {
+		return fmt.Errorf("unet input pooled: shape %v, want [%d,%d]", p, t[0], c.PooledDim())
 	}
-	if ids := in.TimeIDs.Shape(); len(ids) != 2 || ids[0] != s[0] || ids[1] != TimeIDs {
-		return fmt.Errorf("unet input time ids: shape %v, want [%d,%d]", ids, s[0], TimeIDs)
+	if ids := in.TimeIDs.Shape(); len(ids) != 2 || ids[0] != t[0] || ids[1] != TimeIDs {
+		return fmt.Errorf("unet input time ids: shape %v, want [%d,%d]", ids, t[0], TimeIDs)
 	}
 	return nil
 }

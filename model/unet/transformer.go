@@ -53,12 +53,14 @@ func (n *network) transformerBlock(m layer.Module, h op.Node, t transformer) op.
 	return m.Apply(op.Add{}, feedForward(m.Sub("ff"), x), h)
 }
 
-// attention is Attention of diffusers: projections without bias, to_out with one. x is [B,N,C], keys [B,M,D].
+// attention is Attention of diffusers: projections without bias, to_out with one. x is [B,N,C], keys [B,M,D], or [B/n,M,D]
+// for n parts of the batch that share them.
 func attention(m layer.Module, x, keys op.Node, heads int) op.Node {
 	channels := layer.Channels(x)
 	q := m.Linear("to_q", x, channels, false)
-	k := m.Linear("to_k", keys, channels, false)
-	v := m.Linear("to_v", keys, channels, false)
+	batch := x.Shape()[0]
+	k := m.Repeated(m.Linear("to_k", keys, channels, false), batch)
+	v := m.Repeated(m.Linear("to_v", keys, channels, false), batch)
 	return m.Linear("to_out.0", m.Apply(op.Attention{Heads: heads}, q, k, v), channels, true)
 }
 

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"yohaku/model/backend"
+	"yohaku/model/kernel"
 	"yohaku/model/op"
 )
 
@@ -20,6 +21,10 @@ func (be *Backend) movement(d op.Def, in []op.Shape) (backend.Kernel, bool) {
 		return be.transpose(in[0][0], in[0][1], in[0][2]*in[0][3]), true
 	case op.ToNCHW:
 		return be.transpose(in[0][0], in[0][1]*in[0][2], in[0][3]), true
+	case op.Repeat:
+		return be.repeat(d.Times), true
+	case op.RepeatBackward:
+		return be.repeatBackward(d.Times), true
 	case op.Upsample2x:
 		return be.upsample(in[0]), true
 	case op.Upsample2xBackward:
@@ -94,6 +99,30 @@ func (be *Backend) transpose(b, n, m int) backend.Kernel {
 				for i := range dst {
 					dst[i] = src[i*m]
 				}
+			}
+		})
+	}}
+}
+
+func (be *Backend) repeat(times int) backend.Kernel {
+	return backend.Kernel{Bind: func(a backend.Args) func() error {
+		x, y := a.In[0], a.Out[0]
+		return be.over(len(x), times, func(lo, hi int) {
+			for i := range times {
+				copy(y[i*len(x)+lo:i*len(x)+hi], x[lo:hi])
+			}
+		})
+	}}
+}
+
+func (be *Backend) repeatBackward(times int) backend.Kernel {
+	return backend.Kernel{Bind: func(a backend.Args) func() error {
+		dy, dx := a.In[0], a.Out[0]
+		n := len(dx)
+		return be.over(n, times, func(lo, hi int) {
+			copy(dx[lo:hi], dy[lo:hi])
+			for i := 1; i < times; i++ {
+				kernel.Add(dx[lo:hi], dx[lo:hi], dy[i*n+lo:i*n+hi])
 			}
 		})
 	}}
