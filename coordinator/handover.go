@@ -28,6 +28,10 @@ func prepareID(node string) string { return "prepare-" + node }
 func (c *Coordinator) prepare(node string) {
 	job := c.trainJob(rendezvous.Form{}, 0)
 	job.ID, job.Kind = prepareID(node), wire.JobPrepare
+	if ring := c.training.nodes[c.training.generation]; len(ring) > 0 {
+		c.training.followed++
+		job.Train.Follow = ring[c.training.followed%len(ring)]
+	}
 	c.tell(node, wire.Order{Job: &job})
 	c.setState(node, "preparing")
 }

@@ -33,6 +33,7 @@ type trainingState struct {
 	complete   bool
 	halted     error // A gradient was not finite, and the policy is to halt.
 	halting    bool
+	followed   int // Counts who was to be followed, so that all ranks are in turn.
 
 	first     [][]int   // Micro-batches of the generation's first step, by rank.
 	lost      []string  // Of its ranks.
@@ -238,7 +239,7 @@ func (c *Coordinator) trainReport(r wire.Report) ([]rendezvous.Event, error) {
 	case r.Done != nil && r.JobID == t.handed.jobID:
 		return append(c.differed(r.Done.Differ), c.donated(r.Node, *r.Done)...), c.correct(r.Done.Differ)
 	case r.Done != nil && r.JobID == prepareID(r.Node):
-		return []rendezvous.Event{rendezvous.Prepared{Node: r.Node, Err: doneError(*r.Done)}}, nil
+		return []rendezvous.Event{rendezvous.Prepared{Node: r.Node, Following: r.Done.Following, Err: doneError(*r.Done)}}, nil
 	case r.Done != nil && r.JobID == t.jobID:
 		return c.rankDone(r.Node, *r.Done), c.correct(r.Done.Differ)
 	}

@@ -81,6 +81,9 @@ func (e *effects) begin(effect lifecycle.Effect) {
 		r.res.trainer.Revert()
 		r.res.replica.Grid = r.res.trainer.Digest().Grid
 	case lifecycle.Clear:
+		if r.res.alone() {
+			r.sumsRead()
+		}
 		r.res.trainer.Clear()
 		r.res.stats, r.pass = r.res.stats[:0], nil
 	case lifecycle.Recalibrate:

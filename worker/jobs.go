@@ -26,7 +26,7 @@ func (w *Worker) do(ctx context.Context, j wire.Job, wish *wish) (done wire.Done
 			done, err = w.sample(ctx, *j.Sample)
 		}
 	case wire.JobPrepare:
-		err = w.prepare(ctx, *j.Train)
+		done.Following, err = w.prepare(ctx, *j.Train)
 	case wire.JobTrain:
 		done, err = w.train(ctx, *j.Train, wish)
 	case wire.JobDonate:

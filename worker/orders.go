@@ -102,6 +102,9 @@ func (w *Worker) listen() error {
 	if err != nil {
 		return fmt.Errorf("listen for orders: %w", err)
 	}
+	if w.feeder, err = bus.Handle(w.bus.Conn(), w.loyal.subjects().Feeder(w.name), 1, w.wanted.handle); err != nil {
+		return fmt.Errorf("listen for workers that join: %w", err)
+	}
 	return nil
 }
 

@@ -31,6 +31,7 @@ type ringTimes struct {
 // completes them, and then what the ranks have to tell of their micro-batches. It does not write
 // to the partial sums: they stay until the step is committed.
 func (r *rank) reduce(ctx context.Context, e lifecycle.Reduce) (lifecycle.Event, error) {
+	r.sumsRead()
 	pass, s := r.pass, &r.res.sums
 	copy(s.exps, r.res.trainer.State().Exponents)
 	op := natsring.Operation{Step: e.Step, Attempt: e.Attempt}

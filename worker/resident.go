@@ -60,6 +60,7 @@ func residentKey(j wire.TrainJob) string {
 // takeResident takes out what is in memory, if it is of this run, or an empty one. Who takes it
 // puts it back with w.resident; after a panic it stays away, as nobody knows what it holds.
 func (w *Worker) takeResident(j wire.TrainJob) (*resident, error) {
+	w.stopFollowing()
 	r, key := w.resident, residentKey(j)
 	w.resident = nil
 	if r != nil && r.key == key {
@@ -84,17 +85,25 @@ func (r *resident) close() error {
 	return errors.Join(r.profiling.end(), r.pairs.close())
 }
 
-// prepare gets everything ready to be a rank but the state.
-func (w *Worker) prepare(ctx context.Context, j wire.TrainJob) error {
+// prepare gets everything ready to be a rank. The state comes from a rank of the ring that is to be
+// followed, if that can be; it tells so.
+func (w *Worker) prepare(ctx context.Context, j wire.TrainJob) (following bool, err error) {
 	r, err := w.takeResident(j)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := w.build(ctx, r, j); err != nil {
-		return err
+		return false, err
 	}
-	w.resident = r
-	return nil
+	w.resident, r.holding = r, lifecycle.Holding{}
+	if j.Follow == "" {
+		return false, nil
+	}
+	if err := w.follow(ctx, r, j.Follow); err != nil {
+		w.log.Warn().Err(err).Msg("ring not followed, the state is had at a step boundary")
+		return false, nil
+	}
+	return true, nil
 }
 
 // plan cuts the sums into buckets.

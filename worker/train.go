@@ -35,6 +35,7 @@ type rank struct {
 	times  ringTimes
 	claims *claims
 	asked  int // Claims made.
+	feeds  []*feed
 }
 
 // train is one rank of a generation, from the first step to its end.
@@ -69,6 +70,7 @@ func (w *Worker) train(ctx context.Context, j wire.TrainJob, wish *wish) (wire.D
 	defer claims.Close()
 	machine := r.machine()
 	finish := r.run(ctx, machine)
+	r.endFeeds(finish.Err == nil)
 	res.holding = machine.Holding()
 	w.resident = res
 	if errors.Is(finish.Err, errCalledBack) {
@@ -106,6 +108,7 @@ const joinTimeout = 30 * time.Second
 
 // apply updates the parameters, and writes down what there is to tell of the step.
 func (r *rank) apply(e lifecycle.Apply) {
+	r.stateRead()
 	res, a := r.res, r.words
 	var digests sync.WaitGroup
 	var sums, params string
@@ -139,6 +142,7 @@ func (r *resident) averaged(now float64) {
 
 // commit tells the coordinator of the step, by the outbox. All ranks could, so rank 0 does.
 func (r *rank) commit(e lifecycle.Commit) error {
+	r.boundary(e.Step)
 	if r.job.Rank != 0 {
 		return nil
 	}

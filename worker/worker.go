@@ -89,6 +89,9 @@ type Worker struct {
 	open     openPipeline
 	encoders *encoders
 	resident *resident
+	follower *follower // Catches the resident up with a ring, until the next job takes it.
+	wanted   wanted
+	feeder   *bus.Handler
 	trained  lifecycle.Generation // The last that this worker was in.
 }
 
@@ -286,9 +289,12 @@ func (w *Worker) close() error {
 	w.faults.Wait()
 	w.endJob(errors.New("worker is leaving"))
 	w.sending.Wait()
+	w.stopFollowing()
 	errs := []error{w.dropResident()}
-	if w.handler != nil {
-		w.handler.Close()
+	for _, h := range []*bus.Handler{w.handler, w.feeder} {
+		if h != nil {
+			h.Close()
+		}
 	}
 	if w.members != nil {
 		errs = append(errs, w.members.Leave(leaveTimeout), w.members.Close())

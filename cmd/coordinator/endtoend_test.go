@@ -377,6 +377,9 @@ func testJoinInMidRun(t *testing.T) {
 	c.ends(w)
 	checkQuiet(t, p)
 	checkQuiet(t, w)
+	if !strings.Contains(w.logText(), "caught up with the ring while it went on") || strings.Contains(p.logText(), "while the ring stood still") {
+		t.Error("the guest did not catch up while the ring went on")
+	}
 	c.checkSame("run")
 	checkTookPart(t, filepath.Join(c.out, "run"), "guest", second.Step+1)
 }

@@ -30,8 +30,9 @@ type Joined struct {
 
 // Prepared reports that a member is ready to be a rank without delay, or why it cannot be one.
 type Prepared struct {
-	Node string
-	Err  error
+	Node      string
+	Following bool // It has the state of the ring, and applies each step of it.
+	Err       error
 }
 
 // Left reports that a member is gone, whether it said so or not.

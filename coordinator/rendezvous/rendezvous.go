@@ -47,6 +47,7 @@ type member struct {
 	refusals  int    // How often it did not hand over what it was asked for.
 	unfit     bool   // It cannot be a rank.
 	leaving   bool
+	following bool    // It has the state of the live ring, until that ends otherwise than at a step boundary.
 	wrong     uint64  // The last generation in which it was wrong.
 	forgets   uint64  // The last one in which its state was, so that what it held then is nothing.
 	seconds   float64 // Time of one micro-batch, 0 for unknown.
@@ -194,6 +195,7 @@ func (m *Machine) prepared(ev Prepared) []Effect {
 		return nil
 	}
 	n.preparing, n.prepared = false, ev.Err == nil
+	n.following = ev.Following && m.live != nil
 	switch {
 	case ev.Err != nil:
 		n.unfit, m.unfit = true, fmt.Errorf("worker %s: %w", n.name, ev.Err)
@@ -356,6 +358,7 @@ func (m *Machine) unreached(ev Unreached) []Effect {
 func (m *Machine) generationEnded() []Effect {
 	end := m.ended
 	m.live, m.ended = nil, ending{}
+	m.arrive(end.err == nil)
 	if m.c.Checkpoint >= m.c.Steps {
 		return m.finish(Finish{Complete: true})
 	}
@@ -365,6 +368,17 @@ func (m *Machine) generationEnded() []Effect {
 		}
 	}
 	return m.form()
+}
+
+// arrive notes that who followed the ring stands where it has ended.
+func (m *Machine) arrive(orderly bool) {
+	step := m.furthest()
+	for _, n := range m.members {
+		if n.following && orderly && m.holder(step) != nil {
+			n.holding = Holding{Loaded: true, Applied: step}
+		}
+		n.following = false
+	}
 }
 
 func (m *Machine) donationDone(ev Donated) []Effect {

@@ -69,6 +69,23 @@ func TestAJoinerIsPreparedAndGetsTheStateAtAStepBoundary(t *testing.T) {
 	}})
 }
 
+// TestAJoinerThatFollowsTheRing has the state where the ring ends; nothing is handed over. A ring
+// that breaks instead says nothing of where it stands.
+func TestAJoinerThatFollowsTheRing(t *testing.T) {
+	m := cluster(4, "a")
+	check(t, play(m, Joined{Node: "b"}, Prepared{Node: "b", Following: true}), []Effect{Prepare{"b"}, Pause{Generation: 1}})
+	check(t, play(m, ended(1, "a", ahead(3))), []Effect{Form{
+		Generation: 2, Nodes: []string{"a", "b"}, FirstStep: 3, LastStep: 9, Sources: []Source{Keep, Keep}, First: [][]int{{0, 2}, {1, 3}},
+	}})
+	play(m, Joined{Node: "c"}, Prepared{Node: "c", Following: true}, Left{"b"})
+	check(t, play(m, ended(2, "a", at(4, 2))), []Effect{Donate{Node: "a", Step: 4, State: true}})
+	// It was not where it was expected to be: it gets the state.
+	m = cluster(4, "a")
+	play(m, Joined{Node: "b"}, Prepared{Node: "b", Following: true}, ended(1, "a", ahead(3)))
+	play(m, RankDone{Generation: 2, Node: "b", Err: errors.New("no such state")})
+	check(t, play(m, ended(2, "a", ahead(3))), []Effect{Donate{Node: "a", Step: 3, State: true}})
+}
+
 func TestSurvivorsKeepWhatTheyHave(t *testing.T) {
 	m := cluster(6, "a", "b", "c")
 	check(t, play(m, Left{"b"}), []Effect{CallBack{Generation: 1, Nodes: []string{"a", "c"}}})

@@ -34,6 +34,7 @@ type Result struct {
 	Rewinds     int // Times that nobody was left who held the state.
 	Taken       int // Times that a rank took complete sums from another.
 	TakenOver   int // Micro-batches that a rank took over from another within a step.
+	Followed    int // Times that a worker caught up with a ring that went on.
 	Kept        int // Micro-batches in the partial sums that survivors kept.
 	PutOut      int // Times that a worker with a wrong state was named.
 	Undecided   int // Times that no majority told which state was right.

@@ -19,6 +19,7 @@ type report struct {
 	node           string
 	jobID          string
 	hello, leaving bool
+	following      bool
 	step           *stepReport
 	checkpoint     *state
 	done           bool
@@ -201,7 +202,7 @@ func (k *coordinator) receive(r report) (known bool) {
 		}
 		k.feed(donated)
 	case r.done && r.jobID == "prepare-"+r.node:
-		k.feed(rendezvous.Prepared{Node: r.node, Err: r.err})
+		k.feed(rendezvous.Prepared{Node: r.node, Following: r.following, Err: r.err})
 	case r.jobID != k.jobID:
 	case r.step != nil:
 		k.keepStep(*r.step)

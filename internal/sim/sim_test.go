@@ -39,7 +39,7 @@ func TestFaultsChangeNoBit(t *testing.T) {
 		}
 		return
 	}
-	var taken, kept, rewinds, over, putOut, undecided int
+	var taken, kept, rewinds, over, putOut, undecided, followed int
 	var generations uint64
 	for seed := range uint64(*runs) {
 		result := Run(config(seed))
@@ -49,10 +49,11 @@ func TestFaultsChangeNoBit(t *testing.T) {
 		putOut, undecided = putOut+result.PutOut, undecided+result.Undecided
 		taken, kept, rewinds, generations = taken+result.Taken, kept+result.Kept, rewinds+result.Rewinds, generations+result.Generations
 		over += result.TakenOver
+		followed += result.Followed
 	}
-	t.Logf("%d clusters, %d generations, %d times sums taken, %d micro-batches kept, %d taken over, %d times back to a checkpoint, %d wrong states named, %d times without a majority",
-		*runs, generations, taken, kept, over, rewinds, putOut, undecided)
-	if *runs >= 200 && (taken < *runs/10 || kept == 0 || over < *runs || rewinds == 0 || putOut < *runs/4 || undecided == 0 || generations < uint64(2**runs)) {
+	t.Logf("%d clusters, %d generations, %d times sums taken, %d micro-batches kept, %d taken over, %d times back to a checkpoint, %d wrong states named, %d times without a majority, %d rings followed",
+		*runs, generations, taken, kept, over, rewinds, putOut, undecided, followed)
+	if *runs >= 200 && (taken < *runs/10 || kept == 0 || over < *runs || rewinds == 0 || putOut < *runs/4 || undecided == 0 || followed < *runs/4 || generations < uint64(2**runs)) {
 		t.Error("the faults do not reach what they are to reach")
 	}
 }

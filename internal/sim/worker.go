@@ -18,6 +18,7 @@ type worker struct {
 	mb   time.Duration // Time of a micro-batch.
 
 	dead, frozen, cut, leaving bool
+	following                  bool     // A ring, since it was prepared.
 	met                        bool     // It has said hello.
 	held                       []func() // What happens when it thaws.
 
@@ -74,7 +75,7 @@ func (w *worker) exit() {
 
 // hello begins anew: what is in memory belongs to a log that may have been cut back since.
 func (w *worker) hello() {
-	w.met, w.holding, w.steps = true, lifecycle.Holding{}, nil
+	w.met, w.holding, w.steps, w.following = true, lifecycle.Holding{}, nil, false
 	w.report(report{hello: true}, nil)
 }
 
@@ -154,7 +155,7 @@ func (w *worker) pump() {
 			w.start(o.train)
 		case o.prepare != "":
 			w.job = &job{w: w, id: o.prepare}
-			w.at(w.s.between(50*time.Millisecond, 2*time.Second), func() { w.end(report{jobID: o.prepare}) })
+			w.at(w.s.between(50*time.Millisecond, 2*time.Second), func() { w.prepared(o.prepare) })
 		case o.donate != "":
 			w.donate(o)
 		case o.hello:
@@ -225,6 +226,7 @@ func (w *worker) start(o *trainOrder) {
 		return
 	}
 	w.generation = o.generation
+	w.arrive(o)
 	j := w.job
 	j.ring = w.s.ring(o.generation, o.nodes)
 	j.machine = lifecycle.New(lifecycle.Config{
@@ -233,6 +235,31 @@ func (w *worker) start(o *trainOrder) {
 	}, w.holding)
 	j.queue = j.machine.Step(lifecycle.Started{})
 	j.proceed()
+}
+
+// prepared reports that the worker may be a rank, and often that it has caught up with the ring.
+func (w *worker) prepared(id string) {
+	w.following = w.s.chance(0.8)
+	w.end(report{jobID: id, following: w.following})
+}
+
+// arrive ends the following of a ring: its state is here, if nothing went wrong on the way.
+func (w *worker) arrive(o *trainOrder) {
+	if !w.following {
+		return
+	}
+	w.following = false
+	w.holding, w.steps = lifecycle.Holding{}, nil
+	for _, name := range o.nodes {
+		peer := w.s.worker(name)
+		if peer != w && !peer.wrong && peer.holding.Loaded && peer.state.step == o.firstStep && w.s.chance(0.9) {
+			w.s.result.Followed++
+			w.state, w.base, w.wrong = peer.state, -1, false
+			w.holding = lifecycle.Holding{Loaded: true, Applied: o.firstStep}
+			w.applied()
+			return
+		}
+	}
 }
 
 // applied checks the new parameters against a single worker's, and takes their digest.

@@ -190,6 +190,7 @@ type TrainJob struct {
 	Until      int         `json:"until"`          // The step after which this generation is.
 	Save       bool        `json:"save,omitempty"` // The checkpoint of FirstStep is due, and was lost.
 	Hyper      Hyper       `json:"hyper"`
+	Follow     string      `json:"follow,omitempty"` // Of a prepare job: the node of the ring to catch up with.
 }
 
 // DonateJob asks a worker for its state of Step, for the complete sums that led to it, or both.

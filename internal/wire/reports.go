@@ -71,6 +71,8 @@ type Done struct {
 	State  *TrainState   `json:"state,omitempty"`  // Of a donate job.
 	Sums   *Ref          `json:"sums,omitempty"`   // Of a donate job.
 
+	Following bool `json:"following,omitempty"` // Of a prepare job: it has the ring's state, and follows it.
+
 	Holding *Holding    `json:"holding,omitempty"` // Of a train job.
 	Differ  *Difference `json:"differ,omitempty"`  // Of a train or donate job that ended because replicas differ.
 }

@@ -46,6 +46,16 @@ func (s Subjects) Claims(epoch, generation uint64, rank int) string {
 	return fmt.Sprintf("yohaku.%s.ring.%d.%d.%d.claim", s.RunID, epoch, generation, rank)
 }
 
+// Feeder is where a rank is asked to stream its state to a worker that joins.
+func (s Subjects) Feeder(node string) string {
+	return "yohaku." + s.RunID + ".ring." + node + ".feeder"
+}
+
+// Follower is where a worker that joins hears that stream.
+func (s Subjects) Follower(node string) string {
+	return "yohaku." + s.RunID + ".ring." + node + ".follower"
+}
+
 // Worker lists what the worker called node may publish and subscribe to, beside answers: its words
 // to the coordinator, the coordinator's blobs, and the ring. Orders are not among what it publishes,
 // nor other workers' orders and words among what it hears.
