@@ -186,12 +186,17 @@ func (f *feed) vector(kind chunkKind, data []byte, from int, enough func() bool)
 	return from, nil
 }
 
-// send sends a chunk until it is answered, or refused.
+// send sends a chunk and waits for its answer. Who follows has no other reason not to answer than
+// that it is gone, but at the beginning, when its subject may not be known here yet.
 func (f *feed) send(kind chunkKind, offset int, data []byte) error {
 	ctx, cancel := context.WithTimeout(f.ctx, feedTimeout)
 	defer cancel()
 	subject := f.r.w.loyal.subjects().Follower(f.Node)
-	_, err := bus.CallReady(ctx, f.r.w.bus.Conn(), subject, chunk{kind, f.Stream, f.at, offset, data}.encode())
+	call := bus.Call
+	if kind == chunkOpen {
+		call = bus.CallReady
+	}
+	_, err := call(ctx, f.r.w.bus.Conn(), subject, chunk{kind, f.Stream, f.at, offset, data}.encode())
 	return err
 }
 

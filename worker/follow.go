@@ -12,12 +12,13 @@ import (
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
+	"yohaku/worker/replica"
 )
 
 // Timing of a worker that follows a ring.
 const (
-	followEvery = time.Second      // How often it asks to be fed.
-	followPatie = 10 * time.Second // How long its asking may fail.
+	followEvery    = time.Second      // How often it asks to be fed.
+	followPatience = 10 * time.Second // How long its asking may fail.
 )
 
 // follower catches up with a ring while that goes on, from the stream of one of its ranks:
@@ -35,7 +36,8 @@ type follower struct {
 	stream uint64
 
 	mu    sync.Mutex
-	steps int // In the state.
+	steps int            // In the state.
+	now   replica.Digest // Of the state, since it is whole.
 	whole chan struct{}
 	ready bool
 	err   error
@@ -79,7 +81,7 @@ func (w *Worker) askToBeFed(ctx context.Context, f *follower, donor string) erro
 		cancel()
 		if err == nil {
 			heard = time.Now()
-		} else if time.Since(heard) > followPatie {
+		} else if time.Since(heard) > followPatience {
 			return fmt.Errorf("%w: %w", errNotFollowed, err)
 		}
 		select {
@@ -108,7 +110,7 @@ func (w *Worker) stopFollowing() {
 	f.res.steps = nil
 	if f.ready && f.err == nil {
 		f.res.holding = lifecycle.Holding{Loaded: true, Applied: f.steps}
-		f.res.replica = f.res.trainer.Digest()
+		f.res.replica = f.now
 	}
 }
 
@@ -217,8 +219,8 @@ func (f *follower) complete(c chunk) error {
 }
 
 func (f *follower) check(m mark) error {
-	if got := f.res.trainer.Digest().String(); got != m.Replica {
-		return fmt.Errorf("%w: the state of step %d has digest %s here, %s where it came from", errNotFollowed, f.steps, got, m.Replica)
+	if f.now = f.res.trainer.Digest(); f.now.String() != m.Replica {
+		return fmt.Errorf("%w: the state of step %d has digest %s here, %s where it came from", errNotFollowed, f.steps, f.now, m.Replica)
 	}
 	return nil
 }

@@ -18,13 +18,14 @@ import (
 )
 
 // faultyWorker joins as a worker whose memory fails once. Its arguments are the address, the
-// token, what fails and the step (from 0).
+// token, what fails, and the step (from 0) from which on: a rank may have nothing to compute in one.
 func faultyWorker(args []string) int {
 	at, err := strconv.Atoi(args[3])
+	log := cli.Logger(os.Stderr, "json")
 	if err == nil {
 		err = worker.Run(context.Background(), worker.Options{
-			Addr: args[0], Token: args[1], Name: "faulty", Device: "cpu", Threads: 1, Version: cli.Version(), Log: cli.Logger(os.Stderr, "json"),
-			Fault: fault(args[2], at),
+			Addr: args[0], Token: args[1], Name: "faulty", Device: "cpu", Threads: 1, Version: cli.Version(), Log: log,
+			Fault: fault(args[2], at, func(step int) { log.Info().Int("step", step).Msg("a bit flips") }),
 		})
 	}
 	if err != nil {
@@ -34,12 +35,13 @@ func faultyWorker(args []string) int {
 	return 0
 }
 
-// fault flips one bit, once, when step at is under way.
-func fault(what string, at int) worker.Fault {
+// fault flips one bit, once, and tells in which step.
+func fault(what string, at int, tell func(step int)) worker.Fault {
 	done := false
 	once := func(step int, x *float32) {
-		if step == at && !done {
+		if step >= at && !done {
 			done = true
+			tell(step)
 			*x = math.Float32frombits(math.Float32bits(*x) ^ 1<<20)
 		}
 	}
@@ -92,8 +94,8 @@ func testBitFlips(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			const at = 30
-			w := c.command("faulty", addr, token, tc.what, strconv.Itoa(at))
+			w := c.command("faulty", addr, token, tc.what, "30")
+			at := w.event(t, "the flip", func(e entry) bool { return e.Message == "a bit flips" }).Step
 			put := p.event(t, "word of the wrong state", func(e entry) bool { return strings.Contains(e.Message, "put out; it gets the state anew") })
 			if put.Level != "error" || !strings.HasPrefix(put.Node, "faulty-") || put.Step < at || put.Step > at+1 || put.Parts != tc.parts && !tc.again {
 				t.Errorf("%+v, want an error that names the faulty node, step %d and its %s", put, at, tc.parts)
@@ -109,16 +111,18 @@ func testBitFlips(t *testing.T) {
 	}
 }
 
-// nonFinite runs with a worker whose gradients of one step are not finite, beside local ones.
-func nonFinite(t *testing.T, policy string, local int) (*cluster, *process) {
+// nonFinite runs with workers whose gradients of one step are not finite.
+func nonFinite(t *testing.T, policy string, workers int) (*cluster, *process) {
 	t.Helper()
 	c := newCluster(t)
-	p := c.up("run", "--nonfinite-policy", policy, "--local-workers", strconv.Itoa(local), "--min-workers", strconv.Itoa(local+1))
+	p := c.up("run", "--nonfinite-policy", policy, "--local-workers", "0", "--min-workers", strconv.Itoa(workers))
 	addr, token, err := p.joinLine()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.command("faulty", addr, token, "nan", "30")
+	for range workers {
+		c.command("faulty", addr, token, "nan", "30")
+	}
 	named := regexp.MustCompile(`"level":"error".*"step":31,.*gradient of \S+ in micro-batch \d: \(pair \d+, timestep \d+\)`)
 	if _, err := p.log.wait("an error that names pair and timestep", named.MatchString); err != nil {
 		t.Fatalf("%v; log:\n%s", err, p.logText())
@@ -128,15 +132,15 @@ func nonFinite(t *testing.T, policy string, local int) (*cluster, *process) {
 
 // testNonFinite: the step is left out everywhere alike, or the run ends with a checkpoint of it.
 func testNonFinite(t *testing.T) {
-	c, p := nonFinite(t, "skip", 0)
+	c, p := nonFinite(t, "skip", 1)
 	c.ends(p)
 	want := c.report("run").CheckpointSHA256
-	c, p = nonFinite(t, "skip", 2)
+	c, p = nonFinite(t, "skip", 3)
 	c.ends(p)
 	if got := c.report("run").CheckpointSHA256; got != want || got == reference.CheckpointSHA256 {
 		t.Errorf("checkpoint %s with three workers, %s with one; want the same, and not that of the undisturbed run", got, want)
 	}
-	c, p = nonFinite(t, "halt", 1)
+	c, p = nonFinite(t, "halt", 2)
 	if code := p.wait(runLimit); code != 1 {
 		t.Fatalf("exit code %d, want 1:\n%s", code, p.logText())
 	}
