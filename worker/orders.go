@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"yohaku/internal/bus"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
 )
