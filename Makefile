@@ -17,11 +17,19 @@ GENERATED = model/kernel allreduce/fixedpoint
 # How long each fuzz target of `make fuzz` runs, as -fuzztime.
 FUZZTIME ?= 2000x
 
-.PHONY: fuzz test build vet cross generate check-generate lint bench bench-ring bench-cluster bench-kernels bench-deps golden
+# What runs on every kernel set.
+KERNEL_TESTS = ./model/kernel ./model/backend/... ./model/unet ./model/vae ./model/clip ./model/train
+
+.PHONY: fuzz test test-kernels build vet cross generate check-generate lint bench bench-ring bench-cluster bench-kernels bench-deps golden
 
 test: vet cross check-generate ## All that must hold before a change lands.
 	$(GO) test -timeout 25m ./...
+	$(MAKE) test-kernels
 	$(MAKE) fuzz
+
+test-kernels: ## The kernels and the golden models with AVX2 only and with no assembly; the plain tests take the best set.
+	YOHAKU_KERNELS=avx2 $(GO) test -timeout 15m $(KERNEL_TESTS)
+	$(GO) test -timeout 25m -tags noasm $(KERNEL_TESTS)
 
 fuzz: ## Every decoder of bytes from the network or from files, on FUZZTIME inputs each.
 	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
