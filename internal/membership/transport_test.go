@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -25,7 +26,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		if err := c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Read(make([]byte, 1)); err == io.EOF {
+		if _, err := c.Read(make([]byte, 1)); errors.Is(err, io.EOF) {
 			refused++
 		}
 	}
