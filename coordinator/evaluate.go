@@ -3,6 +3,8 @@ package coordinator
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"image"
@@ -131,21 +133,53 @@ func (c *Coordinator) sample(ctx context.Context, models ...wire.Model) ([]galle
 			}})
 		}
 	}
+	hang := func(at []int, all []wire.SampleImage) {
+		for k, images := range slices.Collect(slices.Chunk(all, seeds)) {
+			galleries[at[0]][at[1]+k] = images
+		}
+	}
+	todo, places, err := c.sampled(jobs, into, hang)
+	if err != nil {
+		return nil, err
+	}
 	done := 0
-	c.progress.phase("sampling base and tuned", len(jobs))
-	err := c.spread(ctx, jobs, func(i int, d wire.Done) error {
-		want := len(jobs[i].Sample.Requests)
+	c.progress.phase("sampling base and tuned", len(todo))
+	err = c.spread(ctx, todo, func(i int, d wire.Done) error {
+		want := len(todo[i].Sample.Requests)
 		if len(d.Images) != want || slices.ContainsFunc(d.Images, func(m wire.SampleImage) bool { return m.Score == nil }) {
 			return fmt.Errorf("sample job gave %d pictures, some perhaps without a score, want %d", len(d.Images), want)
 		}
 		done++
 		c.progress.at(done)
-		for k, images := range slices.Collect(slices.Chunk(d.Images, seeds)) {
-			galleries[into[i][0]][into[i][1]+k] = images
-		}
-		return nil
+		hang(places[i], d.Images)
+		return c.record.put(sampleKey(todo[i]), d.Images)
 	})
 	return galleries, err
+}
+
+// sampleKey names the pictures of a job by all that they depend on.
+func sampleKey(j wire.Job) string {
+	sum := sha256.Sum256(wire.Encode(j.Sample))
+	return "sample-" + hex.EncodeToString(sum[:])
+}
+
+// sampled hangs the pictures that the run has already, of an evaluation that was cut off, and returns
+// the jobs that are left with their places.
+func (c *Coordinator) sampled(jobs []wire.Job, into [][]int, hang func(at []int, all []wire.SampleImage)) (todo []wire.Job, places [][]int, err error) {
+	for i, j := range jobs {
+		var all []wire.SampleImage
+		key := sampleKey(j)
+		if c.record.revisions[key], err = c.record.store.Get(key, &all); err != nil {
+			return nil, nil, err
+		}
+		missing := func(m wire.SampleImage) bool { _, err := c.blobs.Path(blob.Ref(m.Ref)); return err != nil }
+		if len(all) == len(j.Sample.Requests) && !slices.ContainsFunc(all, missing) {
+			hang(into[i], all)
+			continue
+		}
+		todo, places = append(todo, j), append(places, into[i])
+	}
+	return todo, places, nil
 }
 
 // sampleRequests asks for prompts lo to hi, each with seeds of its own, the same for both models.

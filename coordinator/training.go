@@ -53,6 +53,10 @@ func (c *Coordinator) train(ctx context.Context) error {
 		return err
 	}
 	t := &c.training
+	if c.checkpointStep() >= c.o.Config.Steps {
+		t.complete = true // A coordinator before this one came so far.
+		return nil
+	}
 	machine := rendezvous.New(rendezvous.Config{
 		MinWorkers: c.o.Config.Workers(), MicroBatches: c.o.Config.GradientAccumulationSteps, Steps: c.o.Config.Steps,
 		SaveEvery: c.o.Config.CheckpointingSteps, Checkpoint: c.checkpointStep(),

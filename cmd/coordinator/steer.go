@@ -31,7 +31,24 @@ func (t target) client() (api.Client, error) {
 	if err != nil {
 		return api.Client{}, err
 	}
+	if err := orphaned(t.out, dir); err != nil {
+		return api.Client{}, err
+	}
 	return api.Find(dir)
+}
+
+// orphaned tells of a run whose coordinator was killed, and what becomes of it.
+func orphaned(out, dir string) error {
+	condition, err := runstore.Inspect(dir)
+	if err != nil || !condition.Died {
+		return err
+	}
+	manifest, saved, err := readConfig(dir)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("the coordinator of run %s, process %d, was killed; its workers go on with training, and end by themselves when they have been without one for %v: take the run up again with `coordinator up --resume %s --out %s`",
+		manifest.RunID, condition.PID, saved.AbsenceLimit(), manifest.RunID, out)
 }
 
 func statusCommand() *cobra.Command {
@@ -64,8 +81,8 @@ func (t target) ask(c *cobra.Command, method, path string, v any) error {
 
 func printStatus(w io.Writer, s api.Status) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(tw, "run\t%s\nstate\t%s\nstep\t%d of %d\ngeneration\t%d\nloss\t%.4f\nmargin\t%+.5f\nspeed\t%.1f items/s\njoin at\t%s\n\n",
-		s.RunID, s.State, s.Step, s.Steps, s.Generation, s.Loss, s.LogOdds, s.ItemsPerSecond, s.Join) // Flush reports the error.
+	_, _ = fmt.Fprintf(tw, "run\t%s\nstate\t%s\nstep\t%d of %d\ngeneration\t%d, epoch %d\nloss\t%.4f\nmargin\t%+.5f\nspeed\t%.1f items/s\njoin at\t%s\n\n",
+		s.RunID, s.State, s.Step, s.Steps, s.Generation, s.Epoch, s.Loss, s.LogOdds, s.ItemsPerSecond, s.Join) // Flush reports the error.
 	_, _ = fmt.Fprintln(tw, "RANK\tWORKER\tHOST\tPID\tDEVICE\tKERNELS\tITEMS/S\tSTATE") // As above.
 	for _, n := range s.Nodes {
 		_, _ = fmt.Fprintf(tw, "%d\t%s\t%s\t%d\t%s\t%s\t%.1f\t%s\n", n.Rank, n.Name, n.Host, n.PID, n.Device, n.KernelSet, n.ItemsPerSecond, n.State) // As above.

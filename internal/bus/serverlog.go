@@ -45,7 +45,7 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 	select {
 	case l.fatal <- text:
 	default:
-		l.log.Error().Err(errors.New(text)).Msg("NATS server failed")
+		l.log.Debug().Err(errors.New(text)).Msg("NATS server failed again") // By the same fault: the first one is told.
 	}
 }
 
