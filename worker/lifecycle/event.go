@@ -55,10 +55,10 @@ type Applied struct{ Step int }
 // Confirmed reports that every rank of the generation has the sums of Step.
 type Confirmed struct{ Step int }
 
-// Committed reports that the coordinator has the step, or that another rank tells it.
+// Committed reports that the step is on its way to the coordinator, or that another rank tells it.
 type Committed struct{ Step int }
 
-// Saved reports that the checkpoint after Step steps was handed over.
+// Saved reports that the checkpoint after Step steps is kept, to be handed over.
 type Saved struct{ Step int }
 
 // Failed reports that another effect than a Compute failed; the generation is over for this rank,
@@ -132,7 +132,7 @@ type Apply struct {
 // Confirm tells all ranks that this one has the complete sums of Step, and waits to hear it of all.
 type Confirm struct{ Step, Attempt int }
 
-// Commit reports that Step, the number of steps applied, is committed.
+// Commit reports that Step, the number of steps applied, is committed. Nobody waits for the coordinator.
 type Commit struct{ Step int }
 
 // Save hands over a checkpoint of the state after Step steps.
