@@ -75,3 +75,32 @@ func TestWhatAPassStillTakes(t *testing.T) {
 		t.Errorf("after the end: rest %v, each %v; want 0 and 1", rest, each)
 	}
 }
+
+// FuzzClaim: whatever another rank sends is refused, or is a claim of a rank of this ring.
+func FuzzClaim(f *testing.F) {
+	f.Add(wire.Encode(claim{Rank: 1, Step: 4, Number: 1, Seconds: 2}))
+	f.Add([]byte(`{"rank":9}`))
+	r := &rank{job: wire.TrainJob{Rank: 0, Nodes: []string{"a", "b", "c"}}, res: &resident{}, log: zerolog.Nop()}
+	r.claims = newClaims(r)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		refused := make(chan error, 1)
+		go func() {
+			_, err := r.claims.handle(ctx, data)
+			refused <- err
+		}()
+		select {
+		case err := <-refused:
+			if err == nil {
+				t.Error("answered before the machine was asked")
+			}
+		case p := <-r.claims.arriving:
+			if p.Rank != 1 && p.Rank != 2 || !(p.Seconds >= 0) {
+				t.Errorf("claim %+v was taken", p.claim)
+			}
+			cancel()
+			<-refused
+		}
+	})
+}
