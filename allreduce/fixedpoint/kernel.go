@@ -18,6 +18,10 @@ type kernels struct {
 	addInt16    func(dst, own *int32, b *byte, n int)
 	widen       func(dst *int32, b *byte, n int)
 	narrow      func(b *byte, v *int32, n int) uint32
+
+	pack24, pack12 func(b *byte, v *int32, n int) uint32
+	add24, add12   func(dst, own *int32, b *byte, n int)
+	open24, open12 func(dst *int32, b *byte, n int)
 }
 
 // turn is what the kernels' lengths are a multiple of. The rest is for the generic functions.

@@ -44,6 +44,36 @@ func widen512(dst *int32, b *byte, n int)
 //go:noescape
 func narrow512(b *byte, v *int32, n int) uint32
 
+// pack24x512 computes b = v, the low 24 bits, and returns 0 exactly when all fit. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func pack24x512(b *byte, v *int32, n int) uint32
+
+// add24x512 computes dst = own + b, b integers of 24 bits. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func add24x512(dst *int32, own *int32, b *byte, n int)
+
+// open24x512 computes dst = b, b integers of 24 bits. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func open24x512(dst *int32, b *byte, n int)
+
+// pack12x512 computes b = v, the low 12 bits, and returns 0 exactly when all fit. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func pack12x512(b *byte, v *int32, n int) uint32
+
+// add12x512 computes dst = own + b, b integers of 12 bits. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func add12x512(dst *int32, own *int32, b *byte, n int)
+
+// open12x512 computes dst = b, b integers of 12 bits. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func open12x512(dst *int32, b *byte, n int)
+
 // maxAbs256 returns the largest of the bits of |x|. n is a multiple of 32 and not 0.
 //
 //go:noescape
@@ -83,3 +113,33 @@ func widen256(dst *int32, b *byte, n int)
 //
 //go:noescape
 func narrow256(b *byte, v *int32, n int) uint32
+
+// pack24x256 computes b = v, the low 24 bits, and returns 0 exactly when all fit. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func pack24x256(b *byte, v *int32, n int) uint32
+
+// add24x256 computes dst = own + b, b integers of 24 bits. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func add24x256(dst *int32, own *int32, b *byte, n int)
+
+// open24x256 computes dst = b, b integers of 24 bits. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func open24x256(dst *int32, b *byte, n int)
+
+// pack12x256 computes b = v, the low 12 bits, and returns 0 exactly when all fit. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func pack12x256(b *byte, v *int32, n int) uint32
+
+// add12x256 computes dst = own + b, b integers of 12 bits. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func add12x256(dst *int32, own *int32, b *byte, n int)
+
+// open12x256 computes dst = b, b integers of 12 bits. n is a multiple of 32 and not 0.
+//
+//go:noescape
+func open12x256(dst *int32, b *byte, n int)

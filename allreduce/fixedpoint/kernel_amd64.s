@@ -4,6 +4,172 @@
 
 #include "textflag.h"
 
+DATA pack24table<>+0(SB)/1, $0x00
+DATA pack24table<>+1(SB)/1, $0x01
+DATA pack24table<>+2(SB)/1, $0x02
+DATA pack24table<>+3(SB)/1, $0x04
+DATA pack24table<>+4(SB)/1, $0x05
+DATA pack24table<>+5(SB)/1, $0x06
+DATA pack24table<>+6(SB)/1, $0x08
+DATA pack24table<>+7(SB)/1, $0x09
+DATA pack24table<>+8(SB)/1, $0x0a
+DATA pack24table<>+9(SB)/1, $0x0c
+DATA pack24table<>+10(SB)/1, $0x0d
+DATA pack24table<>+11(SB)/1, $0x0e
+DATA pack24table<>+12(SB)/1, $0x80
+DATA pack24table<>+13(SB)/1, $0x80
+DATA pack24table<>+14(SB)/1, $0x80
+DATA pack24table<>+15(SB)/1, $0x80
+GLOBL pack24table<>(SB), RODATA|NOPTR, $16
+
+DATA open24table<>+0(SB)/1, $0x80
+DATA open24table<>+1(SB)/1, $0x00
+DATA open24table<>+2(SB)/1, $0x01
+DATA open24table<>+3(SB)/1, $0x02
+DATA open24table<>+4(SB)/1, $0x80
+DATA open24table<>+5(SB)/1, $0x03
+DATA open24table<>+6(SB)/1, $0x04
+DATA open24table<>+7(SB)/1, $0x05
+DATA open24table<>+8(SB)/1, $0x80
+DATA open24table<>+9(SB)/1, $0x06
+DATA open24table<>+10(SB)/1, $0x07
+DATA open24table<>+11(SB)/1, $0x08
+DATA open24table<>+12(SB)/1, $0x80
+DATA open24table<>+13(SB)/1, $0x09
+DATA open24table<>+14(SB)/1, $0x0a
+DATA open24table<>+15(SB)/1, $0x0b
+GLOBL open24table<>(SB), RODATA|NOPTR, $16
+
+DATA open24late<>+0(SB)/1, $0x80
+DATA open24late<>+1(SB)/1, $0x04
+DATA open24late<>+2(SB)/1, $0x05
+DATA open24late<>+3(SB)/1, $0x06
+DATA open24late<>+4(SB)/1, $0x80
+DATA open24late<>+5(SB)/1, $0x07
+DATA open24late<>+6(SB)/1, $0x08
+DATA open24late<>+7(SB)/1, $0x09
+DATA open24late<>+8(SB)/1, $0x80
+DATA open24late<>+9(SB)/1, $0x0a
+DATA open24late<>+10(SB)/1, $0x0b
+DATA open24late<>+11(SB)/1, $0x0c
+DATA open24late<>+12(SB)/1, $0x80
+DATA open24late<>+13(SB)/1, $0x0d
+DATA open24late<>+14(SB)/1, $0x0e
+DATA open24late<>+15(SB)/1, $0x0f
+GLOBL open24late<>(SB), RODATA|NOPTR, $16
+
+DATA pack12table<>+0(SB)/1, $0x00
+DATA pack12table<>+1(SB)/1, $0x01
+DATA pack12table<>+2(SB)/1, $0x02
+DATA pack12table<>+3(SB)/1, $0x08
+DATA pack12table<>+4(SB)/1, $0x09
+DATA pack12table<>+5(SB)/1, $0x0a
+DATA pack12table<>+6(SB)/1, $0x80
+DATA pack12table<>+7(SB)/1, $0x80
+DATA pack12table<>+8(SB)/1, $0x80
+DATA pack12table<>+9(SB)/1, $0x80
+DATA pack12table<>+10(SB)/1, $0x80
+DATA pack12table<>+11(SB)/1, $0x80
+DATA pack12table<>+12(SB)/1, $0x80
+DATA pack12table<>+13(SB)/1, $0x80
+DATA pack12table<>+14(SB)/1, $0x80
+DATA pack12table<>+15(SB)/1, $0x80
+DATA pack12table<>+16(SB)/1, $0x00
+DATA pack12table<>+17(SB)/1, $0x01
+DATA pack12table<>+18(SB)/1, $0x02
+DATA pack12table<>+19(SB)/1, $0x08
+DATA pack12table<>+20(SB)/1, $0x09
+DATA pack12table<>+21(SB)/1, $0x0a
+DATA pack12table<>+22(SB)/1, $0x80
+DATA pack12table<>+23(SB)/1, $0x80
+DATA pack12table<>+24(SB)/1, $0x80
+DATA pack12table<>+25(SB)/1, $0x80
+DATA pack12table<>+26(SB)/1, $0x80
+DATA pack12table<>+27(SB)/1, $0x80
+DATA pack12table<>+28(SB)/1, $0x80
+DATA pack12table<>+29(SB)/1, $0x80
+DATA pack12table<>+30(SB)/1, $0x80
+DATA pack12table<>+31(SB)/1, $0x80
+GLOBL pack12table<>(SB), RODATA|NOPTR, $32
+
+DATA open12table<>+0(SB)/1, $0x80
+DATA open12table<>+1(SB)/1, $0x80
+DATA open12table<>+2(SB)/1, $0x00
+DATA open12table<>+3(SB)/1, $0x01
+DATA open12table<>+4(SB)/1, $0x80
+DATA open12table<>+5(SB)/1, $0x80
+DATA open12table<>+6(SB)/1, $0x01
+DATA open12table<>+7(SB)/1, $0x02
+DATA open12table<>+8(SB)/1, $0x80
+DATA open12table<>+9(SB)/1, $0x80
+DATA open12table<>+10(SB)/1, $0x03
+DATA open12table<>+11(SB)/1, $0x04
+DATA open12table<>+12(SB)/1, $0x80
+DATA open12table<>+13(SB)/1, $0x80
+DATA open12table<>+14(SB)/1, $0x04
+DATA open12table<>+15(SB)/1, $0x05
+DATA open12table<>+16(SB)/1, $0x80
+DATA open12table<>+17(SB)/1, $0x80
+DATA open12table<>+18(SB)/1, $0x06
+DATA open12table<>+19(SB)/1, $0x07
+DATA open12table<>+20(SB)/1, $0x80
+DATA open12table<>+21(SB)/1, $0x80
+DATA open12table<>+22(SB)/1, $0x07
+DATA open12table<>+23(SB)/1, $0x08
+DATA open12table<>+24(SB)/1, $0x80
+DATA open12table<>+25(SB)/1, $0x80
+DATA open12table<>+26(SB)/1, $0x09
+DATA open12table<>+27(SB)/1, $0x0a
+DATA open12table<>+28(SB)/1, $0x80
+DATA open12table<>+29(SB)/1, $0x80
+DATA open12table<>+30(SB)/1, $0x0a
+DATA open12table<>+31(SB)/1, $0x0b
+GLOBL open12table<>(SB), RODATA|NOPTR, $32
+
+DATA open12late<>+0(SB)/1, $0x80
+DATA open12late<>+1(SB)/1, $0x80
+DATA open12late<>+2(SB)/1, $0x04
+DATA open12late<>+3(SB)/1, $0x05
+DATA open12late<>+4(SB)/1, $0x80
+DATA open12late<>+5(SB)/1, $0x80
+DATA open12late<>+6(SB)/1, $0x05
+DATA open12late<>+7(SB)/1, $0x06
+DATA open12late<>+8(SB)/1, $0x80
+DATA open12late<>+9(SB)/1, $0x80
+DATA open12late<>+10(SB)/1, $0x07
+DATA open12late<>+11(SB)/1, $0x08
+DATA open12late<>+12(SB)/1, $0x80
+DATA open12late<>+13(SB)/1, $0x80
+DATA open12late<>+14(SB)/1, $0x08
+DATA open12late<>+15(SB)/1, $0x09
+DATA open12late<>+16(SB)/1, $0x80
+DATA open12late<>+17(SB)/1, $0x80
+DATA open12late<>+18(SB)/1, $0x0a
+DATA open12late<>+19(SB)/1, $0x0b
+DATA open12late<>+20(SB)/1, $0x80
+DATA open12late<>+21(SB)/1, $0x80
+DATA open12late<>+22(SB)/1, $0x0b
+DATA open12late<>+23(SB)/1, $0x0c
+DATA open12late<>+24(SB)/1, $0x80
+DATA open12late<>+25(SB)/1, $0x80
+DATA open12late<>+26(SB)/1, $0x0d
+DATA open12late<>+27(SB)/1, $0x0e
+DATA open12late<>+28(SB)/1, $0x80
+DATA open12late<>+29(SB)/1, $0x80
+DATA open12late<>+30(SB)/1, $0x0e
+DATA open12late<>+31(SB)/1, $0x0f
+GLOBL open12late<>(SB), RODATA|NOPTR, $32
+
+DATA shift12table<>+0(SB)/4, $0x00000004
+DATA shift12table<>+4(SB)/4, $0x00000000
+DATA shift12table<>+8(SB)/4, $0x00000004
+DATA shift12table<>+12(SB)/4, $0x00000000
+DATA shift12table<>+16(SB)/4, $0x00000004
+DATA shift12table<>+20(SB)/4, $0x00000000
+DATA shift12table<>+24(SB)/4, $0x00000004
+DATA shift12table<>+28(SB)/4, $0x00000000
+GLOBL shift12table<>(SB), RODATA|NOPTR, $32
+
 // func maxAbs512(x *float32, n int) uint32
 // Requires: AVX, AVX2, AVX512F, SSE2
 TEXT ·maxAbs512(SB), NOSPLIT, $0-20
@@ -308,6 +474,353 @@ loop:
 	VPOR          X1, X0, X0
 	MOVD          X0, AX
 	MOVL          AX, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func pack24x512(b *byte, v *int32, n int) uint32
+// Requires: AVX, SSE2
+TEXT ·pack24x512(SB), NOSPLIT, $0-28
+	MOVQ    b+0(FP), DI
+	MOVQ    v+8(FP), SI
+	MOVQ    n+16(FP), CX
+	VMOVDQU pack24table<>+0(SB), X15
+	VPXOR   X0, X0, X0
+
+loop:
+	VMOVDQU (SI), X1
+	VPSLLD  $0x08, X1, X5
+	VPSRAD  $0x08, X5, X5
+	VPXOR   X1, X5, X5
+	VPOR    X5, X0, X0
+	VPSHUFB X15, X1, X1
+	VMOVDQU X1, (DI)
+	VMOVDQU 16(SI), X2
+	VPSLLD  $0x08, X2, X6
+	VPSRAD  $0x08, X6, X6
+	VPXOR   X2, X6, X6
+	VPOR    X6, X0, X0
+	VPSHUFB X15, X2, X2
+	VMOVDQU X2, 12(DI)
+	VMOVDQU 32(SI), X3
+	VPSLLD  $0x08, X3, X7
+	VPSRAD  $0x08, X7, X7
+	VPXOR   X3, X7, X7
+	VPOR    X7, X0, X0
+	VPSHUFB X15, X3, X3
+	VMOVDQU X3, 24(DI)
+	VMOVDQU 48(SI), X4
+	VPSLLD  $0x08, X4, X8
+	VPSRAD  $0x08, X8, X8
+	VPXOR   X4, X8, X8
+	VPOR    X8, X0, X0
+	VPSHUFB X15, X4, X4
+	VMOVDQU X4, 36(DI)
+	VMOVDQU 64(SI), X1
+	VPSLLD  $0x08, X1, X5
+	VPSRAD  $0x08, X5, X5
+	VPXOR   X1, X5, X5
+	VPOR    X5, X0, X0
+	VPSHUFB X15, X1, X1
+	VMOVDQU X1, 48(DI)
+	VMOVDQU 80(SI), X2
+	VPSLLD  $0x08, X2, X6
+	VPSRAD  $0x08, X6, X6
+	VPXOR   X2, X6, X6
+	VPOR    X6, X0, X0
+	VPSHUFB X15, X2, X2
+	VMOVDQU X2, 60(DI)
+	VMOVDQU 96(SI), X3
+	VPSLLD  $0x08, X3, X7
+	VPSRAD  $0x08, X7, X7
+	VPXOR   X3, X7, X7
+	VPOR    X7, X0, X0
+	VPSHUFB X15, X3, X3
+	VMOVDQU X3, 72(DI)
+	VMOVDQU 112(SI), X4
+	VPSLLD  $0x08, X4, X8
+	VPSRAD  $0x08, X8, X8
+	VPXOR   X4, X8, X8
+	VPOR    X8, X0, X0
+	VPSHUFB X15, X4, X4
+	VMOVQ   X4, 84(DI)
+	VPEXTRD $0x02, X4, 92(DI)
+	ADDQ    $0x00000060, DI
+	ADDQ    $0x00000080, SI
+	SUBQ    $0x00000020, CX
+	JNZ     loop
+	VPSHUFD $0x4e, X0, X1
+	VPOR    X1, X0, X0
+	VPSHUFD $0xb1, X0, X1
+	VPOR    X1, X0, X0
+	MOVD    X0, AX
+	MOVL    AX, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func add24x512(dst *int32, own *int32, b *byte, n int)
+// Requires: AVX
+TEXT ·add24x512(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), DI
+	MOVQ    own+8(FP), SI
+	MOVQ    b+16(FP), BX
+	MOVQ    n+24(FP), CX
+	VMOVDQU open24table<>+0(SB), X15
+	VMOVDQU open24late<>+0(SB), X14
+
+loop:
+	VMOVDQU (BX), X0
+	VPSHUFB X15, X0, X0
+	VPSRAD  $0x08, X0, X0
+	VPADDD  (SI), X0, X0
+	VMOVDQU X0, (DI)
+	VMOVDQU 12(BX), X1
+	VPSHUFB X15, X1, X1
+	VPSRAD  $0x08, X1, X1
+	VPADDD  16(SI), X1, X1
+	VMOVDQU X1, 16(DI)
+	VMOVDQU 24(BX), X2
+	VPSHUFB X15, X2, X2
+	VPSRAD  $0x08, X2, X2
+	VPADDD  32(SI), X2, X2
+	VMOVDQU X2, 32(DI)
+	VMOVDQU 36(BX), X3
+	VPSHUFB X15, X3, X3
+	VPSRAD  $0x08, X3, X3
+	VPADDD  48(SI), X3, X3
+	VMOVDQU X3, 48(DI)
+	VMOVDQU 48(BX), X4
+	VPSHUFB X15, X4, X4
+	VPSRAD  $0x08, X4, X4
+	VPADDD  64(SI), X4, X4
+	VMOVDQU X4, 64(DI)
+	VMOVDQU 60(BX), X5
+	VPSHUFB X15, X5, X5
+	VPSRAD  $0x08, X5, X5
+	VPADDD  80(SI), X5, X5
+	VMOVDQU X5, 80(DI)
+	VMOVDQU 72(BX), X6
+	VPSHUFB X15, X6, X6
+	VPSRAD  $0x08, X6, X6
+	VPADDD  96(SI), X6, X6
+	VMOVDQU X6, 96(DI)
+	VMOVDQU 80(BX), X7
+	VPSHUFB X14, X7, X7
+	VPSRAD  $0x08, X7, X7
+	VPADDD  112(SI), X7, X7
+	VMOVDQU X7, 112(DI)
+	ADDQ    $0x00000080, DI
+	ADDQ    $0x00000080, SI
+	ADDQ    $0x00000060, BX
+	SUBQ    $0x00000020, CX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func open24x512(dst *int32, b *byte, n int)
+// Requires: AVX
+TEXT ·open24x512(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    b+8(FP), SI
+	MOVQ    n+16(FP), CX
+	VMOVDQU open24table<>+0(SB), X15
+	VMOVDQU open24late<>+0(SB), X14
+
+loop:
+	VMOVDQU (SI), X0
+	VPSHUFB X15, X0, X0
+	VPSRAD  $0x08, X0, X0
+	VMOVDQU X0, (DI)
+	VMOVDQU 12(SI), X1
+	VPSHUFB X15, X1, X1
+	VPSRAD  $0x08, X1, X1
+	VMOVDQU X1, 16(DI)
+	VMOVDQU 24(SI), X2
+	VPSHUFB X15, X2, X2
+	VPSRAD  $0x08, X2, X2
+	VMOVDQU X2, 32(DI)
+	VMOVDQU 36(SI), X3
+	VPSHUFB X15, X3, X3
+	VPSRAD  $0x08, X3, X3
+	VMOVDQU X3, 48(DI)
+	VMOVDQU 48(SI), X4
+	VPSHUFB X15, X4, X4
+	VPSRAD  $0x08, X4, X4
+	VMOVDQU X4, 64(DI)
+	VMOVDQU 60(SI), X5
+	VPSHUFB X15, X5, X5
+	VPSRAD  $0x08, X5, X5
+	VMOVDQU X5, 80(DI)
+	VMOVDQU 72(SI), X6
+	VPSHUFB X15, X6, X6
+	VPSRAD  $0x08, X6, X6
+	VMOVDQU X6, 96(DI)
+	VMOVDQU 80(SI), X7
+	VPSHUFB X14, X7, X7
+	VPSRAD  $0x08, X7, X7
+	VMOVDQU X7, 112(DI)
+	ADDQ    $0x00000080, DI
+	ADDQ    $0x00000060, SI
+	SUBQ    $0x00000020, CX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func pack12x512(b *byte, v *int32, n int) uint32
+// Requires: AVX, AVX2, SSE2
+TEXT ·pack12x512(SB), NOSPLIT, $0-28
+	MOVQ         b+0(FP), DI
+	MOVQ         v+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VMOVDQU      pack12table<>+0(SB), Y15
+	MOVL         $0x00000fff, AX
+	VMOVD        AX, X14
+	VPBROADCASTD X14, Y14
+	VPXOR        Y0, Y0, Y0
+
+loop:
+	VMOVDQU      (SI), Y1
+	VPSLLD       $0x14, Y1, Y5
+	VPSRAD       $0x14, Y5, Y5
+	VPXOR        Y1, Y5, Y5
+	VPOR         Y5, Y0, Y0
+	VPAND        Y14, Y1, Y1
+	VPSRLQ       $0x14, Y1, Y5
+	VPOR         Y5, Y1, Y1
+	VPSHUFB      Y15, Y1, Y1
+	VEXTRACTI128 $0x01, Y1, X5
+	VMOVQ        X1, (DI)
+	VMOVQ        X5, 6(DI)
+	VMOVDQU      32(SI), Y2
+	VPSLLD       $0x14, Y2, Y6
+	VPSRAD       $0x14, Y6, Y6
+	VPXOR        Y2, Y6, Y6
+	VPOR         Y6, Y0, Y0
+	VPAND        Y14, Y2, Y2
+	VPSRLQ       $0x14, Y2, Y6
+	VPOR         Y6, Y2, Y2
+	VPSHUFB      Y15, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X6
+	VMOVQ        X2, 12(DI)
+	VMOVQ        X6, 18(DI)
+	VMOVDQU      64(SI), Y3
+	VPSLLD       $0x14, Y3, Y7
+	VPSRAD       $0x14, Y7, Y7
+	VPXOR        Y3, Y7, Y7
+	VPOR         Y7, Y0, Y0
+	VPAND        Y14, Y3, Y3
+	VPSRLQ       $0x14, Y3, Y7
+	VPOR         Y7, Y3, Y3
+	VPSHUFB      Y15, Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X7
+	VMOVQ        X3, 24(DI)
+	VMOVQ        X7, 30(DI)
+	VMOVDQU      96(SI), Y4
+	VPSLLD       $0x14, Y4, Y8
+	VPSRAD       $0x14, Y8, Y8
+	VPXOR        Y4, Y8, Y8
+	VPOR         Y8, Y0, Y0
+	VPAND        Y14, Y4, Y4
+	VPSRLQ       $0x14, Y4, Y8
+	VPOR         Y8, Y4, Y4
+	VPSHUFB      Y15, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X8
+	VMOVQ        X4, 36(DI)
+	VMOVD        X8, 42(DI)
+	VPEXTRW      $0x02, X8, 46(DI)
+	ADDQ         $0x00000030, DI
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x00000020, CX
+	JNZ          loop
+	VEXTRACTI128 $0x01, Y0, X1
+	VPOR         X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPOR         X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPOR         X1, X0, X0
+	MOVD         X0, AX
+	MOVL         AX, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func add12x512(dst *int32, own *int32, b *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·add12x512(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), DI
+	MOVQ    own+8(FP), SI
+	MOVQ    b+16(FP), BX
+	MOVQ    n+24(FP), CX
+	VMOVDQU open12table<>+0(SB), Y15
+	VMOVDQU open12late<>+0(SB), Y14
+	VMOVDQU shift12table<>+0(SB), Y13
+
+loop:
+	VBROADCASTI128 (BX), Y0
+	VPSHUFB        Y15, Y0, Y0
+	VPSLLVD        Y13, Y0, Y0
+	VPSRAD         $0x14, Y0, Y0
+	VPADDD         (SI), Y0, Y0
+	VMOVDQU        Y0, (DI)
+	VBROADCASTI128 12(BX), Y1
+	VPSHUFB        Y15, Y1, Y1
+	VPSLLVD        Y13, Y1, Y1
+	VPSRAD         $0x14, Y1, Y1
+	VPADDD         32(SI), Y1, Y1
+	VMOVDQU        Y1, 32(DI)
+	VBROADCASTI128 24(BX), Y2
+	VPSHUFB        Y15, Y2, Y2
+	VPSLLVD        Y13, Y2, Y2
+	VPSRAD         $0x14, Y2, Y2
+	VPADDD         64(SI), Y2, Y2
+	VMOVDQU        Y2, 64(DI)
+	VBROADCASTI128 32(BX), Y3
+	VPSHUFB        Y14, Y3, Y3
+	VPSLLVD        Y13, Y3, Y3
+	VPSRAD         $0x14, Y3, Y3
+	VPADDD         96(SI), Y3, Y3
+	VMOVDQU        Y3, 96(DI)
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, SI
+	ADDQ           $0x00000030, BX
+	SUBQ           $0x00000020, CX
+	JNZ            loop
+	VZEROUPPER
+	RET
+
+// func open12x512(dst *int32, b *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·open12x512(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    b+8(FP), SI
+	MOVQ    n+16(FP), CX
+	VMOVDQU open12table<>+0(SB), Y15
+	VMOVDQU open12late<>+0(SB), Y14
+	VMOVDQU shift12table<>+0(SB), Y13
+
+loop:
+	VBROADCASTI128 (SI), Y0
+	VPSHUFB        Y15, Y0, Y0
+	VPSLLVD        Y13, Y0, Y0
+	VPSRAD         $0x14, Y0, Y0
+	VMOVDQU        Y0, (DI)
+	VBROADCASTI128 12(SI), Y1
+	VPSHUFB        Y15, Y1, Y1
+	VPSLLVD        Y13, Y1, Y1
+	VPSRAD         $0x14, Y1, Y1
+	VMOVDQU        Y1, 32(DI)
+	VBROADCASTI128 24(SI), Y2
+	VPSHUFB        Y15, Y2, Y2
+	VPSLLVD        Y13, Y2, Y2
+	VPSRAD         $0x14, Y2, Y2
+	VMOVDQU        Y2, 64(DI)
+	VBROADCASTI128 32(SI), Y3
+	VPSHUFB        Y14, Y3, Y3
+	VPSLLVD        Y13, Y3, Y3
+	VPSRAD         $0x14, Y3, Y3
+	VMOVDQU        Y3, 96(DI)
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000030, SI
+	SUBQ           $0x00000020, CX
+	JNZ            loop
 	VZEROUPPER
 	RET
 
@@ -748,5 +1261,352 @@ loop:
 	VPOR         X1, X0, X0
 	MOVD         X0, AX
 	MOVL         AX, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func pack24x256(b *byte, v *int32, n int) uint32
+// Requires: AVX, SSE2
+TEXT ·pack24x256(SB), NOSPLIT, $0-28
+	MOVQ    b+0(FP), DI
+	MOVQ    v+8(FP), SI
+	MOVQ    n+16(FP), CX
+	VMOVDQU pack24table<>+0(SB), X15
+	VPXOR   X0, X0, X0
+
+loop:
+	VMOVDQU (SI), X1
+	VPSLLD  $0x08, X1, X5
+	VPSRAD  $0x08, X5, X5
+	VPXOR   X1, X5, X5
+	VPOR    X5, X0, X0
+	VPSHUFB X15, X1, X1
+	VMOVDQU X1, (DI)
+	VMOVDQU 16(SI), X2
+	VPSLLD  $0x08, X2, X6
+	VPSRAD  $0x08, X6, X6
+	VPXOR   X2, X6, X6
+	VPOR    X6, X0, X0
+	VPSHUFB X15, X2, X2
+	VMOVDQU X2, 12(DI)
+	VMOVDQU 32(SI), X3
+	VPSLLD  $0x08, X3, X7
+	VPSRAD  $0x08, X7, X7
+	VPXOR   X3, X7, X7
+	VPOR    X7, X0, X0
+	VPSHUFB X15, X3, X3
+	VMOVDQU X3, 24(DI)
+	VMOVDQU 48(SI), X4
+	VPSLLD  $0x08, X4, X8
+	VPSRAD  $0x08, X8, X8
+	VPXOR   X4, X8, X8
+	VPOR    X8, X0, X0
+	VPSHUFB X15, X4, X4
+	VMOVDQU X4, 36(DI)
+	VMOVDQU 64(SI), X1
+	VPSLLD  $0x08, X1, X5
+	VPSRAD  $0x08, X5, X5
+	VPXOR   X1, X5, X5
+	VPOR    X5, X0, X0
+	VPSHUFB X15, X1, X1
+	VMOVDQU X1, 48(DI)
+	VMOVDQU 80(SI), X2
+	VPSLLD  $0x08, X2, X6
+	VPSRAD  $0x08, X6, X6
+	VPXOR   X2, X6, X6
+	VPOR    X6, X0, X0
+	VPSHUFB X15, X2, X2
+	VMOVDQU X2, 60(DI)
+	VMOVDQU 96(SI), X3
+	VPSLLD  $0x08, X3, X7
+	VPSRAD  $0x08, X7, X7
+	VPXOR   X3, X7, X7
+	VPOR    X7, X0, X0
+	VPSHUFB X15, X3, X3
+	VMOVDQU X3, 72(DI)
+	VMOVDQU 112(SI), X4
+	VPSLLD  $0x08, X4, X8
+	VPSRAD  $0x08, X8, X8
+	VPXOR   X4, X8, X8
+	VPOR    X8, X0, X0
+	VPSHUFB X15, X4, X4
+	VMOVQ   X4, 84(DI)
+	VPEXTRD $0x02, X4, 92(DI)
+	ADDQ    $0x00000060, DI
+	ADDQ    $0x00000080, SI
+	SUBQ    $0x00000020, CX
+	JNZ     loop
+	VPSHUFD $0x4e, X0, X1
+	VPOR    X1, X0, X0
+	VPSHUFD $0xb1, X0, X1
+	VPOR    X1, X0, X0
+	MOVD    X0, AX
+	MOVL    AX, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func add24x256(dst *int32, own *int32, b *byte, n int)
+// Requires: AVX
+TEXT ·add24x256(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), DI
+	MOVQ    own+8(FP), SI
+	MOVQ    b+16(FP), BX
+	MOVQ    n+24(FP), CX
+	VMOVDQU open24table<>+0(SB), X15
+	VMOVDQU open24late<>+0(SB), X14
+
+loop:
+	VMOVDQU (BX), X0
+	VPSHUFB X15, X0, X0
+	VPSRAD  $0x08, X0, X0
+	VPADDD  (SI), X0, X0
+	VMOVDQU X0, (DI)
+	VMOVDQU 12(BX), X1
+	VPSHUFB X15, X1, X1
+	VPSRAD  $0x08, X1, X1
+	VPADDD  16(SI), X1, X1
+	VMOVDQU X1, 16(DI)
+	VMOVDQU 24(BX), X2
+	VPSHUFB X15, X2, X2
+	VPSRAD  $0x08, X2, X2
+	VPADDD  32(SI), X2, X2
+	VMOVDQU X2, 32(DI)
+	VMOVDQU 36(BX), X3
+	VPSHUFB X15, X3, X3
+	VPSRAD  $0x08, X3, X3
+	VPADDD  48(SI), X3, X3
+	VMOVDQU X3, 48(DI)
+	VMOVDQU 48(BX), X4
+	VPSHUFB X15, X4, X4
+	VPSRAD  $0x08, X4, X4
+	VPADDD  64(SI), X4, X4
+	VMOVDQU X4, 64(DI)
+	VMOVDQU 60(BX), X5
+	VPSHUFB X15, X5, X5
+	VPSRAD  $0x08, X5, X5
+	VPADDD  80(SI), X5, X5
+	VMOVDQU X5, 80(DI)
+	VMOVDQU 72(BX), X6
+	VPSHUFB X15, X6, X6
+	VPSRAD  $0x08, X6, X6
+	VPADDD  96(SI), X6, X6
+	VMOVDQU X6, 96(DI)
+	VMOVDQU 80(BX), X7
+	VPSHUFB X14, X7, X7
+	VPSRAD  $0x08, X7, X7
+	VPADDD  112(SI), X7, X7
+	VMOVDQU X7, 112(DI)
+	ADDQ    $0x00000080, DI
+	ADDQ    $0x00000080, SI
+	ADDQ    $0x00000060, BX
+	SUBQ    $0x00000020, CX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func open24x256(dst *int32, b *byte, n int)
+// Requires: AVX
+TEXT ·open24x256(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    b+8(FP), SI
+	MOVQ    n+16(FP), CX
+	VMOVDQU open24table<>+0(SB), X15
+	VMOVDQU open24late<>+0(SB), X14
+
+loop:
+	VMOVDQU (SI), X0
+	VPSHUFB X15, X0, X0
+	VPSRAD  $0x08, X0, X0
+	VMOVDQU X0, (DI)
+	VMOVDQU 12(SI), X1
+	VPSHUFB X15, X1, X1
+	VPSRAD  $0x08, X1, X1
+	VMOVDQU X1, 16(DI)
+	VMOVDQU 24(SI), X2
+	VPSHUFB X15, X2, X2
+	VPSRAD  $0x08, X2, X2
+	VMOVDQU X2, 32(DI)
+	VMOVDQU 36(SI), X3
+	VPSHUFB X15, X3, X3
+	VPSRAD  $0x08, X3, X3
+	VMOVDQU X3, 48(DI)
+	VMOVDQU 48(SI), X4
+	VPSHUFB X15, X4, X4
+	VPSRAD  $0x08, X4, X4
+	VMOVDQU X4, 64(DI)
+	VMOVDQU 60(SI), X5
+	VPSHUFB X15, X5, X5
+	VPSRAD  $0x08, X5, X5
+	VMOVDQU X5, 80(DI)
+	VMOVDQU 72(SI), X6
+	VPSHUFB X15, X6, X6
+	VPSRAD  $0x08, X6, X6
+	VMOVDQU X6, 96(DI)
+	VMOVDQU 80(SI), X7
+	VPSHUFB X14, X7, X7
+	VPSRAD  $0x08, X7, X7
+	VMOVDQU X7, 112(DI)
+	ADDQ    $0x00000080, DI
+	ADDQ    $0x00000060, SI
+	SUBQ    $0x00000020, CX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func pack12x256(b *byte, v *int32, n int) uint32
+// Requires: AVX, AVX2, SSE2
+TEXT ·pack12x256(SB), NOSPLIT, $0-28
+	MOVQ         b+0(FP), DI
+	MOVQ         v+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VMOVDQU      pack12table<>+0(SB), Y15
+	MOVL         $0x00000fff, AX
+	VMOVD        AX, X14
+	VPBROADCASTD X14, Y14
+	VPXOR        Y0, Y0, Y0
+
+loop:
+	VMOVDQU      (SI), Y1
+	VPSLLD       $0x14, Y1, Y5
+	VPSRAD       $0x14, Y5, Y5
+	VPXOR        Y1, Y5, Y5
+	VPOR         Y5, Y0, Y0
+	VPAND        Y14, Y1, Y1
+	VPSRLQ       $0x14, Y1, Y5
+	VPOR         Y5, Y1, Y1
+	VPSHUFB      Y15, Y1, Y1
+	VEXTRACTI128 $0x01, Y1, X5
+	VMOVQ        X1, (DI)
+	VMOVQ        X5, 6(DI)
+	VMOVDQU      32(SI), Y2
+	VPSLLD       $0x14, Y2, Y6
+	VPSRAD       $0x14, Y6, Y6
+	VPXOR        Y2, Y6, Y6
+	VPOR         Y6, Y0, Y0
+	VPAND        Y14, Y2, Y2
+	VPSRLQ       $0x14, Y2, Y6
+	VPOR         Y6, Y2, Y2
+	VPSHUFB      Y15, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X6
+	VMOVQ        X2, 12(DI)
+	VMOVQ        X6, 18(DI)
+	VMOVDQU      64(SI), Y3
+	VPSLLD       $0x14, Y3, Y7
+	VPSRAD       $0x14, Y7, Y7
+	VPXOR        Y3, Y7, Y7
+	VPOR         Y7, Y0, Y0
+	VPAND        Y14, Y3, Y3
+	VPSRLQ       $0x14, Y3, Y7
+	VPOR         Y7, Y3, Y3
+	VPSHUFB      Y15, Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X7
+	VMOVQ        X3, 24(DI)
+	VMOVQ        X7, 30(DI)
+	VMOVDQU      96(SI), Y4
+	VPSLLD       $0x14, Y4, Y8
+	VPSRAD       $0x14, Y8, Y8
+	VPXOR        Y4, Y8, Y8
+	VPOR         Y8, Y0, Y0
+	VPAND        Y14, Y4, Y4
+	VPSRLQ       $0x14, Y4, Y8
+	VPOR         Y8, Y4, Y4
+	VPSHUFB      Y15, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X8
+	VMOVQ        X4, 36(DI)
+	VMOVD        X8, 42(DI)
+	VPEXTRW      $0x02, X8, 46(DI)
+	ADDQ         $0x00000030, DI
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x00000020, CX
+	JNZ          loop
+	VEXTRACTI128 $0x01, Y0, X1
+	VPOR         X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPOR         X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPOR         X1, X0, X0
+	MOVD         X0, AX
+	MOVL         AX, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func add12x256(dst *int32, own *int32, b *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·add12x256(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), DI
+	MOVQ    own+8(FP), SI
+	MOVQ    b+16(FP), BX
+	MOVQ    n+24(FP), CX
+	VMOVDQU open12table<>+0(SB), Y15
+	VMOVDQU open12late<>+0(SB), Y14
+	VMOVDQU shift12table<>+0(SB), Y13
+
+loop:
+	VBROADCASTI128 (BX), Y0
+	VPSHUFB        Y15, Y0, Y0
+	VPSLLVD        Y13, Y0, Y0
+	VPSRAD         $0x14, Y0, Y0
+	VPADDD         (SI), Y0, Y0
+	VMOVDQU        Y0, (DI)
+	VBROADCASTI128 12(BX), Y1
+	VPSHUFB        Y15, Y1, Y1
+	VPSLLVD        Y13, Y1, Y1
+	VPSRAD         $0x14, Y1, Y1
+	VPADDD         32(SI), Y1, Y1
+	VMOVDQU        Y1, 32(DI)
+	VBROADCASTI128 24(BX), Y2
+	VPSHUFB        Y15, Y2, Y2
+	VPSLLVD        Y13, Y2, Y2
+	VPSRAD         $0x14, Y2, Y2
+	VPADDD         64(SI), Y2, Y2
+	VMOVDQU        Y2, 64(DI)
+	VBROADCASTI128 32(BX), Y3
+	VPSHUFB        Y14, Y3, Y3
+	VPSLLVD        Y13, Y3, Y3
+	VPSRAD         $0x14, Y3, Y3
+	VPADDD         96(SI), Y3, Y3
+	VMOVDQU        Y3, 96(DI)
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, SI
+	ADDQ           $0x00000030, BX
+	SUBQ           $0x00000020, CX
+	JNZ            loop
+	VZEROUPPER
+	RET
+
+// func open12x256(dst *int32, b *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·open12x256(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), DI
+	MOVQ    b+8(FP), SI
+	MOVQ    n+16(FP), CX
+	VMOVDQU open12table<>+0(SB), Y15
+	VMOVDQU open12late<>+0(SB), Y14
+	VMOVDQU shift12table<>+0(SB), Y13
+
+loop:
+	VBROADCASTI128 (SI), Y0
+	VPSHUFB        Y15, Y0, Y0
+	VPSLLVD        Y13, Y0, Y0
+	VPSRAD         $0x14, Y0, Y0
+	VMOVDQU        Y0, (DI)
+	VBROADCASTI128 12(SI), Y1
+	VPSHUFB        Y15, Y1, Y1
+	VPSLLVD        Y13, Y1, Y1
+	VPSRAD         $0x14, Y1, Y1
+	VMOVDQU        Y1, 32(DI)
+	VBROADCASTI128 24(SI), Y2
+	VPSHUFB        Y15, Y2, Y2
+	VPSLLVD        Y13, Y2, Y2
+	VPSRAD         $0x14, Y2, Y2
+	VMOVDQU        Y2, 64(DI)
+	VBROADCASTI128 32(SI), Y3
+	VPSHUFB        Y14, Y3, Y3
+	VPSLLVD        Y13, Y3, Y3
+	VPSRAD         $0x14, Y3, Y3
+	VMOVDQU        Y3, 96(DI)
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000030, SI
+	SUBQ           $0x00000020, CX
+	JNZ            loop
 	VZEROUPPER
 	RET

@@ -113,6 +113,44 @@ func checkKernels(t *testing.T, rng *rand.Rand, n int) {
 	})
 	checkDecode(t, own, rng)
 	checkNarrow(t, own, rng)
+	checkTight(t, rng, n)
+}
+
+// checkTight: what fits in the tight width comes back, at any address, and what does not is reported.
+func checkTight(t *testing.T, rng *rand.Rand, n int) {
+	t.Helper()
+	for _, f := range []Format{Int32, Int16} {
+		width := f.TightBits()
+		v, own := ints(rng, n), ints(rng, n)
+		for i := range v {
+			v[i] = v[i] << (32 - width) >> (32 - width)
+		}
+		b := append(make([]byte, f.TightBytes(n)+1), 0x77)[1:]
+		want := make([]byte, f.TightBytes(n))
+		if !f.Pack(b[:len(want)], v) || !packGeneric(want, v, width) || b[len(want)] != 0x77 || !slices.Equal(b[:len(want)], want) {
+			t.Fatalf("%s: Pack does not write what fits, or more", f)
+		}
+		got := append(make([]int32, n), guard)
+		f.Open(got[:n], want)
+		if !slices.Equal(got, append(slices.Clone(v), guard)) {
+			t.Fatalf("%s: Open does not give back what was packed", f)
+		}
+		f.Add(got[:n], own, want)
+		for i := range v {
+			if got[i] != own[i]+v[i] {
+				t.Fatalf("%s: Add: element %d is %d, want %d", f, i, got[i], own[i]+v[i])
+			}
+		}
+		for range min(n, 5) {
+			i := rng.IntN(n)
+			kept := v[i]
+			v[i] = []int32{1 << (width - 1), -1<<(width-1) - 1, math.MaxInt32, math.MinInt32}[rng.IntN(4)]
+			if f.Pack(b[:len(want)], v) {
+				t.Fatalf("%s: Pack takes %d at %d of %d", f, v[i], i, n)
+			}
+			v[i] = kept
+		}
+	}
 }
 
 func checkDecode(t *testing.T, sums []int32, rng *rand.Rand) {

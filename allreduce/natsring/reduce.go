@@ -84,13 +84,15 @@ func (j *reduceJob) encode(i int, b []byte) ([]byte, error) {
 		sums, exps = j.vectors.Sums, j.vectors.Needed
 	}
 	b = binary.LittleEndian.AppendUint32(b, uint32(c.Bucket))
-	b = binary.LittleEndian.AppendUint16(b, uint16(c.Phase))
+	width := len(b) + 1
+	b = append(b, byte(c.Phase), 0)
 	b = binary.LittleEndian.AppendUint16(b, uint16(c.Step))
 	b = j.tally.sent(c).Append(b)
-	b, ok := appendSums(b, sums[c.Lo:c.Hi], j.format)
+	b, tight, ok := appendSums(b, sums[c.Lo:c.Hi], j.format)
 	if !ok {
 		return nil, fmt.Errorf("a sum in elements %d to %d is beyond int16: the wire format must be the one that the sums were rounded for", c.Lo, c.Hi)
 	}
+	b[width] = byte(bit(tight))
 	for _, e := range exps[c.ExpLo:c.ExpHi] {
 		b = append(b, byte(e))
 	}
@@ -102,34 +104,38 @@ func (j *reduceJob) accept(payload []byte) error {
 		return fmt.Errorf("a chunk beyond the last of %d", len(j.receives))
 	}
 	c := &j.receives[j.received]
-	body := (c.Hi - c.Lo) * j.format.Bytes()
+	if len(payload) < reducePrefix || payload[5] > 1 {
+		return fmt.Errorf("chunk %d of %d bytes has no valid prefix", j.received, len(payload))
+	}
+	tight := payload[5] == 1
+	body := sumBytes(c.Hi-c.Lo, j.format, tight)
 	if want := reducePrefix + body + c.ExpHi - c.ExpLo; len(payload) != want {
 		return fmt.Errorf("chunk %d has %d bytes, want %d: all ranks must reduce vectors of the same lengths in the same format", j.received, len(payload), want)
 	}
 	le := binary.LittleEndian
-	if bucket, phase, step := le.Uint32(payload), le.Uint16(payload[4:]), le.Uint16(payload[6:]); int(bucket) != c.Bucket || int(phase) != int(c.Phase) || int(step) != c.Step {
+	if bucket, phase, step := le.Uint32(payload), payload[4], le.Uint16(payload[6:]); int(bucket) != c.Bucket || int(phase) != int(c.Phase) || int(step) != c.Step {
 		return fmt.Errorf("chunk %d is of bucket %d, phase %d, step %d, want %d, %d, %d: all ranks must reduce the same buckets", j.received, bucket, phase, step, c.Bucket, c.Phase, c.Step)
 	}
 	if err := j.tally.take(c, allreduce.DecodeTally(payload[8:])); err != nil {
 		return err
 	}
-	j.add(c, payload[reducePrefix:reducePrefix+body], payload[reducePrefix+body:])
+	j.add(c, payload[reducePrefix:reducePrefix+body], payload[reducePrefix+body:], tight)
 	j.received++
 	return nil
 }
 
-func (j *reduceJob) add(c *allreduce.Chunk, body, exps []byte) {
+func (j *reduceJob) add(c *allreduce.Chunk, body, exps []byte, tight bool) {
 	v := &j.vectors
 	out := v.OutNeeded[c.ExpLo:c.ExpHi]
 	for i := range out {
 		out[i] = int8(exps[i])
 	}
 	if c.Phase == allreduce.AllGather {
-		takeSums(v.OutSums[c.Lo:c.Hi], body, j.format)
+		takeSums(v.OutSums[c.Lo:c.Hi], body, j.format, tight)
 		return
 	}
 	fixedpoint.Combine(out, v.Needed[c.ExpLo:c.ExpHi])
-	addSums(v.OutSums[c.Lo:c.Hi], v.Sums[c.Lo:c.Hi], body, j.format)
+	addSums(v.OutSums[c.Lo:c.Hi], v.Sums[c.Lo:c.Hi], body, j.format, tight)
 }
 
 // sent returns the tally of a chunk to send: what was heard in the step before, and this rank's own.

@@ -41,8 +41,9 @@ type handover struct {
 	buckets int
 }
 
-// wholeElements is how much of a vector AllReduce makes one bucket: what was just added is still near when it is passed on.
-const wholeElements = 1 << 20
+// wholeElements is how much of a vector AllReduce makes one bucket. Each bucket has a start and an end, where ranks wait for
+// each other.
+const wholeElements = 64 << 20
 
 // Begin starts an all-reduce with nothing handed over yet. The buckets cover the vectors, the same at all ranks and in the
 // same order. Outputs must not overlap inputs. Every Reduction needs a Wait; nothing else runs on the ring until then. A

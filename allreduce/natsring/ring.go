@@ -29,7 +29,7 @@ type Config struct {
 	Direct Direct
 	Format fixedpoint.Format // Of sums on the wire; Int32 by default.
 
-	Window         int           // Chunks in flight to the next rank, 1 to 1,024; default 64.
+	Window         int           // Chunks in flight to the next rank, 1 to 1,024; default 128.
 	SilenceTimeout time.Duration // A neighbour is lost after so long without any frame; default 5 s, at least 100 ms.
 	JoinTimeout    time.Duration // A neighbour that never was heard is lost so long after an operation began; default 30 s.
 	Log            zerolog.Logger
@@ -84,7 +84,7 @@ type call struct {
 }
 
 const (
-	defaultWindow  = 64
+	defaultWindow  = 128
 	defaultSilence = 5 * time.Second
 	defaultJoin    = 30 * time.Second
 	maxWindow      = 1024

@@ -23,7 +23,11 @@ func TestAllReduce(t *testing.T) {
 					ctx := within(t, time.Minute)
 					for step, n := range []int{0, 1, 2, world, 1023, 100_003, 300_000} {
 						for b := range 2 {
-							v := draw(uint64(step), world, n, fixedpoint.Blocks(n)+b, 6000)
+							most := []int32{400, 6000}[b] // Both widths of both formats: 12 and 16, 24 and 32 bits.
+							if format == fixedpoint.Int32 {
+								most <<= 14
+							}
+							v := draw(uint64(step), world, n, fixedpoint.Blocks(n)+b, most)
 							mustAll(t, everyone(rings, func(rank int, r *Ring) error {
 								return v.reduce(ctx, r, rank, Operation{Step: step, Bucket: b})
 							}))

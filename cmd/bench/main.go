@@ -75,7 +75,7 @@ func run(ctx context.Context, o options) error {
 	}
 	switch {
 	case o.serveRing:
-		return serveRing(os.Stdin, os.Stdout)
+		return serveRing(os.Stdin, os.Stdout, o.profile)
 	case o.ringRank >= 0:
 		return serveRingRank(os.Stdin, os.Stdout, o)
 	}

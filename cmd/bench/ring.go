@@ -72,7 +72,7 @@ func compareRing(ctx context.Context, o options, pattern *regexp.Regexp) error {
 		if len(works) == 0 {
 			continue
 		}
-		c := &bench.Comparison{Ours: ringCommand(self), Turns: o.turns}
+		c := &bench.Comparison{Ours: ringCommand(self, o.profile), Turns: o.turns}
 		python, missing := findPython(o.venv)
 		if missing == nil {
 			c.Peer = ringPeer(python, peer)
@@ -124,8 +124,10 @@ func runRing(ctx context.Context, c *bench.Comparison, peer string, missing erro
 	return results, nil
 }
 
-func ringCommand(self string) bench.Command {
-	return func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, self, "-serve-ring") }
+func ringCommand(self, profile string) bench.Command {
+	return func(ctx context.Context) *exec.Cmd {
+		return exec.CommandContext(ctx, self, "-serve-ring", "-profile", profile)
+	}
 }
 
 func ringPeer(python, kind string) bench.Command {
@@ -149,8 +151,8 @@ type ringAnswer struct {
 }
 
 // serveRing is our side: it has a process for each rank, and passes requests on to them.
-func serveRing(in io.Reader, out io.Writer) error {
-	world := &ringWorld{}
+func serveRing(in io.Reader, out io.Writer, profile string) error {
+	world := &ringWorld{profile: profile}
 	defer world.end()
 	lines, replies := bufio.NewScanner(in), json.NewEncoder(out)
 	for lines.Scan() {
@@ -170,7 +172,10 @@ func serveRing(in io.Reader, out io.Writer) error {
 }
 
 // ringWorld is the ranks that run.
-type ringWorld struct{ ranks []*ringProcess }
+type ringWorld struct {
+	ranks   []*ringProcess
+	profile string // Folder for a profile of each rank, "" for none.
+}
 
 type ringProcess struct {
 	cmd *exec.Cmd
@@ -219,7 +224,7 @@ func (w *ringWorld) resize(world int) error {
 	}
 	first := ""
 	for rank := range world {
-		p := &ringProcess{cmd: exec.Command(self, "-ring-rank", strconv.Itoa(rank), "-ring-world", strconv.Itoa(world), "-ring-route", first)}
+		p := &ringProcess{cmd: exec.Command(self, "-ring-rank", strconv.Itoa(rank), "-ring-world", strconv.Itoa(world), "-ring-route", first, "-profile", w.profile)}
 		p.cmd.Stderr = os.Stderr
 		p.in, err = p.cmd.StdinPipe()
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/allreduce/natsring"
 	"yohaku/internal/bus"
+	"yohaku/internal/rng"
 )
 
 // ringRank is one rank's process: the bus and the ring of a worker, and vectors.
@@ -23,6 +24,8 @@ type ringRank struct {
 	rank, world int
 	steps       int
 
+	format            fixedpoint.Format
+	mine, total       []int32 // Of a sample, this rank's and all.
 	sums, outSums     []int32
 	needed, outNeeded []int8
 }
@@ -103,13 +106,19 @@ func (r *ringRank) ring(dtype string) (*natsring.Ring, error) {
 	return ring, nil
 }
 
-// run times all-reduces. The first of an order is checked.
+// run times all-reduces. The last of an order is checked.
 func (r *ringRank) run(o ringOrder) ([]float64, error) {
 	ring, err := r.ring(o.DType)
 	if err != nil {
 		return nil, err
 	}
-	r.prepare(o.Elements)
+	format, err := fixedpoint.ParseFormat(o.DType)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.prepare(o, format); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	// All begin together, as those that Gloo times do.
@@ -129,31 +138,64 @@ func (r *ringRank) run(o ringOrder) ([]float64, error) {
 	return ms, r.check()
 }
 
-// prepare draws sums that fit both formats.
-func (r *ringRank) prepare(elements int) {
-	if len(r.sums) == elements {
-		return
+// The sums are those of a training step in its middle: microBatches gradients of normal elements, rounded with the exponents that
+// their own maxima call for, and shared out over the ranks. A vector repeats them.
+const (
+	microBatches   = 8
+	sampleElements = 1 << 20
+)
+
+// prepare makes this rank's sums, and the total to hold the result to.
+func (r *ringRank) prepare(o ringOrder, format fixedpoint.Format) error {
+	if len(r.sums) == o.Elements && r.format == format {
+		return nil
 	}
-	blocks := fixedpoint.Blocks(elements)
-	r.sums, r.outSums, r.needed, r.outNeeded = make([]int32, elements), make([]int32, elements), make([]int8, blocks), make([]int8, blocks)
-	for i := range r.sums {
-		r.sums[i] = r.sum(i, r.rank)
+	r.format = format
+	if err := r.sample(); err != nil {
+		return err
+	}
+	blocks := fixedpoint.Blocks(o.Elements)
+	r.sums, r.outSums, r.needed, r.outNeeded = make([]int32, o.Elements), make([]int32, o.Elements), make([]int8, blocks), make([]int8, blocks)
+	for at := 0; at < len(r.sums); {
+		at += copy(r.sums[at:], r.mine)
 	}
 	for i := range r.needed {
 		r.needed[i] = int8((i + r.rank) % 100)
 	}
+	return nil
 }
 
-func (r *ringRank) sum(i, rank int) int32 { return int32((i*7919+rank*104729)%4001) - 2000 }
+// sample rounds the gradients of all micro-batches.
+func (r *ringRank) sample() error {
+	grid, err := fixedpoint.NewGrid(fixedpoint.NewLayout([]int{sampleElements}), r.format, microBatches)
+	if err != nil {
+		return err
+	}
+	blocks := grid.Layout().Blocks()
+	exps, needed := fixedpoint.NewNeeded(blocks), fixedpoint.NewNeeded(blocks)
+	r.mine, r.total = make([]int32, sampleElements), make([]int32, sampleElements)
+	grad := make([]float32, sampleElements)
+	for _, calibrate := range []bool{true, false} {
+		clear(r.mine)
+		clear(r.total)
+		for m := range microBatches {
+			rng.New(rng.Key{Seed: seed, Domain: rng.Noise, Item: uint64(m)}).FillNormal(grad)
+			grid.AccumulateKeyed(r.total, grad, exps, needed, fixedpoint.Rounding{Seed: seed, MicroBatch: m})
+			if m%r.world == r.rank {
+				grid.AccumulateKeyed(r.mine, grad, exps, needed, fixedpoint.Rounding{Seed: seed, MicroBatch: m})
+			}
+		}
+		if calibrate {
+			exps = grid.Calibrate(needed)
+		}
+	}
+	return nil
+}
 
 func (r *ringRank) check() error {
-	for i := 0; i < len(r.sums); i += 997 {
-		var want int32
-		for rank := range r.world {
-			want += r.sum(i, rank)
-		}
-		if r.outSums[i] != want {
-			return fmt.Errorf("sum %d is %d, want %d", i, r.outSums[i], want)
+	for i, got := range r.outSums {
+		if want := r.total[i%sampleElements]; got != want {
+			return fmt.Errorf("sum %d is %d, want %d", i, got, want)
 		}
 	}
 	return nil

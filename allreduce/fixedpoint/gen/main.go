@@ -31,6 +31,7 @@ var (
 
 func main() {
 	ConstraintExpr("amd64,!noasm")
+	makeTables()
 	for _, s := range []set{{"512", zs, ys, 64}, {"256", ys, xs, 32}} {
 		maxAbs(s)
 		addRounded(s)
@@ -40,6 +41,12 @@ func main() {
 		addInt16(s)
 		widen(s)
 		narrow(s)
+		pack24(s)
+		open24(s, true)
+		open24(s, false)
+		pack12(s)
+		open12(s, true)
+		open12(s, false)
 	}
 	Generate()
 }
