@@ -12,7 +12,7 @@ import (
 // reduceJob sums vectors and combines exponents by max, bucket by bucket as they are handed over. A chunk is a prefix
 // of reducePrefix bytes, then elements, then exponents:
 //
-//	0 bucket     4 phase, step of the phase, 2 bytes each
+//	0 bucket     4 phase     5 width: 1 = tight (fixedpoint.Format.TightBits), 0 = the format's     6 step of the phase, 2 bytes
 //	8 tally, the micro-batches that the chunk's sums contain (allreduce.Tally)
 type reduceJob struct {
 	format  fixedpoint.Format
