@@ -72,9 +72,10 @@ func (a *AttentionArgs) check(backward bool) {
 type attention struct {
 	AttentionArgs
 	set         *kernelSet
-	ld          int // Elements from one token to the next.
-	panels      int // Of queries.
-	keyRows     int // Rows of all keys in panels, with padding.
+	small       *headPasses // nil where tiles compute the products.
+	ld          int         // Elements from one token to the next.
+	panels      int         // Of queries.
+	keyRows     int         // Rows of all keys in panels, with padding.
 	keyPanels   []float32
 	valuePanels []float32
 	packing     bool
@@ -100,12 +101,20 @@ func (n *attention) run(p *Pool, a *AttentionArgs, backward bool) {
 	a.check(backward)
 	n.AttentionArgs, n.backward, n.set, n.scratch = *a, backward, active, p.scratch
 	n.ld = n.Heads * n.Dim
+	n.small = n.set.heads[n.Dim]
+	if n.Causal {
+		n.small = nil
+	}
 	n.panels = ceilDiv(n.Queries, n.set.nr)
 	n.keyRows = ceilDiv(n.Keys, keyBlock) * n.blockRows()
 	heads := n.Batch * n.Heads
-	if backward {
+	switch {
+	case backward:
 		p.run(heads, n)
-	} else {
+	case n.small != nil:
+		n.packing = false
+		p.run(heads*n.panels, n)
+	default:
 		n.keyPanels = grow(n.keyPanels, heads*n.keyRows*n.Dim)
 		n.valuePanels = grow(n.valuePanels, heads*n.channelRows()*n.Keys)
 		n.packing = true
@@ -185,6 +194,9 @@ func (n *attention) prepare(s *Scratch) *attentionScratch {
 		w.p, w.ds = grow(w.p, keyBlock*n.wide()), grow(w.ds, keyBlock*n.wide())
 		rows := ceilDiv(n.Dim, nr) * panels * nr * nr
 		w.qRows, w.doRows = grow(w.qRows, rows), grow(w.doRows, rows)
+		if n.small != nil {
+			return w
+		}
 		w.keys, w.values = grow(w.keys, n.keyRows*n.Dim), grow(w.values, n.keyRows*n.Dim)
 		w.turned = grow(w.turned, n.channelRows()*n.Keys)
 	}
@@ -200,6 +212,11 @@ func (n *attention) forward(s *Scratch, head, panel int) {
 	Scale(w.q, w.q, n.Scale*log2e)
 	for i := range w.largest {
 		w.largest[i], w.sum[i] = -math.MaxFloat32, 0
+	}
+	if n.small != nil {
+		n.forwardSmall(s, head)
+		n.storeForward(s, head, q0, nq)
+		return
 	}
 	keys, values := n.keyPanels[head*n.keyRows*n.Dim:], n.valuePanels[head*n.channelRows()*n.Keys:]
 	for k0 := 0; k0 < n.Keys && !(n.Causal && k0 >= q0+nq); k0 += keyBlock {
@@ -247,11 +264,17 @@ func (n *attention) softmax(w *attentionScratch, rows int, before bool) {
 	v.columnMax(&w.s[0], &w.largest[0], rows, nr, 4*nr)
 	v.columnExp(&w.s[0], &w.largest[0], &w.part[0], rows, nr, 4*nr)
 	if before {
-		v.columnExp(&w.old[0], &w.largest[0], &w.total[0], 1, nr, 4*nr)
-		v.scaleColumns(&w.sum[0], &w.old[0], 1, nr)
-		v.scaleColumns(&w.acc[0], &w.old[0], n.Dim, nr)
+		n.rescale(w)
 	}
 	v.add(&w.sum[0], &w.sum[0], &w.part[0], nr)
+}
+
+// rescale brings what was summed under the maximum old to the new one.
+func (n *attention) rescale(w *attentionScratch) {
+	v, nr := n.set.vectors, n.set.nr
+	v.columnExp(&w.old[0], &w.largest[0], &w.total[0], 1, nr, 4*nr)
+	v.scaleColumns(&w.sum[0], &w.old[0], 1, nr)
+	v.scaleColumns(&w.acc[0], &w.old[0], n.Dim, nr)
 }
 
 func (n *attention) storeForward(s *Scratch, head, q0, nq int) {

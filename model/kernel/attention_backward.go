@@ -5,9 +5,11 @@ import "math"
 // headGrad computes the gradients of one head of one sample, group by group of queries.
 func (n *attention) headGrad(s *Scratch, head int) {
 	w, size := n.prepare(s), gradPanels*n.set.nr
-	n.packByKey(s, w.keys, n.head(n.K, head, n.Keys))
-	n.packByKey(s, w.values, n.head(n.V, head, n.Keys))
-	n.packByChannel(s, w.turned, n.head(n.K, head, n.Keys))
+	if n.small == nil {
+		n.packByKey(s, w.keys, n.head(n.K, head, n.Keys))
+		n.packByKey(s, w.values, n.head(n.V, head, n.Keys))
+		n.packByChannel(s, w.turned, n.head(n.K, head, n.Keys))
+	}
 	for q0 := 0; q0 < n.Queries; q0 += size {
 		n.groupGrad(s, head, q0, min(size, n.Queries-q0))
 	}
@@ -20,7 +22,11 @@ func (n *attention) groupGrad(s *Scratch, head, q0, nq int) {
 	for k0 := 0; k0 < n.Keys; k0 += keyBlock {
 		rows := min(keyBlock, n.Keys-k0)
 		for panel := 0; panel*nr < nq; panel++ {
-			n.scoreGrad(s, k0, rows, q0, panel)
+			if n.small != nil {
+				n.scoreGradSmall(s, head, k0, rows, panel)
+			} else {
+				n.scoreGrad(s, k0, rows, q0, panel)
+			}
 		}
 		n.addByKey(s, n.DK, head, w.ds, w.qRows, k0, rows, nq, q0 > 0)
 		n.addByKey(s, n.DV, head, w.p, w.doRows, k0, rows, nq, q0 > 0)

@@ -14,7 +14,7 @@ type attentionCase struct {
 
 var attentionCases = []attentionCase{
 	{1, 1, 1, 1, 1, false}, {2, 3, 33, 77, 8, false}, {1, 2, 70, 130, 40, false}, {1, 2, 5, 260, 4, false},
-	{2, 1, 150, 150, 16, true}, {1, 1, 20, 31, 70, false}, {1, 2, 77, 77, 33, true},
+	{2, 1, 150, 150, 16, true}, {2, 3, 150, 300, 4, false}, {1, 2, 45, 127, 8, false}, {1, 1, 70, 260, 16, false}, {1, 1, 20, 31, 70, false}, {1, 2, 77, 77, 33, true},
 }
 
 func (c attentionCase) args(seed uint64) *AttentionArgs {

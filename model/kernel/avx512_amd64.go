@@ -10,6 +10,11 @@ var avx512Set = &kernelSet{
 	packCopy: packCopyAVX512,
 	turn:     turnAVX512,
 	vectors:  &avx512Vectors,
+	heads: map[int]*headPasses{
+		4:  {scores: headScores4, weigh: headWeigh4, grad: headGrad4},
+		8:  {scores: headScores8, weigh: headWeigh8, grad: headGrad8},
+		16: {scores: headScores16, weigh: headWeigh16, grad: headGrad16},
+	},
 }
 
 // lanes has the lowest n bits set.

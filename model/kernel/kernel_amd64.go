@@ -1260,6 +1260,54 @@ func toHalf(dst *uint16, src *float32, n int)
 //go:noescape
 func fromHalf(dst *float32, src *uint16, n int)
 
+// headScores4 computes s = K·Qᵀ for rows of keys, ld bytes apart, by 16 queries of a panel, and largest = max(largest, s) by query.
+//
+//go:noescape
+func headScores4(keys *float32, q *float32, s *float32, largest *float32, rows int, ld int)
+
+// headWeigh4 computes p = 2^(s − shift), total = Σ p and acc = Σ p·V, or adds to acc, for rows of values, ld bytes apart, by 16 queries of a panel.
+//
+//go:noescape
+func headWeigh4(values *float32, s *float32, shift *float32, total *float32, acc *float32, rows int, ld int, load int)
+
+// headGrad4 computes p = 2^(K·Qᵀ − shift), ds = p·(V·dOᵀ − dot) and acc = Σ ds·K, or adds to acc, for rows of keys and values, ld bytes
+// apart, by 16 queries of a panel. Rows of p and ds are stride bytes apart.
+//
+//go:noescape
+func headGrad4(keys *float32, values *float32, q *float32, do *float32, shift *float32, dot *float32, p *float32, ds *float32, acc *float32, rows int, ld int, stride int, load int)
+
+// headScores8 computes s = K·Qᵀ for rows of keys, ld bytes apart, by 16 queries of a panel, and largest = max(largest, s) by query.
+//
+//go:noescape
+func headScores8(keys *float32, q *float32, s *float32, largest *float32, rows int, ld int)
+
+// headWeigh8 computes p = 2^(s − shift), total = Σ p and acc = Σ p·V, or adds to acc, for rows of values, ld bytes apart, by 16 queries of a panel.
+//
+//go:noescape
+func headWeigh8(values *float32, s *float32, shift *float32, total *float32, acc *float32, rows int, ld int, load int)
+
+// headGrad8 computes p = 2^(K·Qᵀ − shift), ds = p·(V·dOᵀ − dot) and acc = Σ ds·K, or adds to acc, for rows of keys and values, ld bytes
+// apart, by 16 queries of a panel. Rows of p and ds are stride bytes apart.
+//
+//go:noescape
+func headGrad8(keys *float32, values *float32, q *float32, do *float32, shift *float32, dot *float32, p *float32, ds *float32, acc *float32, rows int, ld int, stride int, load int)
+
+// headScores16 computes s = K·Qᵀ for rows of keys, ld bytes apart, by 16 queries of a panel, and largest = max(largest, s) by query.
+//
+//go:noescape
+func headScores16(keys *float32, q *float32, s *float32, largest *float32, rows int, ld int)
+
+// headWeigh16 computes p = 2^(s − shift), total = Σ p and acc = Σ p·V, or adds to acc, for rows of values, ld bytes apart, by 16 queries of a panel.
+//
+//go:noescape
+func headWeigh16(values *float32, s *float32, shift *float32, total *float32, acc *float32, rows int, ld int, load int)
+
+// headGrad16 computes p = 2^(K·Qᵀ − shift), ds = p·(V·dOᵀ − dot) and acc = Σ ds·K, or adds to acc, for rows of keys and values, ld bytes
+// apart, by 16 queries of a panel. Rows of p and ds are stride bytes apart.
+//
+//go:noescape
+func headGrad16(keys *float32, values *float32, q *float32, do *float32, shift *float32, dot *float32, p *float32, ds *float32, acc *float32, rows int, ld int, stride int, load int)
+
 // add512 computes dst = a + b.
 //
 //go:noescape

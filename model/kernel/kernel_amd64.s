@@ -38983,6 +38983,923 @@ done:
 	VZEROUPPER
 	RET
 
+// func headScores4(keys *float32, q *float32, s *float32, largest *float32, rows int, ld int)
+// Requires: AVX, AVX512F
+TEXT ·headScores4(SB), NOSPLIT, $0-48
+	MOVQ    keys+0(FP), DI
+	MOVQ    q+8(FP), SI
+	MOVQ    s+16(FP), BX
+	MOVQ    largest+24(FP), R8
+	MOVQ    rows+32(FP), CX
+	MOVQ    ld+40(FP), DX
+	VMOVUPS (SI), Z0
+	VMOVUPS 128(SI), Z1
+	VMOVUPS 256(SI), Z2
+	VMOVUPS 384(SI), Z3
+	VMOVUPS (R8), Z28
+
+key:
+	VPXORD           Z24, Z24, Z24
+	VFMADD231PS.BCST (DI), Z0, Z24
+	VFMADD231PS.BCST 4(DI), Z1, Z24
+	VFMADD231PS.BCST 8(DI), Z2, Z24
+	VFMADD231PS.BCST 12(DI), Z3, Z24
+	VMOVUPS          Z24, (BX)
+	VMAXPS           Z24, Z28, Z28
+	ADDQ             DX, DI
+	ADDQ             $0x80, BX
+	DECQ             CX
+	JNZ              key
+	VMOVUPS          Z28, (R8)
+	VZEROUPPER
+	RET
+
+// func headWeigh4(values *float32, s *float32, shift *float32, total *float32, acc *float32, rows int, ld int, load int)
+// Requires: AVX, AVX512F
+TEXT ·headWeigh4(SB), NOSPLIT, $0-64
+	MOVQ    values+0(FP), DI
+	MOVQ    s+8(FP), SI
+	MOVQ    shift+16(FP), BX
+	MOVQ    total+24(FP), R8
+	MOVQ    acc+32(FP), R9
+	MOVQ    rows+40(FP), CX
+	MOVQ    ld+48(FP), DX
+	MOVQ    load+56(FP), R10
+	TESTQ   R10, R10
+	JZ      zero
+	VMOVUPS (R9), Z0
+	VMOVUPS 128(R9), Z1
+	VMOVUPS 256(R9), Z2
+	VMOVUPS 384(R9), Z3
+	JMP     begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+begin:
+	VMOVUPS constantc2fe0000<>+0(SB), Z30
+	VMOVUPS constant4b40007f<>+0(SB), Z31
+	VMOVUPS (BX), Z28
+	VPXORD  Z29, Z29, Z29
+
+key:
+	VMOVUPS          (SI), Z24
+	VSUBPS           Z28, Z24, Z24
+	VMAXPS           Z24, Z30, Z24
+	VADDPS           Z31, Z24, Z27
+	VSUBPS           Z31, Z27, Z23
+	VSUBPS           Z23, Z24, Z24
+	VPSLLD           $0x17, Z27, Z27
+	VMOVUPS          constant3aaddd0a<>+0(SB), Z26
+	VFMADD213PS      constant3c1e7544<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3d635ba9<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3e75fcde<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f317215<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f800000<>+0(SB), Z24, Z26
+	VMULPS           Z27, Z26, Z26
+	VADDPS           Z26, Z29, Z29
+	VFMADD231PS.BCST (DI), Z26, Z0
+	VFMADD231PS.BCST 4(DI), Z26, Z1
+	VFMADD231PS.BCST 8(DI), Z26, Z2
+	VFMADD231PS.BCST 12(DI), Z26, Z3
+	ADDQ             DX, DI
+	ADDQ             $0x80, SI
+	DECQ             CX
+	JNZ              key
+	VMOVUPS          Z29, (R8)
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 128(R9)
+	VMOVUPS          Z2, 256(R9)
+	VMOVUPS          Z3, 384(R9)
+	VZEROUPPER
+	RET
+
+DATA constantc2fe0000<>+0(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+4(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+8(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+12(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+16(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+20(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+24(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+28(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+32(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+36(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+40(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+44(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+48(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+52(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+56(SB)/4, $0xc2fe0000
+DATA constantc2fe0000<>+60(SB)/4, $0xc2fe0000
+GLOBL constantc2fe0000<>(SB), RODATA|NOPTR, $64
+
+DATA constant4b40007f<>+0(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+4(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+8(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+12(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+16(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+20(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+24(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+28(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+32(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+36(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+40(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+44(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+48(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+52(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+56(SB)/4, $0x4b40007f
+DATA constant4b40007f<>+60(SB)/4, $0x4b40007f
+GLOBL constant4b40007f<>(SB), RODATA|NOPTR, $64
+
+DATA constant3aaddd0a<>+0(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+4(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+8(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+12(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+16(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+20(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+24(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+28(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+32(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+36(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+40(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+44(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+48(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+52(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+56(SB)/4, $0x3aaddd0a
+DATA constant3aaddd0a<>+60(SB)/4, $0x3aaddd0a
+GLOBL constant3aaddd0a<>(SB), RODATA|NOPTR, $64
+
+DATA constant3c1e7544<>+0(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+4(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+8(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+12(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+16(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+20(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+24(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+28(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+32(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+36(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+40(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+44(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+48(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+52(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+56(SB)/4, $0x3c1e7544
+DATA constant3c1e7544<>+60(SB)/4, $0x3c1e7544
+GLOBL constant3c1e7544<>(SB), RODATA|NOPTR, $64
+
+DATA constant3d635ba9<>+0(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+4(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+8(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+12(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+16(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+20(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+24(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+28(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+32(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+36(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+40(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+44(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+48(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+52(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+56(SB)/4, $0x3d635ba9
+DATA constant3d635ba9<>+60(SB)/4, $0x3d635ba9
+GLOBL constant3d635ba9<>(SB), RODATA|NOPTR, $64
+
+DATA constant3e75fcde<>+0(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+4(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+8(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+12(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+16(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+20(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+24(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+28(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+32(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+36(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+40(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+44(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+48(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+52(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+56(SB)/4, $0x3e75fcde
+DATA constant3e75fcde<>+60(SB)/4, $0x3e75fcde
+GLOBL constant3e75fcde<>(SB), RODATA|NOPTR, $64
+
+DATA constant3f317215<>+0(SB)/4, $0x3f317215
+DATA constant3f317215<>+4(SB)/4, $0x3f317215
+DATA constant3f317215<>+8(SB)/4, $0x3f317215
+DATA constant3f317215<>+12(SB)/4, $0x3f317215
+DATA constant3f317215<>+16(SB)/4, $0x3f317215
+DATA constant3f317215<>+20(SB)/4, $0x3f317215
+DATA constant3f317215<>+24(SB)/4, $0x3f317215
+DATA constant3f317215<>+28(SB)/4, $0x3f317215
+DATA constant3f317215<>+32(SB)/4, $0x3f317215
+DATA constant3f317215<>+36(SB)/4, $0x3f317215
+DATA constant3f317215<>+40(SB)/4, $0x3f317215
+DATA constant3f317215<>+44(SB)/4, $0x3f317215
+DATA constant3f317215<>+48(SB)/4, $0x3f317215
+DATA constant3f317215<>+52(SB)/4, $0x3f317215
+DATA constant3f317215<>+56(SB)/4, $0x3f317215
+DATA constant3f317215<>+60(SB)/4, $0x3f317215
+GLOBL constant3f317215<>(SB), RODATA|NOPTR, $64
+
+DATA constant3f800000<>+0(SB)/4, $0x3f800000
+DATA constant3f800000<>+4(SB)/4, $0x3f800000
+DATA constant3f800000<>+8(SB)/4, $0x3f800000
+DATA constant3f800000<>+12(SB)/4, $0x3f800000
+DATA constant3f800000<>+16(SB)/4, $0x3f800000
+DATA constant3f800000<>+20(SB)/4, $0x3f800000
+DATA constant3f800000<>+24(SB)/4, $0x3f800000
+DATA constant3f800000<>+28(SB)/4, $0x3f800000
+DATA constant3f800000<>+32(SB)/4, $0x3f800000
+DATA constant3f800000<>+36(SB)/4, $0x3f800000
+DATA constant3f800000<>+40(SB)/4, $0x3f800000
+DATA constant3f800000<>+44(SB)/4, $0x3f800000
+DATA constant3f800000<>+48(SB)/4, $0x3f800000
+DATA constant3f800000<>+52(SB)/4, $0x3f800000
+DATA constant3f800000<>+56(SB)/4, $0x3f800000
+DATA constant3f800000<>+60(SB)/4, $0x3f800000
+GLOBL constant3f800000<>(SB), RODATA|NOPTR, $64
+
+// func headGrad4(keys *float32, values *float32, q *float32, do *float32, shift *float32, dot *float32, p *float32, ds *float32, acc *float32, rows int, ld int, stride int, load int)
+// Requires: AVX, AVX512F
+TEXT ·headGrad4(SB), NOSPLIT, $0-104
+	MOVQ    keys+0(FP), DI
+	MOVQ    values+8(FP), SI
+	MOVQ    q+16(FP), BX
+	MOVQ    do+24(FP), R8
+	MOVQ    p+48(FP), R9
+	MOVQ    ds+56(FP), R10
+	MOVQ    acc+64(FP), R11
+	MOVQ    rows+72(FP), CX
+	MOVQ    ld+80(FP), DX
+	MOVQ    stride+88(FP), R12
+	MOVQ    load+96(FP), R13
+	MOVQ    shift+32(FP), AX
+	VMOVUPS (AX), Z28
+	MOVQ    dot+40(FP), AX
+	VMOVUPS (AX), Z29
+	TESTQ   R13, R13
+	JZ      zero
+	VMOVUPS (R11), Z0
+	VMOVUPS 128(R11), Z1
+	VMOVUPS 256(R11), Z2
+	VMOVUPS 384(R11), Z3
+	JMP     begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+begin:
+	VMOVUPS constantc2fe0000<>+0(SB), Z30
+	VMOVUPS constant4b40007f<>+0(SB), Z31
+	VMOVUPS (BX), Z4
+	VMOVUPS 128(BX), Z5
+	VMOVUPS 256(BX), Z6
+	VMOVUPS 384(BX), Z7
+	VMOVUPS (R8), Z8
+	VMOVUPS 128(R8), Z9
+	VMOVUPS 256(R8), Z10
+	VMOVUPS 384(R8), Z11
+
+key:
+	VPXORD           Z24, Z24, Z24
+	VFMADD231PS.BCST (DI), Z4, Z24
+	VFMADD231PS.BCST 4(DI), Z5, Z24
+	VFMADD231PS.BCST 8(DI), Z6, Z24
+	VFMADD231PS.BCST 12(DI), Z7, Z24
+	VPXORD           Z25, Z25, Z25
+	VFMADD231PS.BCST (SI), Z8, Z25
+	VFMADD231PS.BCST 4(SI), Z9, Z25
+	VFMADD231PS.BCST 8(SI), Z10, Z25
+	VFMADD231PS.BCST 12(SI), Z11, Z25
+	VSUBPS           Z28, Z24, Z24
+	VMAXPS           Z24, Z30, Z24
+	VADDPS           Z31, Z24, Z27
+	VSUBPS           Z31, Z27, Z23
+	VSUBPS           Z23, Z24, Z24
+	VPSLLD           $0x17, Z27, Z27
+	VMOVUPS          constant3aaddd0a<>+0(SB), Z26
+	VFMADD213PS      constant3c1e7544<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3d635ba9<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3e75fcde<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f317215<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f800000<>+0(SB), Z24, Z26
+	VMULPS           Z27, Z26, Z26
+	VMOVUPS          Z26, (R9)
+	VSUBPS           Z29, Z25, Z25
+	VMULPS           Z26, Z25, Z25
+	VMOVUPS          Z25, (R10)
+	VFMADD231PS.BCST (DI), Z25, Z0
+	VFMADD231PS.BCST 4(DI), Z25, Z1
+	VFMADD231PS.BCST 8(DI), Z25, Z2
+	VFMADD231PS.BCST 12(DI), Z25, Z3
+	ADDQ             DX, DI
+	ADDQ             DX, SI
+	ADDQ             R12, R9
+	ADDQ             R12, R10
+	DECQ             CX
+	JNZ              key
+	VMOVUPS          Z0, (R11)
+	VMOVUPS          Z1, 128(R11)
+	VMOVUPS          Z2, 256(R11)
+	VMOVUPS          Z3, 384(R11)
+	VZEROUPPER
+	RET
+
+// func headScores8(keys *float32, q *float32, s *float32, largest *float32, rows int, ld int)
+// Requires: AVX, AVX512F
+TEXT ·headScores8(SB), NOSPLIT, $0-48
+	MOVQ    keys+0(FP), DI
+	MOVQ    q+8(FP), SI
+	MOVQ    s+16(FP), BX
+	MOVQ    largest+24(FP), R8
+	MOVQ    rows+32(FP), CX
+	MOVQ    ld+40(FP), DX
+	VMOVUPS (SI), Z0
+	VMOVUPS 128(SI), Z1
+	VMOVUPS 256(SI), Z2
+	VMOVUPS 384(SI), Z3
+	VMOVUPS 512(SI), Z4
+	VMOVUPS 640(SI), Z5
+	VMOVUPS 768(SI), Z6
+	VMOVUPS 896(SI), Z7
+	VMOVUPS (R8), Z28
+
+key:
+	VPXORD           Z24, Z24, Z24
+	VFMADD231PS.BCST (DI), Z0, Z24
+	VFMADD231PS.BCST 4(DI), Z1, Z24
+	VFMADD231PS.BCST 8(DI), Z2, Z24
+	VFMADD231PS.BCST 12(DI), Z3, Z24
+	VFMADD231PS.BCST 16(DI), Z4, Z24
+	VFMADD231PS.BCST 20(DI), Z5, Z24
+	VFMADD231PS.BCST 24(DI), Z6, Z24
+	VFMADD231PS.BCST 28(DI), Z7, Z24
+	VMOVUPS          Z24, (BX)
+	VMAXPS           Z24, Z28, Z28
+	ADDQ             DX, DI
+	ADDQ             $0x80, BX
+	DECQ             CX
+	JNZ              key
+	VMOVUPS          Z28, (R8)
+	VZEROUPPER
+	RET
+
+// func headWeigh8(values *float32, s *float32, shift *float32, total *float32, acc *float32, rows int, ld int, load int)
+// Requires: AVX, AVX512F
+TEXT ·headWeigh8(SB), NOSPLIT, $0-64
+	MOVQ    values+0(FP), DI
+	MOVQ    s+8(FP), SI
+	MOVQ    shift+16(FP), BX
+	MOVQ    total+24(FP), R8
+	MOVQ    acc+32(FP), R9
+	MOVQ    rows+40(FP), CX
+	MOVQ    ld+48(FP), DX
+	MOVQ    load+56(FP), R10
+	TESTQ   R10, R10
+	JZ      zero
+	VMOVUPS (R9), Z0
+	VMOVUPS 128(R9), Z1
+	VMOVUPS 256(R9), Z2
+	VMOVUPS 384(R9), Z3
+	VMOVUPS 512(R9), Z4
+	VMOVUPS 640(R9), Z5
+	VMOVUPS 768(R9), Z6
+	VMOVUPS 896(R9), Z7
+	JMP     begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+begin:
+	VMOVUPS constantc2fe0000<>+0(SB), Z30
+	VMOVUPS constant4b40007f<>+0(SB), Z31
+	VMOVUPS (BX), Z28
+	VPXORD  Z29, Z29, Z29
+
+key:
+	VMOVUPS          (SI), Z24
+	VSUBPS           Z28, Z24, Z24
+	VMAXPS           Z24, Z30, Z24
+	VADDPS           Z31, Z24, Z27
+	VSUBPS           Z31, Z27, Z23
+	VSUBPS           Z23, Z24, Z24
+	VPSLLD           $0x17, Z27, Z27
+	VMOVUPS          constant3aaddd0a<>+0(SB), Z26
+	VFMADD213PS      constant3c1e7544<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3d635ba9<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3e75fcde<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f317215<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f800000<>+0(SB), Z24, Z26
+	VMULPS           Z27, Z26, Z26
+	VADDPS           Z26, Z29, Z29
+	VFMADD231PS.BCST (DI), Z26, Z0
+	VFMADD231PS.BCST 4(DI), Z26, Z1
+	VFMADD231PS.BCST 8(DI), Z26, Z2
+	VFMADD231PS.BCST 12(DI), Z26, Z3
+	VFMADD231PS.BCST 16(DI), Z26, Z4
+	VFMADD231PS.BCST 20(DI), Z26, Z5
+	VFMADD231PS.BCST 24(DI), Z26, Z6
+	VFMADD231PS.BCST 28(DI), Z26, Z7
+	ADDQ             DX, DI
+	ADDQ             $0x80, SI
+	DECQ             CX
+	JNZ              key
+	VMOVUPS          Z29, (R8)
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 128(R9)
+	VMOVUPS          Z2, 256(R9)
+	VMOVUPS          Z3, 384(R9)
+	VMOVUPS          Z4, 512(R9)
+	VMOVUPS          Z5, 640(R9)
+	VMOVUPS          Z6, 768(R9)
+	VMOVUPS          Z7, 896(R9)
+	VZEROUPPER
+	RET
+
+// func headGrad8(keys *float32, values *float32, q *float32, do *float32, shift *float32, dot *float32, p *float32, ds *float32, acc *float32, rows int, ld int, stride int, load int)
+// Requires: AVX, AVX512F
+TEXT ·headGrad8(SB), NOSPLIT, $0-104
+	MOVQ    keys+0(FP), DI
+	MOVQ    values+8(FP), SI
+	MOVQ    q+16(FP), BX
+	MOVQ    do+24(FP), R8
+	MOVQ    p+48(FP), R9
+	MOVQ    ds+56(FP), R10
+	MOVQ    acc+64(FP), R11
+	MOVQ    rows+72(FP), CX
+	MOVQ    ld+80(FP), DX
+	MOVQ    stride+88(FP), R12
+	MOVQ    load+96(FP), R13
+	MOVQ    shift+32(FP), AX
+	VMOVUPS (AX), Z28
+	MOVQ    dot+40(FP), AX
+	VMOVUPS (AX), Z29
+	TESTQ   R13, R13
+	JZ      zero
+	VMOVUPS (R11), Z0
+	VMOVUPS 128(R11), Z1
+	VMOVUPS 256(R11), Z2
+	VMOVUPS 384(R11), Z3
+	VMOVUPS 512(R11), Z4
+	VMOVUPS 640(R11), Z5
+	VMOVUPS 768(R11), Z6
+	VMOVUPS 896(R11), Z7
+	JMP     begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+begin:
+	VMOVUPS constantc2fe0000<>+0(SB), Z30
+	VMOVUPS constant4b40007f<>+0(SB), Z31
+	VMOVUPS (BX), Z8
+	VMOVUPS 128(BX), Z9
+	VMOVUPS 256(BX), Z10
+	VMOVUPS 384(BX), Z11
+	VMOVUPS 512(BX), Z12
+	VMOVUPS 640(BX), Z13
+	VMOVUPS 768(BX), Z14
+	VMOVUPS 896(BX), Z15
+
+key:
+	VPXORD           Z24, Z24, Z24
+	VFMADD231PS.BCST (DI), Z8, Z24
+	VFMADD231PS.BCST 4(DI), Z9, Z24
+	VFMADD231PS.BCST 8(DI), Z10, Z24
+	VFMADD231PS.BCST 12(DI), Z11, Z24
+	VFMADD231PS.BCST 16(DI), Z12, Z24
+	VFMADD231PS.BCST 20(DI), Z13, Z24
+	VFMADD231PS.BCST 24(DI), Z14, Z24
+	VFMADD231PS.BCST 28(DI), Z15, Z24
+	VPXORD           Z25, Z25, Z25
+	VBROADCASTSS     (SI), Z23
+	VFMADD231PS      (R8), Z23, Z25
+	VBROADCASTSS     4(SI), Z22
+	VFMADD231PS      128(R8), Z22, Z25
+	VBROADCASTSS     8(SI), Z21
+	VFMADD231PS      256(R8), Z21, Z25
+	VBROADCASTSS     12(SI), Z20
+	VFMADD231PS      384(R8), Z20, Z25
+	VBROADCASTSS     16(SI), Z23
+	VFMADD231PS      512(R8), Z23, Z25
+	VBROADCASTSS     20(SI), Z22
+	VFMADD231PS      640(R8), Z22, Z25
+	VBROADCASTSS     24(SI), Z21
+	VFMADD231PS      768(R8), Z21, Z25
+	VBROADCASTSS     28(SI), Z20
+	VFMADD231PS      896(R8), Z20, Z25
+	VSUBPS           Z28, Z24, Z24
+	VMAXPS           Z24, Z30, Z24
+	VADDPS           Z31, Z24, Z27
+	VSUBPS           Z31, Z27, Z23
+	VSUBPS           Z23, Z24, Z24
+	VPSLLD           $0x17, Z27, Z27
+	VMOVUPS          constant3aaddd0a<>+0(SB), Z26
+	VFMADD213PS      constant3c1e7544<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3d635ba9<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3e75fcde<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f317215<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f800000<>+0(SB), Z24, Z26
+	VMULPS           Z27, Z26, Z26
+	VMOVUPS          Z26, (R9)
+	VSUBPS           Z29, Z25, Z25
+	VMULPS           Z26, Z25, Z25
+	VMOVUPS          Z25, (R10)
+	VFMADD231PS.BCST (DI), Z25, Z0
+	VFMADD231PS.BCST 4(DI), Z25, Z1
+	VFMADD231PS.BCST 8(DI), Z25, Z2
+	VFMADD231PS.BCST 12(DI), Z25, Z3
+	VFMADD231PS.BCST 16(DI), Z25, Z4
+	VFMADD231PS.BCST 20(DI), Z25, Z5
+	VFMADD231PS.BCST 24(DI), Z25, Z6
+	VFMADD231PS.BCST 28(DI), Z25, Z7
+	ADDQ             DX, DI
+	ADDQ             DX, SI
+	ADDQ             R12, R9
+	ADDQ             R12, R10
+	DECQ             CX
+	JNZ              key
+	VMOVUPS          Z0, (R11)
+	VMOVUPS          Z1, 128(R11)
+	VMOVUPS          Z2, 256(R11)
+	VMOVUPS          Z3, 384(R11)
+	VMOVUPS          Z4, 512(R11)
+	VMOVUPS          Z5, 640(R11)
+	VMOVUPS          Z6, 768(R11)
+	VMOVUPS          Z7, 896(R11)
+	VZEROUPPER
+	RET
+
+// func headScores16(keys *float32, q *float32, s *float32, largest *float32, rows int, ld int)
+// Requires: AVX, AVX512F
+TEXT ·headScores16(SB), NOSPLIT, $0-48
+	MOVQ    keys+0(FP), DI
+	MOVQ    q+8(FP), SI
+	MOVQ    s+16(FP), BX
+	MOVQ    largest+24(FP), R8
+	MOVQ    rows+32(FP), CX
+	MOVQ    ld+40(FP), DX
+	VMOVUPS (SI), Z0
+	VMOVUPS 128(SI), Z1
+	VMOVUPS 256(SI), Z2
+	VMOVUPS 384(SI), Z3
+	VMOVUPS 512(SI), Z4
+	VMOVUPS 640(SI), Z5
+	VMOVUPS 768(SI), Z6
+	VMOVUPS 896(SI), Z7
+	VMOVUPS 1024(SI), Z8
+	VMOVUPS 1152(SI), Z9
+	VMOVUPS 1280(SI), Z10
+	VMOVUPS 1408(SI), Z11
+	VMOVUPS 1536(SI), Z12
+	VMOVUPS 1664(SI), Z13
+	VMOVUPS 1792(SI), Z14
+	VMOVUPS 1920(SI), Z15
+	VMOVUPS (R8), Z28
+
+key:
+	VPXORD           Z24, Z24, Z24
+	VFMADD231PS.BCST (DI), Z0, Z24
+	VFMADD231PS.BCST 4(DI), Z1, Z24
+	VFMADD231PS.BCST 8(DI), Z2, Z24
+	VFMADD231PS.BCST 12(DI), Z3, Z24
+	VFMADD231PS.BCST 16(DI), Z4, Z24
+	VFMADD231PS.BCST 20(DI), Z5, Z24
+	VFMADD231PS.BCST 24(DI), Z6, Z24
+	VFMADD231PS.BCST 28(DI), Z7, Z24
+	VFMADD231PS.BCST 32(DI), Z8, Z24
+	VFMADD231PS.BCST 36(DI), Z9, Z24
+	VFMADD231PS.BCST 40(DI), Z10, Z24
+	VFMADD231PS.BCST 44(DI), Z11, Z24
+	VFMADD231PS.BCST 48(DI), Z12, Z24
+	VFMADD231PS.BCST 52(DI), Z13, Z24
+	VFMADD231PS.BCST 56(DI), Z14, Z24
+	VFMADD231PS.BCST 60(DI), Z15, Z24
+	VMOVUPS          Z24, (BX)
+	VMAXPS           Z24, Z28, Z28
+	ADDQ             DX, DI
+	ADDQ             $0x80, BX
+	DECQ             CX
+	JNZ              key
+	VMOVUPS          Z28, (R8)
+	VZEROUPPER
+	RET
+
+// func headWeigh16(values *float32, s *float32, shift *float32, total *float32, acc *float32, rows int, ld int, load int)
+// Requires: AVX, AVX512F
+TEXT ·headWeigh16(SB), NOSPLIT, $0-64
+	MOVQ    values+0(FP), DI
+	MOVQ    s+8(FP), SI
+	MOVQ    shift+16(FP), BX
+	MOVQ    total+24(FP), R8
+	MOVQ    acc+32(FP), R9
+	MOVQ    rows+40(FP), CX
+	MOVQ    ld+48(FP), DX
+	MOVQ    load+56(FP), R10
+	TESTQ   R10, R10
+	JZ      zero
+	VMOVUPS (R9), Z0
+	VMOVUPS 128(R9), Z1
+	VMOVUPS 256(R9), Z2
+	VMOVUPS 384(R9), Z3
+	VMOVUPS 512(R9), Z4
+	VMOVUPS 640(R9), Z5
+	VMOVUPS 768(R9), Z6
+	VMOVUPS 896(R9), Z7
+	VMOVUPS 1024(R9), Z8
+	VMOVUPS 1152(R9), Z9
+	VMOVUPS 1280(R9), Z10
+	VMOVUPS 1408(R9), Z11
+	VMOVUPS 1536(R9), Z12
+	VMOVUPS 1664(R9), Z13
+	VMOVUPS 1792(R9), Z14
+	VMOVUPS 1920(R9), Z15
+	JMP     begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+begin:
+	VMOVUPS constantc2fe0000<>+0(SB), Z30
+	VMOVUPS constant4b40007f<>+0(SB), Z31
+	VMOVUPS (BX), Z28
+	VPXORD  Z29, Z29, Z29
+
+key:
+	VMOVUPS          (SI), Z24
+	VSUBPS           Z28, Z24, Z24
+	VMAXPS           Z24, Z30, Z24
+	VADDPS           Z31, Z24, Z27
+	VSUBPS           Z31, Z27, Z23
+	VSUBPS           Z23, Z24, Z24
+	VPSLLD           $0x17, Z27, Z27
+	VMOVUPS          constant3aaddd0a<>+0(SB), Z26
+	VFMADD213PS      constant3c1e7544<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3d635ba9<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3e75fcde<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f317215<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f800000<>+0(SB), Z24, Z26
+	VMULPS           Z27, Z26, Z26
+	VADDPS           Z26, Z29, Z29
+	VFMADD231PS.BCST (DI), Z26, Z0
+	VFMADD231PS.BCST 4(DI), Z26, Z1
+	VFMADD231PS.BCST 8(DI), Z26, Z2
+	VFMADD231PS.BCST 12(DI), Z26, Z3
+	VFMADD231PS.BCST 16(DI), Z26, Z4
+	VFMADD231PS.BCST 20(DI), Z26, Z5
+	VFMADD231PS.BCST 24(DI), Z26, Z6
+	VFMADD231PS.BCST 28(DI), Z26, Z7
+	VFMADD231PS.BCST 32(DI), Z26, Z8
+	VFMADD231PS.BCST 36(DI), Z26, Z9
+	VFMADD231PS.BCST 40(DI), Z26, Z10
+	VFMADD231PS.BCST 44(DI), Z26, Z11
+	VFMADD231PS.BCST 48(DI), Z26, Z12
+	VFMADD231PS.BCST 52(DI), Z26, Z13
+	VFMADD231PS.BCST 56(DI), Z26, Z14
+	VFMADD231PS.BCST 60(DI), Z26, Z15
+	ADDQ             DX, DI
+	ADDQ             $0x80, SI
+	DECQ             CX
+	JNZ              key
+	VMOVUPS          Z29, (R8)
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, 128(R9)
+	VMOVUPS          Z2, 256(R9)
+	VMOVUPS          Z3, 384(R9)
+	VMOVUPS          Z4, 512(R9)
+	VMOVUPS          Z5, 640(R9)
+	VMOVUPS          Z6, 768(R9)
+	VMOVUPS          Z7, 896(R9)
+	VMOVUPS          Z8, 1024(R9)
+	VMOVUPS          Z9, 1152(R9)
+	VMOVUPS          Z10, 1280(R9)
+	VMOVUPS          Z11, 1408(R9)
+	VMOVUPS          Z12, 1536(R9)
+	VMOVUPS          Z13, 1664(R9)
+	VMOVUPS          Z14, 1792(R9)
+	VMOVUPS          Z15, 1920(R9)
+	VZEROUPPER
+	RET
+
+// func headGrad16(keys *float32, values *float32, q *float32, do *float32, shift *float32, dot *float32, p *float32, ds *float32, acc *float32, rows int, ld int, stride int, load int)
+// Requires: AVX, AVX512F
+TEXT ·headGrad16(SB), NOSPLIT, $0-104
+	MOVQ    keys+0(FP), DI
+	MOVQ    values+8(FP), SI
+	MOVQ    q+16(FP), BX
+	MOVQ    do+24(FP), R8
+	MOVQ    p+48(FP), R9
+	MOVQ    ds+56(FP), R10
+	MOVQ    acc+64(FP), R11
+	MOVQ    rows+72(FP), CX
+	MOVQ    ld+80(FP), DX
+	MOVQ    stride+88(FP), R12
+	MOVQ    load+96(FP), R13
+	MOVQ    shift+32(FP), AX
+	VMOVUPS (AX), Z28
+	MOVQ    dot+40(FP), AX
+	VMOVUPS (AX), Z29
+	TESTQ   R13, R13
+	JZ      zero
+	VMOVUPS (R11), Z0
+	VMOVUPS 128(R11), Z1
+	VMOVUPS 256(R11), Z2
+	VMOVUPS 384(R11), Z3
+	VMOVUPS 512(R11), Z4
+	VMOVUPS 640(R11), Z5
+	VMOVUPS 768(R11), Z6
+	VMOVUPS 896(R11), Z7
+	VMOVUPS 1024(R11), Z8
+	VMOVUPS 1152(R11), Z9
+	VMOVUPS 1280(R11), Z10
+	VMOVUPS 1408(R11), Z11
+	VMOVUPS 1536(R11), Z12
+	VMOVUPS 1664(R11), Z13
+	VMOVUPS 1792(R11), Z14
+	VMOVUPS 1920(R11), Z15
+	JMP     begin
+
+zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+begin:
+	VMOVUPS constantc2fe0000<>+0(SB), Z30
+	VMOVUPS constant4b40007f<>+0(SB), Z31
+
+key:
+	VPXORD           Z24, Z24, Z24
+	VBROADCASTSS     (DI), Z23
+	VFMADD231PS      (BX), Z23, Z24
+	VBROADCASTSS     4(DI), Z22
+	VFMADD231PS      128(BX), Z22, Z24
+	VBROADCASTSS     8(DI), Z21
+	VFMADD231PS      256(BX), Z21, Z24
+	VBROADCASTSS     12(DI), Z20
+	VFMADD231PS      384(BX), Z20, Z24
+	VBROADCASTSS     16(DI), Z23
+	VFMADD231PS      512(BX), Z23, Z24
+	VBROADCASTSS     20(DI), Z22
+	VFMADD231PS      640(BX), Z22, Z24
+	VBROADCASTSS     24(DI), Z21
+	VFMADD231PS      768(BX), Z21, Z24
+	VBROADCASTSS     28(DI), Z20
+	VFMADD231PS      896(BX), Z20, Z24
+	VBROADCASTSS     32(DI), Z23
+	VFMADD231PS      1024(BX), Z23, Z24
+	VBROADCASTSS     36(DI), Z22
+	VFMADD231PS      1152(BX), Z22, Z24
+	VBROADCASTSS     40(DI), Z21
+	VFMADD231PS      1280(BX), Z21, Z24
+	VBROADCASTSS     44(DI), Z20
+	VFMADD231PS      1408(BX), Z20, Z24
+	VBROADCASTSS     48(DI), Z23
+	VFMADD231PS      1536(BX), Z23, Z24
+	VBROADCASTSS     52(DI), Z22
+	VFMADD231PS      1664(BX), Z22, Z24
+	VBROADCASTSS     56(DI), Z21
+	VFMADD231PS      1792(BX), Z21, Z24
+	VBROADCASTSS     60(DI), Z20
+	VFMADD231PS      1920(BX), Z20, Z24
+	VPXORD           Z25, Z25, Z25
+	VBROADCASTSS     (SI), Z23
+	VFMADD231PS      (R8), Z23, Z25
+	VBROADCASTSS     4(SI), Z22
+	VFMADD231PS      128(R8), Z22, Z25
+	VBROADCASTSS     8(SI), Z21
+	VFMADD231PS      256(R8), Z21, Z25
+	VBROADCASTSS     12(SI), Z20
+	VFMADD231PS      384(R8), Z20, Z25
+	VBROADCASTSS     16(SI), Z23
+	VFMADD231PS      512(R8), Z23, Z25
+	VBROADCASTSS     20(SI), Z22
+	VFMADD231PS      640(R8), Z22, Z25
+	VBROADCASTSS     24(SI), Z21
+	VFMADD231PS      768(R8), Z21, Z25
+	VBROADCASTSS     28(SI), Z20
+	VFMADD231PS      896(R8), Z20, Z25
+	VBROADCASTSS     32(SI), Z23
+	VFMADD231PS      1024(R8), Z23, Z25
+	VBROADCASTSS     36(SI), Z22
+	VFMADD231PS      1152(R8), Z22, Z25
+	VBROADCASTSS     40(SI), Z21
+	VFMADD231PS      1280(R8), Z21, Z25
+	VBROADCASTSS     44(SI), Z20
+	VFMADD231PS      1408(R8), Z20, Z25
+	VBROADCASTSS     48(SI), Z23
+	VFMADD231PS      1536(R8), Z23, Z25
+	VBROADCASTSS     52(SI), Z22
+	VFMADD231PS      1664(R8), Z22, Z25
+	VBROADCASTSS     56(SI), Z21
+	VFMADD231PS      1792(R8), Z21, Z25
+	VBROADCASTSS     60(SI), Z20
+	VFMADD231PS      1920(R8), Z20, Z25
+	VSUBPS           Z28, Z24, Z24
+	VMAXPS           Z24, Z30, Z24
+	VADDPS           Z31, Z24, Z27
+	VSUBPS           Z31, Z27, Z23
+	VSUBPS           Z23, Z24, Z24
+	VPSLLD           $0x17, Z27, Z27
+	VMOVUPS          constant3aaddd0a<>+0(SB), Z26
+	VFMADD213PS      constant3c1e7544<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3d635ba9<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3e75fcde<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f317215<>+0(SB), Z24, Z26
+	VFMADD213PS      constant3f800000<>+0(SB), Z24, Z26
+	VMULPS           Z27, Z26, Z26
+	VMOVUPS          Z26, (R9)
+	VSUBPS           Z29, Z25, Z25
+	VMULPS           Z26, Z25, Z25
+	VMOVUPS          Z25, (R10)
+	VFMADD231PS.BCST (DI), Z25, Z0
+	VFMADD231PS.BCST 4(DI), Z25, Z1
+	VFMADD231PS.BCST 8(DI), Z25, Z2
+	VFMADD231PS.BCST 12(DI), Z25, Z3
+	VFMADD231PS.BCST 16(DI), Z25, Z4
+	VFMADD231PS.BCST 20(DI), Z25, Z5
+	VFMADD231PS.BCST 24(DI), Z25, Z6
+	VFMADD231PS.BCST 28(DI), Z25, Z7
+	VFMADD231PS.BCST 32(DI), Z25, Z8
+	VFMADD231PS.BCST 36(DI), Z25, Z9
+	VFMADD231PS.BCST 40(DI), Z25, Z10
+	VFMADD231PS.BCST 44(DI), Z25, Z11
+	VFMADD231PS.BCST 48(DI), Z25, Z12
+	VFMADD231PS.BCST 52(DI), Z25, Z13
+	VFMADD231PS.BCST 56(DI), Z25, Z14
+	VFMADD231PS.BCST 60(DI), Z25, Z15
+	ADDQ             DX, DI
+	ADDQ             DX, SI
+	ADDQ             R12, R9
+	ADDQ             R12, R10
+	DECQ             CX
+	JNZ              key
+	VMOVUPS          Z0, (R11)
+	VMOVUPS          Z1, 128(R11)
+	VMOVUPS          Z2, 256(R11)
+	VMOVUPS          Z3, 384(R11)
+	VMOVUPS          Z4, 512(R11)
+	VMOVUPS          Z5, 640(R11)
+	VMOVUPS          Z6, 768(R11)
+	VMOVUPS          Z7, 896(R11)
+	VMOVUPS          Z8, 1024(R11)
+	VMOVUPS          Z9, 1152(R11)
+	VMOVUPS          Z10, 1280(R11)
+	VMOVUPS          Z11, 1408(R11)
+	VMOVUPS          Z12, 1536(R11)
+	VMOVUPS          Z13, 1664(R11)
+	VMOVUPS          Z14, 1792(R11)
+	VMOVUPS          Z15, 1920(R11)
+	VZEROUPPER
+	RET
+
 DATA maskTable<>+0(SB)/4, $0xffffffff
 DATA maskTable<>+4(SB)/4, $0xffffffff
 DATA maskTable<>+8(SB)/4, $0xffffffff
@@ -39324,24 +40241,6 @@ DATA constantb95e8083<>+52(SB)/4, $0xb95e8083
 DATA constantb95e8083<>+56(SB)/4, $0xb95e8083
 DATA constantb95e8083<>+60(SB)/4, $0xb95e8083
 GLOBL constantb95e8083<>(SB), RODATA|NOPTR, $64
-
-DATA constant3f800000<>+0(SB)/4, $0x3f800000
-DATA constant3f800000<>+4(SB)/4, $0x3f800000
-DATA constant3f800000<>+8(SB)/4, $0x3f800000
-DATA constant3f800000<>+12(SB)/4, $0x3f800000
-DATA constant3f800000<>+16(SB)/4, $0x3f800000
-DATA constant3f800000<>+20(SB)/4, $0x3f800000
-DATA constant3f800000<>+24(SB)/4, $0x3f800000
-DATA constant3f800000<>+28(SB)/4, $0x3f800000
-DATA constant3f800000<>+32(SB)/4, $0x3f800000
-DATA constant3f800000<>+36(SB)/4, $0x3f800000
-DATA constant3f800000<>+40(SB)/4, $0x3f800000
-DATA constant3f800000<>+44(SB)/4, $0x3f800000
-DATA constant3f800000<>+48(SB)/4, $0x3f800000
-DATA constant3f800000<>+52(SB)/4, $0x3f800000
-DATA constant3f800000<>+56(SB)/4, $0x3f800000
-DATA constant3f800000<>+60(SB)/4, $0x3f800000
-GLOBL constant3f800000<>(SB), RODATA|NOPTR, $64
 
 DATA constant39506967<>+0(SB)/4, $0x39506967
 DATA constant39506967<>+4(SB)/4, $0x39506967
@@ -41666,132 +42565,6 @@ done:
 	JNZ  row
 	VZEROUPPER
 	RET
-
-DATA constantc2fe0000<>+0(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+4(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+8(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+12(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+16(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+20(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+24(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+28(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+32(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+36(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+40(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+44(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+48(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+52(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+56(SB)/4, $0xc2fe0000
-DATA constantc2fe0000<>+60(SB)/4, $0xc2fe0000
-GLOBL constantc2fe0000<>(SB), RODATA|NOPTR, $64
-
-DATA constant4b40007f<>+0(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+4(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+8(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+12(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+16(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+20(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+24(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+28(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+32(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+36(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+40(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+44(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+48(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+52(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+56(SB)/4, $0x4b40007f
-DATA constant4b40007f<>+60(SB)/4, $0x4b40007f
-GLOBL constant4b40007f<>(SB), RODATA|NOPTR, $64
-
-DATA constant3aaddd0a<>+0(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+4(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+8(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+12(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+16(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+20(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+24(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+28(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+32(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+36(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+40(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+44(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+48(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+52(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+56(SB)/4, $0x3aaddd0a
-DATA constant3aaddd0a<>+60(SB)/4, $0x3aaddd0a
-GLOBL constant3aaddd0a<>(SB), RODATA|NOPTR, $64
-
-DATA constant3c1e7544<>+0(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+4(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+8(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+12(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+16(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+20(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+24(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+28(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+32(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+36(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+40(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+44(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+48(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+52(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+56(SB)/4, $0x3c1e7544
-DATA constant3c1e7544<>+60(SB)/4, $0x3c1e7544
-GLOBL constant3c1e7544<>(SB), RODATA|NOPTR, $64
-
-DATA constant3d635ba9<>+0(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+4(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+8(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+12(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+16(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+20(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+24(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+28(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+32(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+36(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+40(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+44(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+48(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+52(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+56(SB)/4, $0x3d635ba9
-DATA constant3d635ba9<>+60(SB)/4, $0x3d635ba9
-GLOBL constant3d635ba9<>(SB), RODATA|NOPTR, $64
-
-DATA constant3e75fcde<>+0(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+4(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+8(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+12(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+16(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+20(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+24(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+28(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+32(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+36(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+40(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+44(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+48(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+52(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+56(SB)/4, $0x3e75fcde
-DATA constant3e75fcde<>+60(SB)/4, $0x3e75fcde
-GLOBL constant3e75fcde<>(SB), RODATA|NOPTR, $64
-
-DATA constant3f317215<>+0(SB)/4, $0x3f317215
-DATA constant3f317215<>+4(SB)/4, $0x3f317215
-DATA constant3f317215<>+8(SB)/4, $0x3f317215
-DATA constant3f317215<>+12(SB)/4, $0x3f317215
-DATA constant3f317215<>+16(SB)/4, $0x3f317215
-DATA constant3f317215<>+20(SB)/4, $0x3f317215
-DATA constant3f317215<>+24(SB)/4, $0x3f317215
-DATA constant3f317215<>+28(SB)/4, $0x3f317215
-DATA constant3f317215<>+32(SB)/4, $0x3f317215
-DATA constant3f317215<>+36(SB)/4, $0x3f317215
-DATA constant3f317215<>+40(SB)/4, $0x3f317215
-DATA constant3f317215<>+44(SB)/4, $0x3f317215
-DATA constant3f317215<>+48(SB)/4, $0x3f317215
-DATA constant3f317215<>+52(SB)/4, $0x3f317215
-DATA constant3f317215<>+56(SB)/4, $0x3f317215
-DATA constant3f317215<>+60(SB)/4, $0x3f317215
-GLOBL constant3f317215<>(SB), RODATA|NOPTR, $64
 
 // func columnSums512(x *float32, sum *float64, rows int, n int, stride int)
 // Requires: AVX, AVX512F

@@ -28,6 +28,8 @@ type kernelSet struct {
 
 	vectors *vectorSet
 	half    *halfSet // Products of bf16; set by available.
+	// heads are attention's passes for heads of few channels, by their number, where they beat tiles. The bits are the same.
+	heads map[int]*headPasses
 }
 
 // strip is some tiles of a product, one below the other:

@@ -26,6 +26,7 @@ func main() {
 	pack512()
 	pack256()
 	halves()
+	heads()
 	elementwise()
 	pause()
 	Generate()
