@@ -81,8 +81,7 @@ type feed struct {
 	at    int  // The step of the boundary.
 	begun bool // Something of the state was sent.
 	whole bool // All of it was.
-	part  int  // Bytes of the part of the state that is being sent.
-	next  int  // The part: parameters, first and second moments.
+	next  int  // The span of the state to send next.
 
 	sent chan struct{} // Closed when the sums may be overwritten.
 	stop chan struct{} // Closed when the state is about to change.
@@ -125,65 +124,59 @@ func (f *feed) sums(m mark) error {
 		kind chunkKind
 		data []byte
 	}{{chunkSums, rawBytes(s.sums)}, {chunkExps, rawBytes(s.exps)}, {chunkNeeded, rawBytes(s.needed)}} {
-		if _, err := f.vector(part.kind, part.data, 0, func() bool { return false }); err != nil {
+		if err := f.vector(part.kind, part.data); err != nil {
 			return err
 		}
 	}
 	return f.send(chunkApply, 0, wire.Encode(m))
 }
 
-// state sends of the state what the time allows.
+// state sends of the state what the time allows. Parameters and moments of an element go at the same
+// boundary, since the next update takes them all.
 func (f *feed) state(m mark, grid []byte) error {
 	if f.whole {
 		return nil
 	}
 	f.begun = true
-	least := feedAtLeast
-	enough := func() bool {
-		least -= feedWindow * chunkBytes
+	spans := f.r.res.spans()
+	for sent := 0; f.next < len(spans); f.next++ {
 		select {
 		case <-f.stop:
-			return least <= 0
+			if sent >= feedAtLeast {
+				return nil
+			}
 		default:
-			return false
 		}
-	}
-	live := f.r.res.trainer.State()
-	parts := []struct {
-		kind chunkKind
-		data []byte
-	}{{chunkParams, rawBytes(f.r.res.model.step.ParamSlab())}, {chunkM, rawBytes(live.M)}, {chunkV, rawBytes(live.V)}}
-	for ; f.next < len(parts); f.next++ {
-		p := parts[f.next]
-		var err error
-		if f.part, err = f.vector(p.kind, p.data, f.part, enough); err != nil || f.part < len(p.data) {
+		if err := f.span(spans[f.next]); err != nil {
 			return err
 		}
-		f.part = 0
+		sent += 3 * spans[f.next].len
 	}
-	if _, err := f.vector(chunkGrid, grid, 0, func() bool { return false }); err != nil {
+	if err := f.vector(chunkGrid, grid); err != nil {
 		return err
 	}
 	f.whole = true
 	return f.send(chunkWhole, 0, wire.Encode(m))
 }
 
-// vector sends data from a place on, until it is enough, and returns where it stopped.
-func (f *feed) vector(kind chunkKind, data []byte, from int, enough func() bool) (int, error) {
-	for from < len(data) && !enough() {
-		var window errgroup.Group
-		for range feedWindow {
-			lo, hi := from, min(from+chunkBytes, len(data))
-			if lo < hi {
-				window.Go(func() error { return f.send(kind, lo, data[lo:hi]) })
-			}
-			from = hi
-		}
-		if err := window.Wait(); err != nil {
-			return from, err
-		}
+// span sends parameters and moments of some elements.
+func (f *feed) span(s span) error {
+	var all errgroup.Group
+	for kind, data := range f.r.res.at(s) {
+		all.Go(func() error { return f.send(kind, s.offset, data) })
 	}
-	return from, nil
+	return all.Wait()
+}
+
+// vector sends data in chunks.
+func (f *feed) vector(kind chunkKind, data []byte) error {
+	var window errgroup.Group
+	window.SetLimit(feedWindow)
+	for lo := 0; lo < len(data); lo += chunkBytes {
+		hi := min(lo+chunkBytes, len(data))
+		window.Go(func() error { return f.send(kind, lo, data[lo:hi]) })
+	}
+	return window.Wait()
 }
 
 // send sends a chunk and waits for its answer. Who follows has no other reason not to answer than

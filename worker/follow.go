@@ -25,7 +25,7 @@ const (
 //
 //	open, then at each step boundary
 //	  sums, exps, needed, apply — of the step, from the second boundary on
-//	  some of params, m, v      — as they are at the boundary, each element once
+//	  params, m, v of some      — as they are at the boundary, each element once
 //	grid, whole                 — when all of the state was sent
 //
 // The update is elementwise, and its clip coefficient follows from the sums. So it is applied to
@@ -156,12 +156,8 @@ func (f *follower) take(c chunk) error {
 		return c.write(rawBytes(f.res.sums.needed))
 	case chunkApply:
 		return f.apply(c, sums)
-	case chunkParams:
-		return c.write(rawBytes(f.res.model.step.ParamSlab()))
-	case chunkM:
-		return c.write(rawBytes(state.M))
-	case chunkV:
-		return c.write(rawBytes(state.V))
+	case chunkParams, chunkM, chunkV:
+		return f.res.put(c)
 	case chunkGrid:
 		return c.write(rawBytes(state.Exponents))
 	case chunkWhole:
