@@ -28,7 +28,7 @@ func joinBuses(t testing.TB, world int, direct func(rank int, b *bus.Bus) Direct
 		t.Cleanup(b.Close)
 		routes = []string{b.RouteAddr()}
 		c := Config{Conn: b.Conn(), Direct: direct(rank, b), RunID: "test", Rank: rank, Generation: 7, Names: make([]string, world),
-			SilenceTimeout: 2 * time.Second, JoinTimeout: 20 * time.Second}
+			SilenceTimeout: 10 * time.Second, JoinTimeout: 30 * time.Second}
 		for _, o := range options {
 			o(&c)
 		}

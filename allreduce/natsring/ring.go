@@ -49,6 +49,7 @@ type Ring struct {
 	log     zerolog.Logger
 	machine *machine
 	warned  bool // That frames were dropped.
+	inRow   int  // Chunks taken since the owner looked at all queues.
 
 	prefix, toNext, toPrevious, bulk string // Subjects: up to the rank, and where frames go.
 
