@@ -77,12 +77,12 @@ func TestFindPython(t *testing.T) {
 	}
 }
 
-// BenchmarkStep takes whole training steps of the size S, M or L in BENCH_STEP, S by default: it shows what a step
-// allocates, and -cpuprofile where its time goes.
+// BenchmarkStep takes whole training steps of the row in BENCH_STEP, such as step-M/bfloat16: it shows that a step
+// allocates nothing, and with -cpuprofile where its time goes.
 func BenchmarkStep(b *testing.B) {
-	letter := cmp.Or(os.Getenv("BENCH_STEP"), "S")
+	row := cmp.Or(os.Getenv("BENCH_STEP"), "step-S/float32")
 	for _, w := range bench.Works() {
-		if w.Work != "step-"+letter {
+		if w.ID() != row {
 			continue
 		}
 		be := cpu.New(2)

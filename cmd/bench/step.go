@@ -48,7 +48,8 @@ type stepRun struct {
 // once takes a step, and computes it again when its sums overflow, as the first one's do.
 func (s *stepRun) once() error {
 	for {
-		if _, err := s.trainer.Compute(s.step, []int{0}); err != nil {
+		s.trainer.Clear()
+		if _, err := s.trainer.Add(s.step, 0, nil); err != nil {
 			return err
 		}
 		sums, needed := s.trainer.Sums()

@@ -49,9 +49,15 @@ type Stream struct {
 // counter of the stream's blocks is (block, item). Items of one step are therefore disjoint by
 // construction, and steps and domains by a 64-bit hash of them.
 func New(k Key) *Stream {
+	s := new(Stream) // New is inlined, so that a stream that stays with its caller is not allocated.
+	s.start(k)
+	return s
+}
+
+func (s *Stream) start(k Key) {
 	seed := [2]uint32{uint32(k.Seed), uint32(k.Seed >> 32)}
 	sub := philox([4]uint32{uint32(k.Step), uint32(k.Step >> 32), uint32(k.Domain), 0}, seed)
-	return &Stream{key: [2]uint32{sub[0], sub[1]}, item: k.Item, used: 4}
+	*s = Stream{key: [2]uint32{sub[0], sub[1]}, item: k.Item, used: 4}
 }
 
 // next returns the next block of four words.
@@ -86,7 +92,9 @@ func unit(w uint64) float64 { return float64(w>>11) * 0x1p-53 }
 // IntN returns a uniform integer in [0, n), without bias (Lemire's multiply with rejection).
 // It panics when n < 1.
 func (s *Stream) IntN(n int) int {
-	assert.That(n > 0, "rng: IntN needs n above 0, got %d", n)
+	if n <= 0 { // Arguments of a call would be allocated.
+		assert.That(false, "rng: IntN needs n above 0, got %d", n)
+	}
 	bound := uint64(n)
 	for {
 		hi, lo := bits.Mul64(s.Uint64(), bound)

@@ -49,14 +49,16 @@ func within(key string, v float64, ok bool, rule string) error {
 //
 // Source: torch/optim/adamw.py, _single_tensor_adam.
 func (a AdamW) Step(p, g, m, v []float32, step int, lr, gradScale float64) {
-	assert.That(step >= 1, "AdamW step %d counts from 1", step)
-	assert.That(len(g) == len(p) && len(m) == len(p) && len(v) == len(p), "AdamW lengths %d %d %d %d", len(p), len(g), len(m), len(v))
-	f := a.factors(step, lr, gradScale)
+	if step < 1 || len(g) != len(p) || len(m) != len(p) || len(v) != len(p) { // Arguments of a call would be allocated.
+		assert.That(false, "AdamW step %d counts from 1, and the lengths %d %d %d %d are equal", step, len(p), len(g), len(m), len(v))
+	}
+	f := a.Factors(step, lr, gradScale)
 	kernel.AdamWUpdate(p, g, m, v, &f)
 }
 
-// factors are computed in float64 and rounded once.
-func (a AdamW) factors(step int, lr, gradScale float64) kernel.AdamWFactors {
+// Factors are what kernel.AdamWUpdate needs to do Step, for a caller that does it in many pieces. They are computed in
+// float64 and rounded once.
+func (a AdamW) Factors(step int, lr, gradScale float64) kernel.AdamWFactors {
 	t := float64(step)
 	return kernel.AdamWFactors{
 		Scale:   float32(gradScale),

@@ -63,6 +63,7 @@ type Step struct {
 	reference *compile.Executable // Its output is the errors; nil where the loss needs none.
 	noisy     []float32           // One sample, CHW.
 	target    []float32
+	stats     []ItemStats
 }
 
 // New builds, differentiates and compiles the graph for be. Parameters are zero until they are loaded into ParamSlab.
@@ -74,7 +75,7 @@ func New(c Config, be backend.Backend) (*Step, error) {
 		return nil, err
 	}
 	n := c.UNet.InChannels * c.Height * c.Width
-	s := &Step{config: c, noisy: make([]float32, n), target: make([]float32, n)}
+	s := &Step{config: c, noisy: make([]float32, n), target: make([]float32, n), stats: make([]ItemStats, c.Items)}
 	var err error
 	if s.exe, err = c.program(be); err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ type ItemStats struct {
 // Result is what a micro-batch gave.
 type Result struct {
 	Loss  float64     // The sum over the items.
-	Items []ItemStats // In the order filled.
+	Items []ItemStats // In the order filled; valid until the next Run.
 }
 
 // Run computes the micro-batch that Fill wrote at the present parameters. It calls onGrad, if not nil, with each
@@ -30,7 +30,7 @@ func (s *Step) Run(onGrad func(i int, grad []float32)) (Result, error) {
 	if err := s.exe.Run(onGrad); err != nil {
 		return Result{}, err
 	}
-	r := Result{Items: make([]ItemStats, s.config.Items)}
+	r := Result{Items: s.stats}
 	stats := s.exe.Output(1)
 	for i := range r.Items {
 		row := stats[i*op.PairStats : (i+1)*op.PairStats]

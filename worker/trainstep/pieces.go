@@ -33,8 +33,7 @@ type pieces struct {
 	grad      []float32
 	rounding  fixedpoint.Rounding // Of the micro-batch at hand; the block is each piece's.
 	total     []int32
-	rate      float64
-	clip      float64
+	factors   kernel.AdamWFactors
 	from      int
 	addTask   func(task, thread int)
 	normTask  func(task, thread int)
@@ -78,7 +77,9 @@ func (t *Trainer) accumulate(task, _ int) {
 // add rounds one gradient tensor of one micro-batch onto the grid.
 func (t *Trainer) add(step, mb, i int, grad []float32) {
 	p := t.pieces
-	assert.That(len(grad) == t.layout.Tensor(i).Len, "gradient %d has %d elements, want %d", i, len(grad), t.layout.Tensor(i).Len)
+	if want := t.layout.Tensor(i).Len; len(grad) != want { // Arguments of a call would be allocated.
+		assert.That(false, "gradient %d has %d elements, want %d", i, len(grad), want)
+	}
 	p.rounding = fixedpoint.Rounding{Seed: t.hyper.Seed, Step: uint64(step), MicroBatch: mb}
 	p.grad, p.from = grad, p.first[i]
 	p.pool.Run(p.first[i+1]-p.from, p.addTask)
@@ -131,7 +132,7 @@ func sumSquares(x []float32) float64 {
 func (t *Trainer) update(total []int32, rate, clip float64) {
 	p := t.pieces
 	t.state.Updates++
-	p.total, p.rate, p.clip = total, rate, clip
+	p.total, p.factors = total, t.hyper.Optimizer.Factors(t.state.Updates, rate, clip)
 	p.pool.Run(len(p.all), p.applyTask)
 	p.total = nil
 }
@@ -140,5 +141,5 @@ func (t *Trainer) apply(task, thread int) {
 	p := &t.pieces.all[task]
 	s := p.slab
 	m, v := t.state.M[s.Offset:s.Offset+s.Len], t.state.V[s.Offset:s.Offset+s.Len]
-	t.hyper.Optimizer.Step(t.params[p.tensor].Data[p.at:p.at+s.Len], t.decode(p, thread), m, v, t.state.Updates, t.pieces.rate, t.pieces.clip)
+	kernel.AdamWUpdate(t.params[p.tensor].Data[p.at:p.at+s.Len], t.decode(p, thread), m, v, &t.pieces.factors)
 }

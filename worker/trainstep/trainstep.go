@@ -57,8 +57,26 @@ type Trainer struct {
 	sums   []int32 // This rank's, of the current attempt.
 	needed fixedpoint.Exponents
 	pieces *pieces
+	adding adding
+	onGrad func(i int, grad []float32) // t.gradient, made once.
 	bad    []NonFinite
 	base   fixedpoint.Exponents // Those at the beginning of the step, once it was recalibrated; else nil.
+}
+
+// adding is the micro-batch whose gradient is added.
+type adding struct {
+	step, mb int
+	sum      gradientSum
+	added    func(i int)
+}
+
+// gradient takes gradient i of the micro-batch at hand.
+func (t *Trainer) gradient(i int, grad []float32) {
+	t.adding.sum.add(grad)
+	t.add(t.adding.step, t.adding.mb, i, grad)
+	if t.adding.added != nil {
+		t.adding.added(i)
+	}
 }
 
 // State is the optimizer's part of a checkpoint; its slabs are in gradient order.
@@ -95,6 +113,7 @@ func New(model Model, h Hyper, pool *kernel.Pool) (*Trainer, error) {
 		needed: fixedpoint.NewNeeded(layout.Blocks()),
 		pieces: newPieces(pool, layout),
 	}
+	t.onGrad = t.gradient
 	t.pieces.addTask, t.pieces.normTask, t.pieces.applyTask = t.accumulate, t.square, t.apply
 	return t, nil
 }
@@ -131,17 +150,13 @@ func (t *Trainer) Clear() {
 // for each parameter once its part is in them: until the next Add nothing changes that part, so
 // it may be read already. After an error they hold part of it, and have to be cleared.
 func (t *Trainer) Add(step, mb int, added func(i int)) (Stats, error) {
-	var sum gradientSum
+	t.adding = adding{step: step, mb: mb, added: added}
 	if t.hyper.Audited != nil && slices.Contains(t.hyper.Audited(step), mb) {
-		sum.begin()
+		t.adding.sum.begin()
 	}
-	s, err := t.model.Gradients(step, mb, func(i int, grad []float32) {
-		sum.add(grad)
-		t.add(step, mb, i, grad)
-		if added != nil {
-			added(i)
-		}
-	})
+	s, err := t.model.Gradients(step, mb, t.onGrad)
+	sum := t.adding.sum
+	t.adding = adding{}
 	if err != nil {
 		return Stats{}, fmt.Errorf("compute micro-batch %d of step %d: %w", mb, step, err)
 	}
@@ -219,7 +234,9 @@ type Update struct {
 //
 // and moves the exponents on. With skip it only moves the exponents on.
 func (t *Trainer) Apply(step int, total []int32, needed fixedpoint.Exponents, skip bool) Update {
-	assert.That(len(total) == t.layout.Elements(), "sums of %d elements, want %d", len(total), t.layout.Elements())
+	if want := t.layout.Elements(); len(total) != want { // Arguments of a call would be allocated.
+		assert.That(false, "sums of %d elements, want %d", len(total), want)
+	}
 	u := Update{LearningRate: t.hyper.LearningRate(step)}
 	if !skip {
 		u.GradNorm = t.norm(total)
