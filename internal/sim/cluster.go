@@ -16,41 +16,49 @@ type Config struct {
 	SaveEvery    int
 
 	Kills, Joins, Freezes, Cuts, GivenUp, Leaves int
-	Slows                                        int     // Workers that become slow for a while.
-	ReduceKills                                  int     // Kills of a rank while complete sums are on their way.
-	Flips                                        int     // Of a bit in a rank's state while it is not being updated.
-	UpdateFlips                                  int     // Of a bit in a rank's state within an update, seen by those that make it too.
-	Stop                                         bool    // Asked for halfway.
-	Splits                                       int     // Of the network, into two.
-	LossRate                                     float64 // Of messages: orders, reports, their answers.
-	DuplicateRate                                float64 // Of messages that arrive twice.
-	DelayRate                                    float64 // Of messages that arrive late, some after they were given up.
+	Slows                                        int                           // Workers that become slow for a while.
+	ReduceKills                                  int                           // Kills of a rank while complete sums are on their way.
+	Flips                                        int                           // Of a bit in a rank's state while it is not being updated.
+	UpdateFlips                                  int                           // Of a bit in a rank's state within an update, seen by those that make it too.
+	Stop                                         bool                          // Asked for halfway.
+	MicroBatchTime                               time.Duration                 // The same for all; 0: every worker has its own.
+	OperationTime                                func(ranks int) time.Duration // Of a ring's operation; nil: up to 25 ms.
+	Splits                                       int                           // Of the network, into two.
+	LossRate                                     float64                       // Of messages: orders, reports, their answers.
+	DuplicateRate                                float64                       // Of messages that arrive twice.
+	DelayRate                                    float64                       // Of messages that arrive late, some after they were given up.
 }
 
 // Result is how a cluster ended.
 type Result struct {
 	Digest      uint64 // Of the last checkpoint.
 	Generations uint64
-	Rewinds     int // Times that nobody was left who held the state.
-	Taken       int // Times that a rank took complete sums from another.
-	TakenOver   int // Micro-batches that a rank took over from another within a step.
-	Followed    int // Times that a worker caught up with a ring that went on.
-	Kept        int // Micro-batches in the partial sums that survivors kept.
-	PutOut      int // Times that a worker with a wrong state was named.
-	Undecided   int // Times that no majority told which state was right.
-	Split       int // Workers that a split of the network cut off.
-	Isolated    int // Times that the coordinator was.
+	Rewinds     int           // Times that nobody was left who held the state.
+	Taken       int           // Times that a rank took complete sums from another.
+	TakenOver   int           // Micro-batches that a rank took over from another within a step.
+	Followed    int           // Times that a worker caught up with a ring that went on.
+	Kept        int           // Micro-batches in the partial sums that survivors kept.
+	PutOut      int           // Times that a worker with a wrong state was named.
+	Undecided   int           // Times that no majority told which state was right.
+	Split       int           // Workers that a split of the network cut off.
+	Isolated    int           // Times that the coordinator was.
+	Worlds      []int         // Ranks of each committed step, repeated ones too.
+	StepReports int           // Messages that the coordinator took in about steps,
+	Reports     int           // and all others,
+	Orders      int           // and those that it sent.
+	Began       time.Duration // When the first generation was formed.
 	Duration    time.Duration
 	Trace       []string
 	Err         error // What was broken.
 }
 
-// faultsEnd is when the last fault happens at the latest, and bound how long training may take after it.
 const (
 	faultsBegin = 2 * time.Second
-	bound       = 10 * time.Minute
-	maxEvents   = 2_000_000
+	maxEvents   = 20_000_000
 )
+
+// bound is how long training may take after the last fault.
+func (s *cluster) bound() time.Duration { return max(10*time.Minute, 4*s.lastFault()) }
 
 type cluster struct {
 	Config
@@ -80,8 +88,8 @@ func Run(c Config) Result {
 		e := heap.Pop(&s.queue).(event)
 		s.now = e.at
 		e.f()
-		if n > maxEvents || s.now > s.lastFault()+bound {
-			s.broken("no end %v after the faults: step %d of %d", bound, s.coord.step, c.Steps)
+		if n > maxEvents || s.now > s.lastFault()+s.bound() {
+			s.broken("no end %v after the faults: step %d of %d", s.bound(), s.coord.step, c.Steps)
 		}
 	}
 	if s.result.Err == nil {

@@ -119,6 +119,7 @@ func (k *coordinator) send(node string, o order) {
 	if _, known := k.holdings[node]; !known && !o.release {
 		return
 	}
+	k.s.result.Orders++
 	w := k.s.worker(node)
 	sent := k.s.now
 	w.last = max(sent+k.s.transit(20*time.Millisecond), w.last)
@@ -172,6 +173,7 @@ func (k *coordinator) receive(r report) (known bool) {
 	if k.finished {
 		return true
 	}
+	k.count(r)
 	if r.hello {
 		if _, twice := k.holdings[r.node]; !twice {
 			delete(k.gone, r.node)
@@ -218,6 +220,14 @@ func (k *coordinator) receive(r report) (known bool) {
 	return true
 }
 
+func (k *coordinator) count(r report) {
+	if r.step != nil {
+		k.s.result.StepReports++
+	} else {
+		k.s.result.Reports++
+	}
+}
+
 func (k *coordinator) rankDone(r report) {
 	k.pending[r.node] = r.steps
 	if r.holding != nil {
@@ -241,6 +251,9 @@ func (k *coordinator) form(f rendezvous.Form) {
 	k.settle(f.FirstStep)
 	k.generation, k.jobID = f.Generation, fmt.Sprint("train-", f.Generation)
 	k.nodes[f.Generation] = f.Nodes
+	if k.s.result.Began == 0 {
+		k.s.result.Began = k.s.now
+	}
 	for rank, n := range f.Nodes {
 		o := &trainOrder{
 			id: k.jobID, generation: f.Generation, rank: rank, nodes: f.Nodes, firstStep: f.FirstStep, lastStep: f.LastStep,
@@ -307,6 +320,7 @@ func (k *coordinator) keepStep(s stepReport) {
 	if err := assignment.Check(k.s.MicroBatches, s.shares); err != nil {
 		k.s.broken("step %d: %v", s.step, err)
 	}
+	k.s.result.Worlds = append(k.s.result.Worlds, len(k.nodes[s.generation]))
 	for _, node := range k.nodes[s.generation] {
 		if k.distrusted[node] < s.generation {
 			delete(k.distrusted, node) // It took part, so it has loaded the state since.

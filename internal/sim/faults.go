@@ -36,7 +36,7 @@ func (s *cluster) scheduleFaults() {
 
 // lastFault is when faults end: they fall in the time that an undisturbed run takes, about.
 func (s *cluster) lastFault() time.Duration {
-	return faultsBegin + time.Duration(s.Steps*s.MicroBatches/s.Workers)*100*time.Millisecond
+	return faultsBegin + time.Duration(s.Steps*s.MicroBatches/s.Workers)*max(s.MicroBatchTime, 100*time.Millisecond)
 }
 
 // each does f to a worker that lives and is well, but never to the last one.
@@ -75,6 +75,9 @@ func (r *ring) killWithin(kind string) {
 // birth starts a worker, of some speed.
 func (s *cluster) birth() *worker {
 	w := &worker{s: s, name: fmt.Sprint("w", len(s.workers)), mb: s.between(30*time.Millisecond, 200*time.Millisecond)}
+	if s.MicroBatchTime > 0 {
+		w.mb = s.MicroBatchTime
+	}
 	s.workers = append(s.workers, w)
 	s.note("start %s", w.name)
 	w.at(s.between(0, 500*time.Millisecond), func() {

@@ -106,7 +106,7 @@ func (r *ring) deliver(op *operation) {
 			d.lost = true
 		}
 		r.deliveries = append(r.deliveries, d)
-		w.at(r.s.between(time.Millisecond, 25*time.Millisecond), func() {
+		w.at(r.takes(), func() {
 			then := op.waiting[rank]
 			if d.lost || then == nil {
 				return
@@ -116,6 +116,14 @@ func (r *ring) deliver(op *operation) {
 			then(slices.Clone(op.parts), nil)
 		})
 	}
+}
+
+// takes is the time from the last part to one rank's outcome.
+func (r *ring) takes() time.Duration {
+	if f := r.s.OperationTime; f != nil {
+		return f(len(r.members))
+	}
+	return r.s.between(time.Millisecond, 25*time.Millisecond)
 }
 
 // cutBefore tells whether the previous rank cannot pass anything on.

@@ -40,6 +40,7 @@ var layers = []struct {
 	{"internal/golden", []string{"internal/safetensors"}, "golden cases are files"},
 	{"internal/assignment", nil, "arithmetic"},
 	{"internal/sim", []string{"coordinator/rendezvous", "worker/lifecycle", "worker/replica", "internal/assert", "internal/assignment"}, "the simulation plays the pure machines"},
+	{"internal/scale", []string{"internal/sim"}, "the cost model is held against the simulation"},
 	{"internal/assert", nil, "the ground floor"},
 	{"internal/isa", nil, "the ground floor"},
 	{"internal/rng", []string{"internal/assert"}, "the ground floor"},
