@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"yohaku/internal/logkey"
+	"yohaku/internal/throttle"
 )
 
 const (
@@ -80,8 +81,8 @@ type Bus struct {
 	conn         *nats.Conn
 	watch        *watcher // nil with ExternalURL.
 
-	seen   certificates // Of peers.
-	errors throttle     // What the connections reported.
+	seen   certificates              // Of peers.
+	errors throttle.Throttle[string] // What the connections reported.
 
 	mu     sync.Mutex // Guards routes and reloads.
 	routes []string
@@ -155,7 +156,7 @@ func (b *Bus) clientOptions() []nats.Option {
 			if s != nil {
 				subject = s.Subject
 			}
-			count := b.errors.count(subject+" "+err.Error(), time.Now())
+			count := b.errors.Count(subject+" "+err.Error(), time.Now())
 			if count == 0 {
 				return
 			}

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -93,24 +92,7 @@ func TestFloodIsBounded(t *testing.T) {
 	}
 }
 
-func TestThrottle(t *testing.T) {
-	now := time.Unix(1e9, 0)
-	var th throttle
-	var got []int
-	for i := range 300 {
-		if n := th.count("a", now.Add(time.Duration(i)*time.Second)); n > 0 {
-			got = append(got, n)
-		}
-	}
-	if fmt.Sprint(got) != "[1 60 60 60 60]" {
-		t.Errorf("let through %v, want one a minute with the count", got)
-	}
-	for i := range 10 * maxThrottled {
-		th.count(fmt.Sprint(i), now)
-	}
-	if len(th.kinds) > maxThrottled+1 {
-		t.Errorf("%d kinds are kept, at most %d may be", len(th.kinds), maxThrottled+1)
-	}
+func TestSourceOf(t *testing.T) {
 	for format, want := range map[string]string{
 		"10.0.0.7:41234 - rid:12 - TLS route handshake error: %v": "10.0.0.7 - TLS route handshake error: %v",
 		"[::1]:4 - rid:9 - closed":                                "::1 - closed",

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"yohaku/internal/throttle"
 
 	"github.com/rs/zerolog"
 )
@@ -23,7 +24,7 @@ type serverLog struct {
 	nudge func()
 	fatal chan string // The first one; nats-server goes on after it, and Start gives up.
 
-	warned throttle
+	warned throttle.Throttle[string]
 }
 
 func newServerLog(log zerolog.Logger) *serverLog {
@@ -55,7 +56,7 @@ func (l *serverLog) Tracef(string, ...any) {}
 func (l *serverLog) warn(format string, v []any) {
 	text := oneLine(format, v)
 	event := l.log.Warn
-	count := l.warned.count(sourceOf(format), time.Now())
+	count := l.warned.Count(sourceOf(format), time.Now())
 	if slices.ContainsFunc(healthy, func(h string) bool { return strings.HasPrefix(text, h) }) || count == 0 {
 		event = l.log.Debug
 	}
