@@ -46,6 +46,7 @@ func (m *Machine) form() []Effect {
 	sources := make([]Source, len(chosen))
 	for rank, n := range chosen {
 		sources[rank] = m.source(n, step)
+		n.source = sources[rank]
 	}
 	var effects []Effect
 	if len(chosen) < min(m.want(), m.c.MicroBatches) {

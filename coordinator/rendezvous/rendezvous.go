@@ -42,6 +42,7 @@ type member struct {
 	holding   Holding
 	preparing bool
 	prepared  bool
+	source    Source // In the last generation that it was a rank of.
 	failures  int    // How often it could not load the state.
 	since     uint64 // The last generation formed when it joined.
 	refusals  int    // How often it did not hand over what it was asked for.
@@ -80,6 +81,7 @@ type ending struct {
 	called, paused, saving bool // CallBack, Pause, Pause with a checkpoint was sent.
 	network                bool // Members could not be reached, which is no fault of the generation.
 	cured                  bool // The fault was a wrong state or gradient, whose owner was put out.
+	misled                 bool // A rank was ordered to go on with a state that it has not: that is known now.
 	told                   bool // Undecided was.
 	err                    error
 }
@@ -321,8 +323,7 @@ func (m *Machine) rankDone(ev RankDone) []Effect {
 	delete(m.live, ev.Node)
 	if ev.Err != nil {
 		if !n.holding.Loaded && n.wrong != ev.Generation {
-			n.failures++
-			n.unfit, m.unfit = n.failures >= maxFailures-1, ev.Err
+			m.stateless(n, ev.Err)
 		}
 		return m.fail(fmt.Errorf("worker %s: %w", ev.Node, ev.Err))
 	}
@@ -330,6 +331,19 @@ func (m *Machine) rankDone(ev RankDone) []Effect {
 		return m.generationEnded()
 	}
 	return nil
+}
+
+// stateless notes that a rank ended by err with no state. If it was to load one, it may not be able to.
+// If it was to have one, as who follows a ring is believed to, it loads one next: no generation is
+// at fault, and none could fail so twice in a row by the same rank.
+func (m *Machine) stateless(n *member, err error) {
+	if n.source != LoadState {
+		m.ended.misled = true
+		return
+	}
+	if n.failures++; n.failures >= maxFailures-1 {
+		n.unfit, m.unfit = true, err
+	}
 }
 
 // unreached asks again, until the member answers or leaves. A generation that may not have begun at one
@@ -362,7 +376,7 @@ func (m *Machine) generationEnded() []Effect {
 	if m.c.Checkpoint >= m.c.Steps {
 		return m.finish(Finish{Complete: true})
 	}
-	if end.err != nil && !end.network && !end.cured {
+	if end.err != nil && !end.network && !end.cured && !end.misled {
 		if m.failures++; m.failures >= maxFailures {
 			return m.finish(Finish{Err: fmt.Errorf("%d generations in a row failed and got no farther: %w", m.failures, end.err)})
 		}

@@ -86,6 +86,38 @@ func TestAJoinerThatFollowsTheRing(t *testing.T) {
 	check(t, play(m, ended(2, "a", ahead(3))), []Effect{Donate{Node: "a", Step: 3, State: true}})
 }
 
+// TestAJoinerThatLostTheRingIsNoFault: that one after the other did not arrive where it was believed to be
+// does not end the run, however often it happens before a step is made. Each loads the state then.
+func TestAJoinerThatLostTheRingIsNoFault(t *testing.T) {
+	m := cluster(8, "a")
+	for i, n := range []string{"b", "c", "d", "e"} {
+		before, g := m.Members(), m.Generation()
+		play(m, Joined{Node: n}, Prepared{Node: n, Following: true})
+		for _, node := range before {
+			play(m, ended(g, node, ahead(3)))
+		}
+		effects := play(m, RankDone{Generation: g + 1, Node: n, Err: errors.New("no such state")})
+		for _, node := range before {
+			effects = append(effects, play(m, ended(g+1, node, ahead(3)))...)
+		}
+		effects = append(effects, play(m, Donated{Node: "a"})...)
+		form, ok := effects[len(effects)-1].(Form)
+		if !ok || form.Generation != g+2 || form.Sources[i+1] != LoadState || form.Sources[i] != Keep {
+			t.Fatalf("%s: effects %+v, want a generation in which it loads the state", n, effects)
+		}
+	}
+}
+
+// TestTheLastThatLostTheRingLoadsTheCheckpoint: it is no less fit than any other.
+func TestTheLastThatLostTheRingLoadsTheCheckpoint(t *testing.T) {
+	m := cluster(4, "a")
+	play(m, Joined{Node: "b"}, Prepared{Node: "b", Following: true}, ended(1, "a", ahead(3)))
+	play(m, RankDone{Generation: 2, Node: "b", Err: errors.New("no such state")}, Left{"a"}, Left{"b"})
+	check(t, play(m, Joined{Node: "c"}), []Effect{Form{
+		Generation: 4, Nodes: []string{"c"}, LastStep: 9, Sources: []Source{LoadState}, Checkpoint: true, First: [][]int{{0, 1, 2, 3}},
+	}})
+}
+
 func TestSurvivorsKeepWhatTheyHave(t *testing.T) {
 	m := cluster(6, "a", "b", "c")
 	check(t, play(m, Left{"b"}), []Effect{CallBack{Generation: 1, Nodes: []string{"a", "c"}}})

@@ -243,7 +243,9 @@ func (w *worker) prepared(id string) {
 	w.end(report{jobID: id, following: w.following})
 }
 
-// arrive ends the following of a ring: its state is here, if nothing went wrong on the way.
+// arrive ends the following of a ring: its state is here, if nothing went wrong on the way. That of a
+// step boundary it is: a peer that has gone on since, because the order was long on its way or this
+// worker frozen, may have raised its exponents within the step.
 func (w *worker) arrive(o *trainOrder) {
 	if !w.following {
 		return
@@ -255,6 +257,9 @@ func (w *worker) arrive(o *trainOrder) {
 		if peer != w && !peer.wrong && peer.holding.Loaded && peer.state.step == o.firstStep && w.s.chance(0.9) {
 			w.s.result.Followed++
 			w.state, w.base, w.wrong = peer.state, -1, false
+			if peer.base >= 0 {
+				w.state.exp = peer.base
+			}
 			w.holding = lifecycle.Holding{Loaded: true, Applied: o.firstStep}
 			w.applied()
 			return
