@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"maps"
+
 	"yohaku/coordinator/rendezvous"
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
@@ -19,6 +21,23 @@ func (c *Coordinator) differed(d *wire.Difference) []rendezvous.Event {
 		}
 	}
 	return []rendezvous.Event{ev}
+}
+
+// trusted tells whether what a rank of the generation says of its state counts. One whose state was wrong
+// in an earlier generation is trusted again once it has loaded the state in this one; one that never
+// began it, or was believed to have followed the ring, may still have the wrong one. What it said of
+// steps before is still dropped.
+func (t *trainingState) trusted(node string, anew bool) bool {
+	wrongIn, distrusted := t.distrusted[node]
+	if !distrusted {
+		return true
+	}
+	if !anew || wrongIn >= t.generation {
+		return false
+	}
+	delete(t.distrusted, node)
+	maps.DeleteFunc(t.held[node], func(_ int, s wire.StepReport) bool { return s.Generation <= wrongIn })
+	return true
 }
 
 func suspects(all []wire.Suspect, want string) []rendezvous.Suspect {

@@ -277,7 +277,7 @@ func (c *Coordinator) rankDone(name string, d wire.Done) []rendezvous.Event {
 		if d.Holding != nil {
 			n.holding = *d.Holding
 		}
-		if _, distrusted := c.training.distrusted[name]; distrusted {
+		if !c.training.trusted(name, d.Anew && n.holding.Loaded) {
 			n.holding = wire.Holding{} // It may not have heard of it.
 		}
 		done.Holding = rendezvous.Holding(n.holding)

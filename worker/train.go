@@ -80,6 +80,7 @@ func (w *Worker) train(ctx context.Context, j wire.TrainJob, wish *wish) (wire.D
 	}
 	done := w.whatIsHeld()
 	done.Step, done.Differ = finish.Step, difference(finish.Err)
+	done.Anew = res.holding.Loaded && j.Source == string(lifecycle.LoadState)
 	return done, errors.Join(finish.Err, ring.Close())
 }
 

@@ -22,7 +22,7 @@ type report struct {
 	following      bool
 	step           *stepReport
 	checkpoint     *state
-	done           bool
+	done, anew     bool
 	err            error
 	holding        *lifecycle.Holding
 	steps          []stepReport
@@ -233,7 +233,7 @@ func (k *coordinator) rankDone(r report) {
 	if r.holding != nil {
 		k.holdings[r.node] = rendezvous.Holding(*r.holding)
 	}
-	if k.distrusted[r.node] > 0 {
+	if !k.trusted(r.node, r.anew && k.holdings[r.node].Loaded) {
 		k.holdings[r.node] = rendezvous.Holding{}
 	}
 	k.s.note("coordinator: %s is done with %+v, %v", r.node, k.holdings[r.node], r.err)

@@ -83,6 +83,20 @@ func (k *coordinator) differed(err error) {
 	k.feed(rendezvous.Differed{Generation: k.generation, Step: differ.steps, Wrong: suspects(differ.verdict.Wrong), Undecided: suspects(differ.verdict.Undecided)})
 }
 
+// trusted is as package coordinator's.
+func (k *coordinator) trusted(node string, anew bool) bool {
+	wrongIn := k.distrusted[node]
+	if wrongIn == 0 {
+		return true
+	}
+	if !anew || wrongIn >= k.generation {
+		return false
+	}
+	delete(k.distrusted, node)
+	k.pending[node] = slices.DeleteFunc(k.pending[node], func(s stepReport) bool { return s.generation <= wrongIn })
+	return true
+}
+
 // putOut checks that whoever is named was wrong, and that nobody is given up for one fault.
 func (k *coordinator) putOut(p rendezvous.PutOut) {
 	k.s.result.PutOut++

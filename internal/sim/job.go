@@ -186,7 +186,9 @@ func (j *job) over(e lifecycle.Finish) {
 	if errors.Is(err, errCalledBack) {
 		err = nil
 	}
-	w.end(w.whatIsHeld(j.id, err))
+	r := w.whatIsHeld(j.id, err)
+	r.anew = w.holding.Loaded && j.o.source == string(lifecycle.LoadState)
+	w.end(r)
 }
 
 // perform begins an effect.

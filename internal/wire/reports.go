@@ -73,6 +73,7 @@ type Done struct {
 
 	Following bool `json:"following,omitempty"` // Of a prepare job: it has the ring's state, and follows it.
 
+	Anew    bool        `json:"anew,omitempty"`    // Of a train job: what is held was loaded in it.
 	Holding *Holding    `json:"holding,omitempty"` // Of a train job.
 	Differ  *Difference `json:"differ,omitempty"`  // Of a train or donate job that ended because replicas differ.
 }
