@@ -66,7 +66,7 @@ func (j *job) claim(e lifecycle.Ask, wait *wait, ranks []int, number int) {
 // claimed answers a claim of another rank of the generation.
 func (w *worker) claimed(from *trainOrder, number int, c lifecycle.Claim) int {
 	j := w.job
-	if j == nil || j.machine == nil || j.o.generation != from.generation || j.finish != nil {
+	if j == nil || j.machine == nil || j.o.key() != from.key() || j.finish != nil {
 		return lifecycle.None
 	}
 	if last, known := j.answers[c.Rank]; known && number <= last.number {

@@ -24,6 +24,8 @@ type Config struct {
 	MicroBatchTime                               time.Duration                 // The same for all; 0: every worker has its own.
 	OperationTime                                func(ranks int) time.Duration // Of a ring's operation; nil: up to 25 ms.
 	Splits                                       int                           // Of the network, into two.
+	Crashes                                      int                           // Of the coordinator, which is started again.
+	Copies                                       int                           // Of the run folder, with which a second coordinator is started.
 	LossRate                                     float64                       // Of messages: orders, reports, their answers.
 	DuplicateRate                                float64                       // Of messages that arrive twice.
 	DelayRate                                    float64                       // Of messages that arrive late, some after they were given up.
@@ -42,6 +44,10 @@ type Result struct {
 	Undecided   int           // Times that no majority told which state was right.
 	Split       int           // Workers that a split of the network cut off.
 	Isolated    int           // Times that the coordinator was.
+	Restarts    int           // Times that a coordinator took the run up after a crash,
+	TakenUp     int           // and workers that told it what they hold.
+	Refused     int           // Times that a second coordinator was refused,
+	Fenced      int           // and that a coordinator was fenced off.
 	Worlds      []int         // Ranks of each committed step, repeated ones too.
 	StepReports int           // Messages that the coordinator took in about steps,
 	Reports     int           // and all others,
@@ -66,8 +72,9 @@ type cluster struct {
 	now     time.Duration
 	queue   events
 	seq     int
-	coord   *coordinator
-	workers []*worker // In the order of their births.
+	coord   *coordinator            // That has the run, or had it last.
+	coords  map[string]*coordinator // All that ever were, by name.
+	workers []*worker               // In the order of their births.
 	rings   map[uint64]*ring
 	want    []uint64
 	trace   []string
@@ -78,7 +85,7 @@ type cluster struct {
 
 // Run plays a cluster to its end.
 func Run(c Config) Result {
-	s := &cluster{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 1)), rings: map[uint64]*ring{}, want: single(c.Steps, c.MicroBatches)}
+	s := &cluster{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 1)), rings: map[uint64]*ring{}, coords: map[string]*coordinator{}, want: single(c.Steps, c.MicroBatches)}
 	s.coord = newCoordinator(s)
 	for range c.Workers {
 		s.birth()

@@ -19,6 +19,7 @@ type report struct {
 	node           string
 	jobID          string
 	hello, leaving bool
+	trained        lifecycle.Generation // With hello: the last that it was in.
 	following      bool
 	step           *stepReport
 	checkpoint     *state
@@ -31,6 +32,7 @@ type report struct {
 }
 
 type stepReport struct {
+	epoch      uint64
 	generation uint64
 	step       int
 	digest     uint64
@@ -41,20 +43,17 @@ type stepReport struct {
 
 // coordinator is the shell of package coordinator, modelled.
 type coordinator struct {
-	s          *cluster
-	m          *rendezvous.Machine
+	s *cluster
+	m *rendezvous.Machine // nil before training.
+	disk
+	claiming
 	holdings   map[string]rendezvous.Holding // Of known nodes.
 	gone       map[string]bool
-	generation uint64
 	jobID      string
 	nodes      map[uint64][]string
 	pending    map[string][]stepReport // By node.
 	distrusted map[string]uint64       // By node: the generation in which its state was wrong, until it takes part in a later one.
-	step       int
-	log        []uint64 // The digest of each step.
-	replica    string   // The last step's.
 	settled    map[int][]stepReport
-	checkpoint state
 	handed     struct {
 		jobID string
 		step  int
@@ -67,8 +66,9 @@ type coordinator struct {
 }
 
 func newCoordinator(s *cluster) *coordinator {
-	k := &coordinator{s: s, holdings: map[string]rendezvous.Holding{}, gone: map[string]bool{}, nodes: map[uint64][]string{}, pending: map[string][]stepReport{}, distrusted: map[string]uint64{}}
-	k.m = rendezvous.New(rendezvous.Config{MinWorkers: s.Workers, MicroBatches: s.MicroBatches, Steps: s.Steps, SaveEvery: s.SaveEvery}, 0)
+	k := s.start(disk{epoch: 1})
+	k.claimed = true
+	k.machine()
 	s.after(0, func() { k.feed(rendezvous.TrainingReady{}) })
 	return k
 }
@@ -79,6 +79,9 @@ func (s *cluster) worker(name string) *worker {
 
 // feed steps the machine and performs its effects.
 func (k *coordinator) feed(ev rendezvous.Event) {
+	if k.over() || k.m == nil {
+		return
+	}
 	for _, effect := range k.m.Step(ev) {
 		k.s.note("coordinator: %T%+v", effect, effect)
 		switch e := effect.(type) {
@@ -120,14 +123,15 @@ func (k *coordinator) send(node string, o order) {
 		return
 	}
 	k.s.result.Orders++
+	o.from, o.epoch = k.name, k.epoch
 	w := k.s.worker(node)
 	sent := k.s.now
 	w.last = max(sent+k.s.transit(20*time.Millisecond), w.last)
 	k.s.after(w.last-sent, func() {
 		arrives := !w.unreachable() && !k.s.lose()
 		if arrives {
-			w.at(0, func() { w.take(o) })
-			k.s.repeat(0, func() { w.at(0, func() { w.take(o) }) })
+			w.at(0, func() { k.answered(w.take(o)) })
+			k.s.repeat(0, func() { w.at(0, func() { k.answered(w.take(o)) }) })
 		}
 		if late := k.s.now > sent+answerTimeout; w.dead || w.frozen || !arrives || late || k.s.lose() {
 			k.s.after(max(0, sent+answerTimeout-k.s.now), func() { k.notTaken(node, o) })
@@ -140,10 +144,10 @@ func (k *coordinator) notTaken(node string, o order) {
 	_, known := k.holdings[node]
 	current := o.train != nil && o.train.id == k.jobID || o.cancel != "" && o.cancel == k.jobID ||
 		o.prepare != "" || o.donate != "" && o.donate == k.handed.jobID
-	if known && o.pause != "" && o.pause == k.jobID && !k.finished {
+	if known && o.pause != "" && o.pause == k.jobID && !k.over() {
 		k.send(node, o)
 	}
-	if known && current && !k.finished {
+	if known && current && !k.over() {
 		k.s.note("coordinator: %s does not answer", node)
 		k.feed(rendezvous.Unreached{Node: node, Err: errNotTaken})
 	}
@@ -151,7 +155,7 @@ func (k *coordinator) notTaken(node string, o order) {
 
 // lost hears that a node is gone, or believes so.
 func (k *coordinator) lost(node string) {
-	if _, known := k.holdings[node]; !known || k.finished {
+	if _, known := k.holdings[node]; !known || k.over() {
 		return
 	}
 	k.s.note("coordinator: %s is gone", node)
@@ -162,9 +166,9 @@ func (k *coordinator) lost(node string) {
 
 // back hears that a node is there, and tells it to say hello if it was given up.
 func (k *coordinator) back(node string) {
-	if k.gone[node] {
+	if k.gone[node] && !k.over() {
 		w := k.s.worker(node)
-		w.at(k.s.between(time.Millisecond, 20*time.Millisecond), func() { w.take(order{hello: true}) })
+		w.at(k.s.between(time.Millisecond, 20*time.Millisecond), func() { k.answered(w.take(order{from: k.name, epoch: k.epoch, hello: true, forget: true})) })
 	}
 }
 
@@ -177,12 +181,11 @@ func (k *coordinator) receive(r report) (known bool) {
 	if r.hello {
 		if _, twice := k.holdings[r.node]; !twice {
 			delete(k.gone, r.node)
-			k.holdings[r.node] = rendezvous.Holding{}
-			k.feed(rendezvous.Joined{Node: r.node})
+			k.welcome(r)
 		}
 		return true
 	}
-	if _, known := k.holdings[r.node]; !known {
+	if _, known := k.holdings[r.node]; !known && (k.gone[r.node] || r.step == nil && r.checkpoint == nil) {
 		return false
 	}
 	switch {
@@ -205,9 +208,14 @@ func (k *coordinator) receive(r report) (known bool) {
 		k.feed(donated)
 	case r.done && r.jobID == "prepare-"+r.node:
 		k.feed(rendezvous.Prepared{Node: r.node, Following: r.following, Err: r.err})
-	case r.jobID != k.jobID:
+	case r.jobID != k.jobID && r.jobID != posted:
+	case r.step != nil && (rendezvous.Generation{Epoch: r.step.epoch, Number: r.step.generation}).Before(k.lastLine()):
+		// Of a ring whose steps the run went back on.
 	case r.step != nil:
 		k.keepStep(*r.step)
+		if r.step.epoch != k.epoch {
+			return true // Of a ring before this coordinator.
+		}
 		k.feed(rendezvous.Progressed{Generation: r.step.generation, Step: r.step.step, Digest: r.step.replica, Seconds: r.step.seconds})
 	case r.checkpoint != nil:
 		if r.checkpoint.step > k.checkpoint.step {
@@ -249,14 +257,14 @@ func (k *coordinator) form(f rendezvous.Form) {
 		k.s.broken("generation %d: %v", f.Generation, err)
 	}
 	k.settle(f.FirstStep)
-	k.generation, k.jobID = f.Generation, fmt.Sprint("train-", f.Generation)
+	k.generation, k.ranks, k.jobID = f.Generation, f.Nodes, fmt.Sprintf("train-%d.%d", k.epoch, f.Generation)
 	k.nodes[f.Generation] = f.Nodes
 	if k.s.result.Began == 0 {
 		k.s.result.Began = k.s.now
 	}
 	for rank, n := range f.Nodes {
 		o := &trainOrder{
-			id: k.jobID, generation: f.Generation, rank: rank, nodes: f.Nodes, firstStep: f.FirstStep, lastStep: f.LastStep,
+			id: k.jobID, from: k, epoch: k.epoch, generation: f.Generation, rank: rank, nodes: f.Nodes, firstStep: f.FirstStep, lastStep: f.LastStep,
 			source: string(f.Sources[rank]), save: f.Save, first: f.First, shares: f.Shares,
 		}
 		switch {
@@ -290,7 +298,8 @@ func (k *coordinator) settle(step int) {
 				k.s.broken("going back to step %d, though %s holds %d", step, n, h.Applied)
 			}
 		}
-		k.step, k.log = step, k.log[:step]
+		k.step, k.log, k.lines = step, k.log[:step], k.lines[:step]
+		k.rewound = rendezvous.Generation{Epoch: k.epoch, Number: k.m.Generation()}
 	}
 }
 
@@ -328,6 +337,7 @@ func (k *coordinator) keepStep(s stepReport) {
 	}
 	k.step = s.step
 	k.log, k.replica = append(k.log, s.digest), s.replica
+	k.lines = append(k.lines, rendezvous.Generation{Epoch: s.epoch, Number: s.generation})
 	if k.step > k.handed.step {
 		k.handed.state, k.handed.sums = nil, nil
 	}

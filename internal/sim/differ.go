@@ -133,7 +133,7 @@ func (k *coordinator) correct(differ *differError) {
 	for _, s := range k.settled[differ.steps] {
 		if s.replica == want {
 			k.step--
-			k.log = k.log[:k.step]
+			k.log, k.lines = k.log[:k.step], k.lines[:k.step]
 			k.keepStep(s)
 			return
 		}

@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"yohaku/coordinator/rendezvous"
 )
 
 // scheduleFaults draws when what happens.
 func (s *cluster) scheduleFaults() {
 	if s.Stop {
-		s.after(s.between(faultsBegin, s.lastFault()), func() { s.coord.feed(rendezvous.StopRequested{}) })
+		s.after(s.between(faultsBegin, s.lastFault()), func() { s.coord.stop() })
 	}
 	for _, fault := range []struct {
 		n int
@@ -25,6 +23,8 @@ func (s *cluster) scheduleFaults() {
 		{s.Flips, func() { s.each("flip a bit of", (*worker).flip) }},
 		{s.Slows, func() { s.each("slow down", (*worker).slow) }},
 		{s.Splits, s.split},
+		{s.Crashes, s.crash},
+		{s.Copies, s.copyRun},
 		{s.Leaves, func() { s.each("ask to leave", (*worker).leave) }},
 	} {
 		for range fault.n {

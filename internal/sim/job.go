@@ -25,7 +25,8 @@ type told struct {
 // trainOrder makes a worker one rank of a generation.
 type trainOrder struct {
 	id                  string
-	generation          uint64
+	from                *coordinator
+	epoch, generation   uint64
 	rank                int
 	nodes               []string
 	firstStep, lastStep int
@@ -71,6 +72,11 @@ func (j *job) cancel() {
 		return
 	}
 	j.cancelled = true
+	if flush := j.w.flush; flush != nil {
+		j.w.flush = nil
+		flush()
+		return
+	}
 	for w := range j.waits {
 		if w.interrupt {
 			j.fail(errCalledBack)
@@ -185,6 +191,9 @@ func (j *job) over(e lifecycle.Finish) {
 	err := e.Err
 	if errors.Is(err, errCalledBack) {
 		err = nil
+	} else if err == nil && j.o.rank == 0 && len(w.box) > 0 && !j.cancelled {
+		w.flush = func() { w.end(w.whatIsHeld(j.id, nil)) } // The end of the generation is told after its checkpoint.
+		return
 	}
 	r := w.whatIsHeld(j.id, err)
 	r.anew = w.holding.Loaded && j.o.source == string(lifecycle.LoadState)
@@ -200,10 +209,7 @@ func (j *job) perform(effect lifecycle.Effect) {
 	case lifecycle.Ask:
 		j.ask(e, j.wait(true), e.Ranks)
 	case lifecycle.Exchange:
-		mine := word{e.MicroBatches, w.mb.Seconds(), e.Step, j.pause, j.save}
-		if len(w.steps) > 0 {
-			mine.reported = w.steps[0].step - 1
-		}
+		mine := word{e.MicroBatches, w.mb.Seconds(), w.delivered(e.Step), j.pause, j.save}
 		j.collect(opKey{position{e.Step, e.Attempt}, "word"}, &mine, func(parts []any) lifecycle.Event {
 			ev := exchanged(e, parts)
 			j.shares, j.seconds = ev.Shares, ev.Seconds
@@ -237,6 +243,11 @@ func (j *job) perform(effect lifecycle.Effect) {
 			return
 		}
 		saved := w.state
+		if s.restarts() {
+			w.post(report{jobID: posted, checkpoint: &saved})
+			w.at(0, func() { wait.answer(lifecycle.Saved{Step: e.Step}) })
+			return
+		}
 		w.at(s.between(5*time.Millisecond, 200*time.Millisecond), func() {
 			w.report(report{jobID: j.id, checkpoint: &saved}, func(err error) { wait.answerOr(lifecycle.Saved{Step: e.Step}, err) })
 		})
@@ -316,7 +327,7 @@ func (j *job) apply(e lifecycle.Apply) {
 	w.base = -1
 	j.flipInUpdate()
 	w.applied()
-	w.steps = append(w.steps, stepReport{generation: j.o.generation, step: w.state.step, digest: w.state.digest(), replica: w.then.String(), shares: j.shares, seconds: j.seconds})
+	w.steps = append(w.steps, stepReport{epoch: j.o.epoch, generation: j.o.generation, step: w.state.step, digest: w.state.digest(), replica: w.then.String(), shares: j.shares, seconds: j.seconds})
 	wait := j.wait(false)
 	w.at(time.Millisecond, func() { wait.answer(lifecycle.Applied{Step: e.Step}) })
 }
@@ -329,7 +340,12 @@ func (j *job) commit(e lifecycle.Commit) {
 		w.at(0, func() { wait.answer(lifecycle.Committed{Step: e.Step}) })
 		return
 	}
-	j.tell(w.steps, func(err error) {
+	if w.s.restarts() {
+		w.post(report{jobID: posted, step: new(w.steps[len(w.steps)-1])})
+		w.at(0, func() { wait.answer(lifecycle.Committed{Step: e.Step}) })
+		return
+	}
+	j.tell(w.untold(w.told), func(err error) {
 		if err == nil {
 			w.reported(e.Step)
 		}
@@ -366,7 +382,7 @@ func (j *job) sync(e lifecycle.Sync) {
 		switch {
 		case wait.over():
 			return
-		case w.unreachable():
+		case w.unreachable() || j.o.from.over():
 			w.at(200*time.Millisecond, fetch)
 			return
 		case e.Source == lifecycle.TakeSums && j.o.sums == nil, e.Source == lifecycle.LoadState && j.o.state == nil:
@@ -383,7 +399,7 @@ func (j *job) sync(e lifecycle.Sync) {
 			w.state.exp = w.total.exp
 			w.state.apply(w.total)
 		default:
-			w.state, w.steps, w.wrong = *j.o.state, nil, false
+			w.state, w.steps, w.told, w.wrong = *j.o.state, nil, 0, false
 		}
 		w.base = -1
 		if w.state.step != j.o.firstStep {

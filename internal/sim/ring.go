@@ -52,6 +52,12 @@ func (s *cluster) ring(generation uint64, names []string) *ring {
 		}
 		s.rings[generation] = r
 	}
+	for rank, n := range names {
+		if len(names) != len(r.members) || r.members[rank].name != n {
+			s.broken("two rings of generation %d.%d", generation>>32, generation&(1<<32-1))
+			break
+		}
+	}
 	return r
 }
 

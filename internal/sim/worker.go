@@ -22,10 +22,11 @@ type worker struct {
 	met                        bool     // It has said hello.
 	held                       []func() // What happens when it thaws.
 
-	orders     []order
-	job        *job
-	generation uint64
-	last       time.Duration // When the last order arrives: orders keep their order.
+	orders []order
+	job    *job
+	allegiance
+	outbox
+	last time.Duration // When the last order arrives: orders keep their order.
 
 	// What outlives a job.
 	holding lifecycle.Holding
@@ -36,7 +37,8 @@ type worker struct {
 	base    int  // The exponent at the beginning of the step, when raised.
 	partial sums
 	total   sums
-	steps   []stepReport
+	steps   []stepReport // Applied, the last ones of those that were told too.
+	told    int          // Steps that the coordinator is known to have.
 }
 
 // order is what the coordinator sends.
@@ -48,6 +50,10 @@ type order struct {
 	cancel, pause        string
 	generation           uint64 // Of cancel.
 	save, hello, release bool
+	from                 string // The coordinator; "" for what the worker does of itself.
+	epoch                uint64 // The coordinator's.
+	forget               bool   // With hello: it was given up, and what it holds is void.
+	recorded             int    // With hello: steps that the coordinator has.
 }
 
 // at has f happen in the process d from now, or when it thaws; never if it is dead by then.
@@ -75,8 +81,9 @@ func (w *worker) exit() {
 
 // hello begins anew: what is in memory belongs to a log that may have been cut back since.
 func (w *worker) hello() {
-	w.met, w.holding, w.steps, w.following = true, lifecycle.Holding{}, nil, false
-	w.report(report{hello: true}, nil)
+	w.met, w.holding, w.steps, w.told, w.following = true, lifecycle.Holding{}, nil, 0, false
+	w.clearBox()
+	w.greet(0)
 }
 
 // report tells the coordinator, again and again until it has answered; then goes on.
@@ -96,7 +103,8 @@ func (w *worker) attempt(r report, until time.Duration, then func(error)) {
 	again := func() { w.at(200*time.Millisecond, func() { w.attempt(r, until, then) }) }
 	sent := w.s.now
 	w.at(w.s.transit(15*time.Millisecond), func() {
-		if w.unreachable() {
+		k := w.lord()
+		if w.unreachable() || k == nil || k.later(r) {
 			again()
 			return
 		}
@@ -104,9 +112,9 @@ func (w *worker) attempt(r report, until time.Duration, then func(error)) {
 			w.at(answerTimeout, again)
 			return
 		}
-		known := w.s.coord.receive(r)
+		known := k.receive(r)
 		if !r.hello { // Its answer opens the outbox, so a late one is none.
-			w.s.repeat(answerTimeout, func() { w.s.coord.receive(r) })
+			w.s.repeat(answerTimeout, func() { k.receive(r) })
 		}
 		if late := w.s.now > sent+answerTimeout; late || w.s.lose() {
 			w.at(max(0, sent+answerTimeout-w.s.now), again) // The answer is lost, so it is said twice.
@@ -116,7 +124,10 @@ func (w *worker) attempt(r report, until time.Duration, then func(error)) {
 			var err error
 			if !known {
 				err = errors.New("given up")
-				w.take(order{hello: true})
+				_ = w.take(order{hello: true, forget: true}) // Nobody's word is refused.
+			}
+			if r.hello {
+				w.greeted = k.name
 			}
 			if then != nil {
 				then(err)
@@ -126,10 +137,14 @@ func (w *worker) attempt(r report, until time.Duration, then func(error)) {
 }
 
 // take queues an order.
-func (w *worker) take(o order) {
+func (w *worker) take(o order) error {
 	w.s.note("%s takes %+v", w.name, o)
+	if err := w.hear(o); err != nil {
+		return err
+	}
 	w.orders = append(w.orders, o)
 	w.pump()
+	return nil
 }
 
 // pump carries orders out; one that ends the job in hand waits for its end.
@@ -139,6 +154,10 @@ func (w *worker) pump() {
 		if o.train != nil && w.job != nil && w.job.id == o.train.id {
 			w.orders = w.orders[1:]
 			continue // It came twice.
+		}
+		if o.hello && w.needless(o) {
+			w.orders = w.orders[1:]
+			continue
 		}
 		strange := o.cancel != "" && (w.job == nil || w.job.id != o.cancel)
 		replaces := o.train != nil || o.prepare != "" || o.donate != "" || o.hello || strange
@@ -158,8 +177,10 @@ func (w *worker) pump() {
 			w.at(w.s.between(50*time.Millisecond, 2*time.Second), func() { w.prepared(o.prepare) })
 		case o.donate != "":
 			w.donate(o)
-		case o.hello:
+		case o.hello && o.forget:
 			w.hello()
+		case o.hello:
+			w.rejoin(o)
 		case o.release:
 			w.exit()
 		case strange:
@@ -175,7 +196,8 @@ func (w *worker) pump() {
 
 // neverBegan answers the cancelling of a job that is not here, and does not begin it any more.
 func (w *worker) neverBegan(o order) {
-	w.generation = max(w.generation, o.generation)
+	g := lifecycle.Generation{Epoch: o.epoch, Number: o.generation}
+	w.fence.Begin(g)
 	w.job = &job{w: w, id: o.cancel}
 	w.end(w.whatIsHeld(o.cancel, nil))
 }
@@ -183,7 +205,7 @@ func (w *worker) neverBegan(o order) {
 // whatIsHeld reports the end of a train job.
 func (w *worker) whatIsHeld(id string, err error) report {
 	h := w.holding
-	return report{jobID: id, err: err, holding: &h, steps: slices.Clone(w.steps)}
+	return report{jobID: id, err: err, holding: &h, steps: slices.Clone(w.untold(w.told))}
 }
 
 // end reports the job's result; then the next may begin.
@@ -202,7 +224,7 @@ func (w *worker) donate(o order) {
 	if !h.Loaded || h.Applied != o.step || o.sums && !h.Sums {
 		r.err = errors.New("not in memory")
 	} else if err := w.unchanged(); err != nil {
-		w.holding, w.steps = lifecycle.Holding{}, nil
+		w.holding, w.steps, w.told = lifecycle.Holding{}, nil, 0
 		r.err = err
 	} else {
 		if o.state {
@@ -221,14 +243,14 @@ func (w *worker) donate(o order) {
 
 func (w *worker) start(o *trainOrder) {
 	w.job = &job{w: w, id: o.id, o: o}
-	if o.generation <= w.generation {
+	if g := (lifecycle.Generation{Epoch: o.epoch, Number: o.generation}); !w.fence.Begin(g) {
 		w.end(w.whatIsHeld(o.id, errors.New("the generation is over")))
 		return
 	}
-	w.generation = o.generation
+	w.trained, w.lastRanks = w.fence.Highest(), o.nodes
 	w.arrive(o)
 	j := w.job
-	j.ring = w.s.ring(o.generation, o.nodes)
+	j.ring = w.s.ring(o.key(), o.nodes)
 	j.machine = lifecycle.New(lifecycle.Config{
 		Rank: o.rank, MicroBatches: w.s.MicroBatches, Source: lifecycle.Source(o.source), FirstStep: o.firstStep, LastStep: o.lastStep,
 		CheckpointingSteps: w.s.SaveEvery, Save: o.save, First: o.first, Shares: o.shares, TakeOver: true,
@@ -251,7 +273,7 @@ func (w *worker) arrive(o *trainOrder) {
 		return
 	}
 	w.following = false
-	w.holding, w.steps = lifecycle.Holding{}, nil
+	w.holding, w.steps, w.told = lifecycle.Holding{}, nil, 0
 	for _, name := range o.nodes {
 		peer := w.s.worker(name)
 		if peer != w && !peer.wrong && peer.holding.Loaded && peer.state.step == o.firstStep && w.s.chance(0.9) {
@@ -273,9 +295,4 @@ func (w *worker) applied() {
 	if got := w.state.digest(); got != w.s.want[w.state.step] && !w.wrong {
 		w.s.broken("%s has digest %x after step %d, a single worker has %x", w.name, got, w.state.step, w.s.want[w.state.step])
 	}
-}
-
-// reported forgets steps that the coordinator has.
-func (w *worker) reported(last int) {
-	w.steps = slices.DeleteFunc(w.steps, func(s stepReport) bool { return s.step <= last })
 }
