@@ -409,6 +409,9 @@ func (m *Machine) donationDone(ev Donated) []Effect {
 			if ev.Holding != nil {
 				n.holding = *ev.Holding
 			}
+			if !n.holding.Loaded {
+				return m.form() // It was believed to have followed a ring, say, and is no donor any more.
+			}
 		}
 		if m.failures++; m.failures >= maxFailures {
 			return m.finish(Finish{Err: fmt.Errorf("worker %s could not hand its state over: %w", ev.Node, ev.Err)})

@@ -108,6 +108,24 @@ func TestAJoinerThatLostTheRingIsNoFault(t *testing.T) {
 	}
 }
 
+// TestADonorThatLostTheRingIsNoFault: the next one is asked, and the checkpoint is left when nobody holds
+// the state.
+func TestADonorThatLostTheRingIsNoFault(t *testing.T) {
+	m := cluster(8, "a")
+	for _, n := range []string{"b", "c", "d", "e"} {
+		play(m, Joined{Node: n}, Prepared{Node: n, Following: n != "e"})
+	}
+	check(t, play(m, ended(1, "a", ahead(3))), []Effect{Donate{Node: "a", Step: 3, State: true}})
+	check(t, play(m, Left{"a"}), []Effect{Donate{Node: "b", Step: 3, State: true}})
+	nothing := Holding{}
+	check(t, play(m, Donated{Node: "b", Holding: &nothing, Err: errors.New("not in memory")}), []Effect{Donate{Node: "c", Step: 3, State: true}})
+	check(t, play(m, Donated{Node: "c", Holding: &nothing, Err: errors.New("not in memory")}), []Effect{Donate{Node: "d", Step: 3, State: true}})
+	check(t, play(m, Donated{Node: "d", Holding: &nothing, Err: errors.New("not in memory")}), []Effect{Form{
+		Generation: 2, Nodes: []string{"b", "c", "d", "e"}, LastStep: 9, Sources: []Source{LoadState, LoadState, LoadState, LoadState}, Checkpoint: true,
+		First: [][]int{{0, 4}, {1, 5}, {2, 6}, {3, 7}},
+	}})
+}
+
 // TestTheLastThatLostTheRingLoadsTheCheckpoint: it is no less fit than any other.
 func TestTheLastThatLostTheRingLoadsTheCheckpoint(t *testing.T) {
 	m := cluster(4, "a")
