@@ -6,13 +6,18 @@ import (
 	"encoding/json"
 	"flag"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"yohaku/coordinator/chaos"
+	"yohaku/coordinator/runstore"
 )
 
-var chaosFull = flag.Bool("chaos.full", false, "TestChaos: 200 steps, 10 kills, 3 joins, 2 freezes, a partition of ten seconds")
+var chaosFull = flag.Bool("chaos.full", false, "TestChaos: 200 steps, 10 kills, 3 joins, 2 freezes, a killed coordinator, a partition of ten seconds")
 
 // hurting is what happens to a run.
 type hurting struct {
@@ -22,25 +27,32 @@ type hurting struct {
 
 // TestChaos: `coordinator chaos` hurts a run, which ends on the checkpoint of one undisturbed worker.
 func TestChaos(t *testing.T) {
-	h := hurting{workers: 3, steps: 20, faults: []string{"--kill", "2", "--join", "1", "--freeze", "1", "--partition", "1",
+	h := hurting{workers: 3, steps: 20, faults: []string{"--kill", "2", "--join", "1", "--freeze", "1", "--partition", "1", "--coordinator-kill", "1",
 		"--freeze-for", "3s", "--partition-for", "4s", "--pause", "500ms", "--seed", "1"}}
 	if *chaosFull {
-		h = hurting{workers: 9, steps: 200, faults: []string{"--kill", "10", "--join", "3", "--freeze", "2", "--partition", "1",
+		h = hurting{workers: 9, steps: 200, faults: []string{"--kill", "10", "--join", "3", "--freeze", "2", "--partition", "1", "--coordinator-kill", "1",
 			"--freeze-for", "5s", "--partition-for", "10s", "--pause", "2s", "--seed", "1", "--replace=false"}}
 	}
 	c := newCluster(t)
 	up := func(id string, workers, steps int) *process {
+		t.Cleanup(func() { c.abandon(id) })
 		return c.start("up", "--data", "pairs.parquet", "--model", "tiny-pipeline", "--steps", strconv.Itoa(steps), "--gradient-accumulation-steps", "20",
 			"--train-batch-size", "4", "--learning-rate", "1e-3", "--checkpointing-steps", "50", "--threads", "1", "--no-eval", "--log-format", "json",
-			"--out", c.out, "--run-id", id, "--local-workers", strconv.Itoa(workers))
+			"--out", c.out, "--run-id", id, "--local-workers", strconv.Itoa(workers), "--coordinator-absence-limit", "1m")
 	}
 	p := up("run", h.workers, 100_000) // It is stopped when the faults are over, whatever step that is.
 	p.committed(t, 3)
 	r := c.chaos(h.faults...)
-	p.committed(t, h.steps)
+	for deadline := time.Now().Add(runLimit); c.status().Step < h.steps; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the run is at step %d after %v, want %d", c.status().Step, runLimit, h.steps)
+		}
+	}
 	c.coordinator("stop", "--run-id", "run")
-	c.ends(p)
-	checkNothingRepeated(t, p)
+	c.released("run")
+	p.wait(runLimit) // Killed long ago.
+	checkNothingRepeated(t, lines(t, filepath.Join(c.out, "run", "coordinator.log")))
+	checkNothingRepeated(t, p.log.all())
 	hurt := c.report("run")
 	checkChaos(t, r, hurt.Steps)
 
@@ -49,6 +61,29 @@ func TestChaos(t *testing.T) {
 		t.Errorf("after %d steps the run has checkpoint %s, one undisturbed worker has %s after %d", hurt.Steps, hurt.CheckpointSHA256, want.CheckpointSHA256, want.Steps)
 	}
 	c.coordinator("verify", "run")
+}
+
+// released waits until no coordinator has the run.
+func (c *cluster) released(id string) {
+	c.t.Helper()
+	for deadline := time.Now().Add(runLimit); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		s, err := runstore.Inspect(filepath.Join(c.out, id))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if !s.Held {
+			return
+		}
+	}
+	c.t.Fatalf("the coordinator of %s has not ended within %v of being asked to stop", id, runLimit)
+}
+
+// abandon kills what is left of a run that failed: its coordinator may not be a child of the test.
+func (c *cluster) abandon(id string) {
+	s, err := runstore.Inspect(filepath.Join(c.out, id))
+	if err == nil && s.Held {
+		_ = syscall.Kill(s.PID, syscall.SIGKILL) // It may have ended. Its workers end without one.
+	}
 }
 
 // chaos runs the command and reads its report.
@@ -75,9 +110,16 @@ func checkChaos(t *testing.T, r chaos.Report, steps int) {
 			t.Errorf("fault %+v, want it noticed and recovered from without a step again", o)
 		}
 	}
-	for kind, m := range r.Medians {
-		t.Logf("%s: detected after %.0f ms, resumed after %.0f ms (medians of %d)", kind, m.DetectMS, m.ResumeMS, m.N)
+	for _, o := range r.Faults {
+		if o.Fault == chaos.CoordinatorKill && o.StepsMeanwhile == 0 {
+			t.Errorf("fault %+v, want steps while the coordinator was away", o)
+		}
 	}
+	var table strings.Builder
+	if err := r.Print(&table); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%s", table.String())
 	if !r.Recovered {
 		t.Errorf("%d of %d faults", len(r.Faults), r.Planned)
 	}

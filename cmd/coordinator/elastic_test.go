@@ -19,9 +19,9 @@ func signal(t *testing.T, pid int, s syscall.Signal) {
 }
 
 // checkNothingRepeated: no step was lost, so none was computed twice from a checkpoint.
-func checkNothingRepeated(t *testing.T, p *process) {
+func checkNothingRepeated(t *testing.T, log []string) {
 	t.Helper()
-	for _, line := range p.log.all() {
+	for _, line := range log {
 		if strings.Contains(line, "going back to the last checkpoint") || strings.Contains(line, "nobody is left to report") {
 			t.Errorf("steps were repeated or not reported: %s", line)
 		}
@@ -41,7 +41,7 @@ func testAllButOneKilled(t *testing.T) {
 		t.Errorf("the last generation begins at step %d, want at least 25", alone.Step)
 	}
 	c.ends(p)
-	checkNothingRepeated(t, p)
+	checkNothingRepeated(t, p.log.all())
 	c.checkSame("run")
 }
 
@@ -63,7 +63,7 @@ func testLeave(t *testing.T) {
 		return e.Message == "generation formed" && e.WorldSize == 1 && e.Step > second.Step
 	})
 	c.ends(p)
-	checkNothingRepeated(t, p)
+	checkNothingRepeated(t, p.log.all())
 	c.checkSame("run")
 	checkTookPart(t, filepath.Join(c.out, "run"), "guest", second.Step+1)
 }
@@ -79,7 +79,7 @@ func testFrozen(t *testing.T) {
 	signal(t, frozen.PID, syscall.SIGCONT)
 	p.event(t, "its return", func(e entry) bool { return strings.Contains(e.Message, "joining again") })
 	c.ends(p)
-	checkNothingRepeated(t, p)
+	checkNothingRepeated(t, p.log.all())
 	c.checkSame("run")
 }
 
@@ -109,7 +109,7 @@ func testStraggler(t *testing.T) {
 	c.ends(p)
 	<-over
 	pulses.Stop()
-	checkNothingRepeated(t, p)
+	checkNothingRepeated(t, p.log.all())
 	c.checkSame("run")
 	if r := c.report("run"); r.Generations != 1 {
 		t.Errorf("%d generations, want 1", r.Generations)

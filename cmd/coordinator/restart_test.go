@@ -94,7 +94,7 @@ func testCoordinatorKilled(t *testing.T) {
 		t.Errorf("epoch %d, generation %d; want 2 and 2", status.Epoch, status.Generation)
 	}
 	c.ends(again)
-	checkNothingRepeated(t, again)
+	checkNothingRepeated(t, again.log.all())
 	steps := c.epochs("run")
 	if len(steps[1]) != formed.Step || len(steps[1])+len(steps[2]) != 200 {
 		t.Errorf("the ledger has %d steps of epoch 1 and %d of epoch 2; the second began at step %d of 200", len(steps[1]), len(steps[2]), formed.Step)
@@ -118,7 +118,7 @@ func testCoordinatorAway(t *testing.T) {
 	c.fails(c.up("run", "--local-workers", "2", "--learning-rate", "1e-4"), "--learning-rate is 0.0001, but the unfinished run run in "+c.out+" has 0.001: continue that run as it is with --resume run, or start another one with another --run-id or --out")
 	again := c.up("run", "--local-workers", "2")
 	c.ends(again)
-	checkNothingRepeated(t, again)
+	checkNothingRepeated(t, again.log.all())
 	c.checkSame("run")
 	if n := len(c.epochs("run")[1]); n != steps {
 		t.Errorf("%d steps of epoch 1, want all %d", n, steps)
@@ -167,7 +167,7 @@ func testTakeover(t *testing.T) {
 	c.fails(first, "another coordinator has taken the run over")
 	second.event(t, "a generation", func(e entry) bool { return e.Message == "generation formed" })
 	other.ends(second)
-	checkNothingRepeated(t, second)
+	checkNothingRepeated(t, second.log.all())
 	other.coordinator("verify", "run")
 	if got := other.epochs("run"); len(got[1]) < copied+20 || len(got[2]) == 0 || len(got[1])+len(got[2]) != 400 {
 		t.Errorf("%d steps of epoch 1 and %d of epoch 2; want at least %d, some, and 400 together", len(got[1]), len(got[2]), copied+20)

@@ -33,7 +33,7 @@ func testRevoked(t *testing.T) {
 	})
 	c.ends(second)
 	c.ends(p)
-	checkNothingRepeated(t, p)
+	checkNothingRepeated(t, p.log.all())
 	c.checkSame("run")
 }
 

@@ -18,6 +18,11 @@ func TestMeasure(t *testing.T) {
 	at := func(ms int, kind api.EventKind, node string, generation uint64, nodes ...string) api.Event {
 		return api.Event{Time: t0.Add(time.Duration(ms) * time.Millisecond), Kind: kind, Node: node, Generation: generation, Nodes: nodes}
 	}
+	formedAt := func(ms, step int) api.Event {
+		e := at(ms, api.GenerationFormed, "", 5, "a", "b")
+		e.Step = step
+		return e
+	}
 	lost := at(30, api.GenerationFormed, "", 4, "b")
 	lost.MicroBatches, lost.StepsLost = 3, 2
 	goes := at(70, api.GoesOn, "", 4)
@@ -49,6 +54,9 @@ func TestMeasure(t *testing.T) {
 		{"joined", Outcome{Fault: Join},
 			[]api.Event{at(9, api.WorkerReady, "b", 0), at(10, api.WorkerReady, "c", 0), at(15, api.GenerationFormed, "", 5, "b"), at(20, api.GenerationFormed, "", 6, "b", "c"), at(25, api.GoesOn, "", 6)},
 			Outcome{Node: "c", DetectMS: ms(10), FormMS: ms(20), ResumeMS: ms(25)}, true},
+		{"coordinator back", Outcome{Fault: CoordinatorKill, Step: 4},
+			[]api.Event{at(-3, api.GoesOn, "", 3), at(12, api.WorkerReady, "a", 0), at(15, api.WorkerReady, "b", 0), formedAt(18, 9), at(25, api.GoesOn, "", 5)},
+			Outcome{Step: 4, DetectMS: ms(12), FormMS: ms(18), ResumeMS: ms(25), StepsMeanwhile: 5}, true},
 		{"nothing", Outcome{Fault: Partition, Node: "a"}, away[:1], Outcome{}, false},
 	} {
 		got := c.o
@@ -91,6 +99,8 @@ func TestValidate(t *testing.T) {
 		{"no fault", func(c *Config) { c.Kills = 0 }},
 		{"--freeze-for", func(c *Config) { c.FreezeFor = 0 }},
 		{"--pause", func(c *Config) { c.Pause = -time.Second }},
+		{"--coordinator-kill", func(c *Config) { c.CoordinatorKills = -1 }},
+		{"--away-for", func(c *Config) { c.AwayFor = -time.Second }},
 		{"--limit", func(c *Config) { c.Limit = time.Hour }},
 	} {
 		bad := good

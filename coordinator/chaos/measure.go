@@ -13,7 +13,7 @@ type Outcome struct {
 	Node  string `json:"node,omitempty"`
 	Step  int    `json:"step"` // Committed before.
 
-	DetectMS *float64 `json:"detect_ms"` // The loss was known, or a new worker said hello.
+	DetectMS *float64 `json:"detect_ms"` // The loss was known, or a new worker said hello, or one to the coordinator that is back.
 	FormMS   *float64 `json:"form_ms"`   // The next ring was ordered.
 	ResumeMS *float64 `json:"resume_ms"` // Its first step was committed.
 	BackMS   *float64 `json:"back_ms"`   // A worker that was frozen or cut off takes part in a committed step again.
@@ -21,6 +21,8 @@ type Outcome struct {
 
 	StepsAgain        int `json:"steps_again"`         // Committed steps that were lost with all who had them.
 	MicroBatchesAgain int `json:"micro_batches_again"` // Of the step under way, at most.
+
+	StepsMeanwhile int `json:"steps_meanwhile,omitempty"` // From the coordinator's end to the next ring.
 
 	Recovered bool   `json:"recovered"`
 	Note      string `json:"note,omitempty"`
@@ -42,11 +44,14 @@ func (o *Outcome) measure(t0 time.Time, before []string, events []api.Event) {
 		switch {
 		case e.Kind == api.WorkerReady && o.Fault == Join && o.Node == "" && !slices.Contains(before, e.Node):
 			o.Node, o.DetectMS = e.Node, after(e)
+		case e.Kind == api.WorkerReady && o.Fault == CoordinatorKill && o.DetectMS == nil:
+			o.DetectMS = after(e)
 		case (e.Kind == api.WorkerGone && e.Node == o.Node || e.Kind == api.GenerationEnds) && o.Fault != Join && o.DetectMS == nil:
 			o.DetectMS = after(e)
 		case e.Kind == api.GenerationFormed && o.DetectMS != nil:
 			if o.FormMS == nil && (o.Fault != Join || slices.Contains(e.Nodes, o.Node)) {
 				ring, o.FormMS = e.Generation, after(e)
+				o.meanwhile(e)
 			}
 			o.StepsAgain += e.StepsLost
 			o.MicroBatchesAgain += e.MicroBatches
@@ -59,6 +64,13 @@ func (o *Outcome) measure(t0 time.Time, before []string, events []api.Event) {
 				o.BackMS = after(e)
 			}
 		}
+	}
+}
+
+// meanwhile counts the steps that the ring made without a coordinator, until e.
+func (o *Outcome) meanwhile(e api.Event) {
+	if o.Fault == CoordinatorKill {
+		o.StepsMeanwhile = e.Step - o.Step
 	}
 }
 

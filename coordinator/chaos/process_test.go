@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"yohaku/coordinator/api"
 )
 
 // TestOnlyWorkersOfTheRunAreHurt: a process is taken for a worker by its whole command.
@@ -40,6 +42,27 @@ func TestOnlyWorkersOfTheRunAreHurt(t *testing.T) {
 	} {
 		if _, err := findWorker(pid, []string{addr}); err == nil || !strings.Contains(err.Error(), "is not a worker of this run") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOnlyTheCoordinatorOfTheRunIsKilled: machine, lock and command must all say that it is the one.
+func TestOnlyTheCoordinatorOfTheRunIsKilled(t *testing.T) {
+	own := os.Getpid()
+	for _, c := range []struct {
+		name, host string
+		pid        int
+		held       bool
+		want       string
+	}{
+		{"elsewhere", "there", own, true, "works on there"},
+		{"lock free", "here", own, false, "does not name process"},
+		{"another's lock", "here", own + 1, true, "does not name process"},
+		{"this process", "here", own, true, "is not the coordinator of this run"},
+	} {
+		k := &chaos{host: "here", Config: Config{Holder: func(string) (int, bool, error) { return c.pid, c.held, nil }}}
+		if _, err := k.findCoordinator(api.Status{Host: c.host, PID: own}, "run"); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
 }

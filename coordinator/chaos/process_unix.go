@@ -25,6 +25,9 @@ func commandLine(pid int) ([]string, error) {
 	return strings.Fields(string(out)), nil
 }
 
+// detach has the process outlive this one and its terminal.
+func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
+
 func (p process) freeze() error { return p.Signal(syscall.SIGSTOP) }
 
 func (p process) thaw() error { return p.Signal(syscall.SIGCONT) }

@@ -60,7 +60,7 @@ func (r Report) Print(w io.Writer) error {
 		return err
 	}
 	var b strings.Builder
-	for _, kind := range []Kind{Kill, Freeze, Partition, Join} {
+	for _, kind := range []Kind{Kill, Freeze, Partition, Join, CoordinatorKill} {
 		if m, ok := r.Medians[kind]; ok {
 			fmt.Fprintf(&b, "%s: detected after %s, resumed after %s (medians of %d)\n", kind, seconds(&m.DetectMS), seconds(&m.ResumeMS), m.N)
 		}

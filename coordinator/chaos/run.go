@@ -143,7 +143,7 @@ func ranks(s api.Status) []api.Node {
 func (k *chaos) fault(ctx context.Context, kind Kind, wait time.Duration) (Outcome, error) {
 	o := Outcome{Fault: kind}
 	least := 2
-	if kind == Join {
+	if kind == Join || kind == CoordinatorKill {
 		least = 1
 	}
 	if _, err := k.ready(ctx, least); err != nil {
@@ -157,8 +157,11 @@ func (k *chaos) fault(ctx context.Context, kind Kind, wait time.Duration) (Outco
 		return o, err
 	}
 	o.Step = s.Step
-	if kind == Join {
+	switch kind {
+	case Join:
 		return o, k.join(ctx, s, &o)
+	case CoordinatorKill:
+		return o, k.hurtCoordinator(ctx, s, &o)
 	}
 	return o, k.hurt(ctx, s, &o)
 }
