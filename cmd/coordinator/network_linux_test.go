@@ -23,23 +23,31 @@ func twoNamespaces(t *testing.T) (a, b namespace) {
 	}
 	id := os.Getpid() % 100000
 	a, b = namespace(fmt.Sprintf("yohaku-a%d", id)), namespace(fmt.Sprintf("yohaku-b%d", id))
-	va, vb := fmt.Sprintf("yha%d", id), fmt.Sprintf("yhb%d", id)
 	for _, n := range []namespace{a, b} {
 		if out, err := exec.Command("ip", "netns", "add", string(n)).CombinedOutput(); err != nil {
 			t.Skipf("this system gives no network namespaces: %s", strings.TrimSpace(string(out)))
 		}
 		t.Cleanup(func() { ip(t, "netns", "del", string(n)) }) // Its devices go with it.
 	}
-	ip(t, "link", "add", va, "netns", string(a), "type", "veth", "peer", "name", vb, "netns", string(b))
+	ip(t, "link", "add", a.device(), "netns", string(a), "type", "veth", "peer", "name", b.device(), "netns", string(b))
 	for _, end := range []struct {
-		n         namespace
-		dev, addr string
-	}{{a, va, "10.213.7.1/24"}, {b, vb, "10.213.7.2/24"}} {
-		ip(t, "-n", string(end.n), "addr", "add", end.addr, "dev", end.dev)
-		ip(t, "-n", string(end.n), "link", "set", end.dev, "up")
+		n    namespace
+		addr string
+	}{{a, "10.213.7.1/24"}, {b, "10.213.7.2/24"}} {
+		ip(t, "-n", string(end.n), "addr", "add", end.addr, "dev", end.n.device())
+		end.n.link(t, "up")
 		ip(t, "-n", string(end.n), "link", "set", "lo", "up")
 	}
 	return a, b
+}
+
+// device is the name of the namespace's end of the link.
+func (n namespace) device() string { return "yh" + strings.TrimPrefix(string(n), "yohaku-") }
+
+// link sets the namespace's end of the link up or down.
+func (n namespace) link(t *testing.T, state string) {
+	t.Helper()
+	ip(t, "-n", string(n), "link", "set", n.device(), state)
 }
 
 func ip(t *testing.T, args ...string) {
