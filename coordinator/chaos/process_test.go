@@ -5,8 +5,10 @@ package chaos
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"yohaku/coordinator/api"
 )
@@ -27,6 +29,11 @@ func TestOnlyWorkersOfTheRunAreHurt(t *testing.T) {
 			_ = in.Close() // It may have ended.
 			_ = cmd.Wait() // As above.
 		})
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if got, err := commandLine(cmd.Process.Pid); err == nil && slices.Contains(got, args[0]) {
+				break // Linux shows an empty command for a moment after the start.
+			}
+		}
 		return cmd.Process.Pid
 	}
 	worker := start("join", addr)
