@@ -159,6 +159,7 @@ func (r *resident) seconds() float64 { return math.Float64frombits(r.smooth.Load
 
 // donate hands over the state of a step, the complete sums that led to it, or both.
 func (w *Worker) donate(ctx context.Context, j wire.DonateJob) (wire.Done, error) {
+	w.stopFollowing() // The ring has ended: what was followed is held, whole.
 	r := w.resident
 	if r == nil || !r.holding.Loaded || r.holding.Applied != j.Step || j.Sums && (!r.holding.Sums || r.alone()) {
 		return w.whatIsHeld(), fmt.Errorf("state of step %d is not in memory here; it was when this worker last reported", j.Step)

@@ -219,6 +219,11 @@ func (w *worker) end(r report) {
 
 func (w *worker) donate(o order) {
 	w.job = &job{w: w, id: o.donate}
+	var all []string
+	for _, peer := range w.s.workers {
+		all = append(all, peer.name)
+	}
+	w.arrive(all, o.step)
 	r := report{jobID: o.donate}
 	h := w.holding
 	if !h.Loaded || h.Applied != o.step || o.sums && !h.Sums {
@@ -248,7 +253,7 @@ func (w *worker) start(o *trainOrder) {
 		return
 	}
 	w.trained, w.lastRanks = w.fence.Highest(), o.nodes
-	w.arrive(o)
+	w.arrive(o.nodes, o.firstStep)
 	j := w.job
 	j.ring = w.s.ring(o.key(), o.nodes)
 	j.machine = lifecycle.New(lifecycle.Config{
@@ -268,21 +273,21 @@ func (w *worker) prepared(id string) {
 // arrive ends the following of a ring: its state is here, if nothing went wrong on the way. That of a
 // step boundary it is: a peer that has gone on since, because the order was long on its way or this
 // worker frozen, may have raised its exponents within the step.
-func (w *worker) arrive(o *trainOrder) {
+func (w *worker) arrive(ring []string, step int) {
 	if !w.following {
 		return
 	}
 	w.following = false
 	w.holding, w.steps, w.told = lifecycle.Holding{}, nil, 0
-	for _, name := range o.nodes {
+	for _, name := range ring {
 		peer := w.s.worker(name)
-		if peer != w && !peer.wrong && peer.holding.Loaded && peer.state.step == o.firstStep && w.s.chance(0.9) {
+		if peer != w && !peer.wrong && peer.holding.Loaded && peer.state.step == step && w.s.chance(0.9) {
 			w.s.result.Followed++
 			w.state, w.base, w.wrong = peer.state, -1, false
 			if peer.base >= 0 {
 				w.state.exp = peer.base
 			}
-			w.holding = lifecycle.Holding{Loaded: true, Applied: o.firstStep}
+			w.holding = lifecycle.Holding{Loaded: true, Applied: step}
 			w.applied()
 			return
 		}
