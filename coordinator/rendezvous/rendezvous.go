@@ -180,11 +180,14 @@ func (m *Machine) prepareFree() []Effect {
 		if slices.Contains(m.nodes, n.name) || n.unfit || n.leaving || m.stopping {
 			continue
 		}
+		if m.live == nil && n.holding.Loaded {
+			continue // The next generation may need what it has.
+		}
 		if free--; free < 0 {
 			break // More ranks than micro-batches: it stands by.
 		}
 		if !n.preparing && !n.prepared {
-			n.preparing = true
+			n.preparing, n.holding = true, Holding{} // It prepares from nothing, and what it held is stale.
 			effects = append(effects, Prepare{n.name})
 		}
 	}

@@ -323,3 +323,28 @@ func TestRanksBeyondTheMicroBatchesStandBy(t *testing.T) {
 		Generation: 2, Nodes: []string{"b"}, LastStep: 9, Sources: []Source{LoadState}, Checkpoint: true, First: [][]int{{0}},
 	}})
 }
+
+// TestWhoPreparesHoldsNothing: one that comes late with a state of before prepares from nothing, so it is not
+// asked to go on with what it held.
+func TestWhoPreparesHoldsNothing(t *testing.T) {
+	m := cluster(4, "a")
+	check(t, play(m, Joined{Node: "b", Holding: ahead(2)}), []Effect{Prepare{"b"}})
+	effects := play(m, ended(1, "a", ahead(3)))
+	if form, ok := effects[0].(Form); !ok || len(form.Nodes) != 1 {
+		t.Fatalf("effects %+v, want a generation of a alone", effects)
+	}
+	effects = play(m, Prepared{Node: "b"}, ended(2, "a", ahead(4)), Donated{Node: "a"})
+	form, ok := effects[len(effects)-1].(Form)
+	if !ok || len(form.Nodes) != 2 || form.Sources[1] != LoadState {
+		t.Fatalf("effects %+v, want a generation in which b loads the state", effects)
+	}
+}
+
+// TestNobodyPreparesWhatIsNeeded: before the first generation of a coordinator that took the run up, one that
+// joins while a state is handed over takes nothing from those that hold it.
+func TestNobodyPreparesWhatIsNeeded(t *testing.T) {
+	m := New(Config{MinWorkers: 2, MicroBatches: 4, Steps: 9}, 1)
+	play(m, Joined{Node: "a", Holding: ahead(5)}, Joined{Node: "b", Holding: ahead(4)})
+	check(t, play(m, TrainingReady{}), []Effect{Donate{Node: "a", Step: 5, Sums: true}})
+	check(t, play(m, Joined{Node: "c"}), []Effect{Prepare{"c"}})
+}

@@ -50,7 +50,7 @@ func (f *Fence) Highest() Generation { return f.highest }
 func (f *Fence) Hear(coordinator string, epoch uint64) (taken bool, err error) {
 	switch {
 	case epoch > f.highest.Epoch:
-		f.coordinator, f.highest = coordinator, Generation{Epoch: epoch, Number: f.highest.Number}
+		f.coordinator, f.highest = coordinator, Generation{Epoch: epoch} // The coordinator before may have gone on counting, which this one need not know.
 		return true, nil
 	case epoch == f.highest.Epoch && coordinator == f.coordinator:
 		return false, nil
