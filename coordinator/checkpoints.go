@@ -30,12 +30,16 @@ func (c *Coordinator) keepCheckpoint(s wire.TrainState) error {
 	if last := c.training.state; last != nil && s.Step <= last.Step {
 		return nil // A repeat.
 	}
+	if s.Step > c.training.step {
+		c.log.Warn().Int(logkey.Step, s.Step).Int("recorded", c.training.step).Msg("checkpoint not kept: it is of steps that the run went back on")
+		return c.removeHanded(s)
+	}
 	start := time.Now()
 	var files []runstore.File
 	if c.o.Config.LoRARank == 0 {
 		files = slices.DeleteFunc(slices.Clone(c.model.all), func(f runstore.File) bool { return strings.HasPrefix(f.Path, unetPrefix) })
 	}
-	handed := append(slices.Clone(s.Weights), wire.ModelFile{Path: trainerFile, Ref: s.Trainer})
+	handed := handedFiles(s)
 	for _, h := range handed {
 		source, err := c.blobs.Path(blob.Ref(h.Ref))
 		if err != nil {
@@ -49,17 +53,21 @@ func (c *Coordinator) keepCheckpoint(s wire.TrainState) error {
 	if err := c.run.SaveCheckpoint(s.Step, s.SHA256, files); err != nil {
 		return fmt.Errorf("save checkpoint: %w; free some space and --resume the run", err)
 	}
-	if err := c.adopt(handed); err != nil {
+	if err := c.adopt(s); err != nil {
 		return err
 	}
 	c.log.Info().Int(logkey.Step, s.Step).Str(logkey.CheckpointSHA256, s.SHA256).Dur(logkey.DurationMS, time.Since(start)).Msg("checkpoint saved")
 	return c.run.Prune(c.o.Config.CheckpointsTotalLimit)
 }
 
-// adopt makes the newest checkpoint the one that generations start from, and removes the copies
-// that were handed over.
-func (c *Coordinator) adopt(handed []wire.ModelFile) error {
-	for _, h := range handed {
+// handedFiles are what rank 0 handed over.
+func handedFiles(s wire.TrainState) []wire.ModelFile {
+	return append(slices.Clone(s.Weights), wire.ModelFile{Path: trainerFile, Ref: s.Trainer})
+}
+
+// removeHanded removes the copies that were handed over.
+func (c *Coordinator) removeHanded(s wire.TrainState) error {
+	for _, h := range handedFiles(s) {
 		file, err := c.blobs.Path(blob.Ref(h.Ref))
 		if err != nil || filepath.Dir(file) != c.run.Path("blobs") {
 			continue // Of the base model, which stays.
@@ -67,6 +75,14 @@ func (c *Coordinator) adopt(handed []wire.ModelFile) error {
 		if err := os.Remove(file); err != nil {
 			return fmt.Errorf("remove handed-over file: %w", err)
 		}
+	}
+	return nil
+}
+
+// adopt makes the newest checkpoint the one that generations start from, in place of what was handed over.
+func (c *Coordinator) adopt(s wire.TrainState) error {
+	if err := c.removeHanded(s); err != nil {
+		return err
 	}
 	all, err := c.run.Checkpoints()
 	if err != nil {

@@ -63,7 +63,7 @@ func (c *Coordinator) donated(node string, d wire.Done) []rendezvous.Event {
 	donated := rendezvous.Donated{Node: node, Err: doneError(d)}
 	if n, known := c.nodes[node]; known && d.Holding != nil {
 		n.holding = *d.Holding
-		donated.Holding = new(rendezvous.Holding(n.holding))
+		donated.Holding = new(c.sound(n))
 	}
 	return []rendezvous.Event{donated}
 }

@@ -137,18 +137,23 @@ func (c *Coordinator) joined(name string) rendezvous.Joined {
 	if !known || !n.holding.Loaded {
 		return ev
 	}
-	switch {
-	case n.trained.Before(c.record.generation.Rewound):
+	if n.trained.Before(c.record.generation.Rewound) {
 		c.log.Warn().Str(logkey.Node, name).Int(logkey.Step, n.holding.Applied).Msg("what the worker holds is void: the run went back to a checkpoint since")
-	case !c.reported(n.holding.Applied):
-		c.log.Warn().Str(logkey.Node, name).Int(logkey.Step, n.holding.Applied).Int("recorded", c.training.step).
-			Msg("what the worker holds is void: nobody reports the steps between the ledger's last and its own any more")
-	default:
-		ev.Holding = rendezvous.Holding(n.holding)
-		return ev
+		n.holding = wire.Holding{}
 	}
-	n.holding = wire.Holding{}
+	ev.Holding = c.sound(n)
 	return ev
+}
+
+// sound is what a worker holds, or nothing when it cannot be written down. One whose state was void may
+// say that it holds it again, when the generation ended in which it was to load another.
+func (c *Coordinator) sound(n *node) rendezvous.Holding {
+	if n.holding.Loaded && !c.reported(n.holding.Applied) {
+		c.log.Warn().Str(logkey.Node, n.hello.Node).Int(logkey.Step, n.holding.Applied).Int("recorded", c.training.step).
+			Msg("what the worker holds is void: nobody reports the steps between the ledger's last and its own any more")
+		n.holding = wire.Holding{}
+	}
+	return rendezvous.Holding(n.holding)
 }
 
 // performAll performs the machine's effects; done tells that training is over.
@@ -239,7 +244,7 @@ func (c *Coordinator) trainReport(r wire.Report) ([]rendezvous.Event, error) {
 		}
 		return []rendezvous.Event{rendezvous.Progressed{Generation: last.Generation, Step: last.Step, Digest: last.Replica, Seconds: last.Seconds}}, nil
 	case r.Checkpoint != nil:
-		return []rendezvous.Event{rendezvous.Checkpointed{Step: r.Checkpoint.Step}}, nil
+		return []rendezvous.Event{rendezvous.Checkpointed{Step: c.checkpointStep()}}, nil
 	case r.Done != nil && r.JobID == t.handed.jobID:
 		return append(c.differed(r.Done.Differ), c.donated(r.Node, *r.Done)...), c.correct(r.Done.Differ)
 	case r.Done != nil && r.JobID == prepareID(r.Node):
@@ -280,7 +285,7 @@ func (c *Coordinator) rankDone(name string, d wire.Done) []rendezvous.Event {
 		if !c.training.trusted(name, d.Anew && n.holding.Loaded) {
 			n.holding = wire.Holding{} // It may not have heard of it.
 		}
-		done.Holding = rendezvous.Holding(n.holding)
+		done.Holding = c.sound(n)
 	}
 	if d.Error != "" {
 		c.log.WithLevel(level).Str(logkey.Node, name).Int(logkey.Step, d.Step).Str("cause", d.Error).Msg("rank ended early")

@@ -202,6 +202,9 @@ func (w *Worker) serve(ctx context.Context) error {
 				absent = nil
 			}
 		case <-w.again:
+			if w.greeted != w.loyal.subjects().Coordinator {
+				continue // It never heard of this worker: it asks by itself for what that holds.
+			}
 			if err := w.rejoin(work, wire.Order{Forget: true}); err != nil {
 				return err
 			}
