@@ -149,9 +149,9 @@ func testOrphans(t *testing.T) {
 // the first one on request, which then ends and leaves the workers alone.
 func testTakeover(t *testing.T) {
 	c := newCluster(t)
-	first := c.up("run", "--local-workers", "2", "--steps", "400")
+	first := c.up("run", "--local-workers", "2", "--steps", "1000")
 	first.committed(t, 10)
-	c.fails(c.up("run", "--local-workers", "2", "--steps", "400"), fmt.Sprintf("by process %d; look at it with `coordinator status --out %s --run-id run`", first.cmd.Process.Pid, c.out))
+	c.fails(c.up("run", "--local-workers", "2", "--steps", "1000"), fmt.Sprintf("by process %d; look at it with `coordinator status --out %s --run-id run`", first.cmd.Process.Pid, c.out))
 
 	other := newCluster(t)
 	signal(t, first.cmd.Process.Pid, syscall.SIGSTOP) // The copy is of one moment.
@@ -162,14 +162,14 @@ func testTakeover(t *testing.T) {
 	}
 	copied := len(other.epochs("run")[1])
 	first.committed(t, copied+20)
-	other.fails(other.up("run", "--local-workers", "2", "--steps", "400"), "is held by the living coordinator")
-	second := other.up("run", "--local-workers", "2", "--steps", "400", "--takeover")
+	other.fails(other.up("run", "--local-workers", "2", "--steps", "1000"), "is held by the living coordinator")
+	second := other.up("run", "--local-workers", "2", "--steps", "1000", "--takeover")
 	c.fails(first, "another coordinator has taken the run over")
 	second.event(t, "a generation", func(e entry) bool { return e.Message == "generation formed" })
 	other.ends(second)
 	checkNothingRepeated(t, second.log.all())
 	other.coordinator("verify", "run")
-	if got := other.epochs("run"); len(got[1]) < copied+20 || len(got[2]) == 0 || len(got[1])+len(got[2]) != 400 {
-		t.Errorf("%d steps of epoch 1 and %d of epoch 2; want at least %d, some, and 400 together", len(got[1]), len(got[2]), copied+20)
+	if got := other.epochs("run"); len(got[1]) < copied+20 || len(got[2]) == 0 || len(got[1])+len(got[2]) != 1000 {
+		t.Errorf("%d steps of epoch 1 and %d of epoch 2; want at least %d, some, and 1000 together", len(got[1]), len(got[2]), copied+20)
 	}
 }
