@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"yohaku/coordinator/rendezvous"
 )
 
 // Config says what happens in a simulated cluster.
@@ -76,6 +78,7 @@ type cluster struct {
 	coords  map[string]*coordinator // All that ever were, by name.
 	workers []*worker               // In the order of their births.
 	rings   map[uint64]*ring
+	highest rendezvous.Generation // Of those that who has the run formed.
 	want    []uint64
 	trace   []string
 	result  Result

@@ -88,6 +88,7 @@ func (k *coordinator) feed(ev rendezvous.Event) {
 		case rendezvous.Form:
 			k.form(e)
 		case rendezvous.Prepare:
+			k.holdings[e.Node] = rendezvous.Holding{} // It prepares from nothing.
 			k.send(e.Node, order{prepare: "prepare-" + e.Node})
 		case rendezvous.Donate:
 			k.donations++
@@ -203,7 +204,7 @@ func (k *coordinator) receive(r report) (known bool) {
 		donated := rendezvous.Donated{Node: r.node, Err: r.err}
 		if r.holding != nil {
 			k.holdings[r.node] = rendezvous.Holding(*r.holding)
-			donated.Holding = new(k.holdings[r.node])
+			donated.Holding = new(k.sound(r.node))
 		}
 		k.feed(donated)
 	case r.done && r.jobID == "prepare-"+r.node:
@@ -218,6 +219,9 @@ func (k *coordinator) receive(r report) (known bool) {
 		}
 		k.feed(rendezvous.Progressed{Generation: r.step.generation, Step: r.step.step, Digest: r.step.replica, Seconds: r.step.seconds})
 	case r.checkpoint != nil:
+		if r.checkpoint.step > k.step {
+			return true // Of a ring whose steps the run went back on.
+		}
 		if r.checkpoint.step > k.checkpoint.step {
 			k.checkpoint = *r.checkpoint
 		}
@@ -245,14 +249,13 @@ func (k *coordinator) rankDone(r report) {
 		k.holdings[r.node] = rendezvous.Holding{}
 	}
 	k.s.note("coordinator: %s is done with %+v, %v", r.node, k.holdings[r.node], r.err)
+	k.sound(r.node)
 	k.differed(r.err)
 	k.feed(rendezvous.RankDone{Generation: k.generation, Node: r.node, Holding: k.holdings[r.node], Err: r.err})
 }
 
 func (k *coordinator) form(f rendezvous.Form) {
-	if f.Generation <= k.generation {
-		k.s.broken("generation %d after %d", f.Generation, k.generation)
-	}
+	k.minted(f.Generation)
 	if err := assignment.Check(k.s.MicroBatches, f.First); err != nil {
 		k.s.broken("generation %d: %v", f.Generation, err)
 	}

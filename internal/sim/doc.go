@@ -2,9 +2,11 @@
 // ranks' (lifecycle) under a simulated clock and network, from a seed, so that a run that breaks a
 // promise can be played again.
 //
-// Nodes are killed, frozen, cut off, given up while alive, asked to leave, and join; the
-// network splits; orders and reports are late, some past the time that they are waited for, lost, or come twice; a rank that dies in a reduction leaves it complete at some
-// of the others and not at the rest. Gradients are toy integers whose rounding depends on an
+// Nodes are killed, frozen, cut off, given up while alive, asked to leave, and join; the network
+// splits; orders and reports are late, some past the time that they are waited for, lost, or come
+// twice; a rank that dies in a reduction leaves it complete at some of the others and not at the
+// rest. The coordinator crashes and is started again with its run folder, while the ring goes on; a
+// copy of the folder, older by then, starts a rival, with or without takeover. Gradients are toy integers whose rounding depends on an
 // exponent, so that a micro-batch that counts twice or not at all, or a sum taken with the wrong
 // exponent, ends in other parameters.
 //

@@ -84,6 +84,18 @@ func (k *coordinator) machine() {
 	}, k.generation)
 }
 
+// minted checks that generations only grow: numbers at one coordinator, and epoch and number over all
+// that have the run.
+func (k *coordinator) minted(number uint64) {
+	s, g := k.s, rendezvous.Generation{Epoch: k.epoch, Number: number}
+	if number <= k.generation || k == s.coord && !s.highest.Before(g) {
+		s.broken("generation %v of %s after %d and %v", g, k.name, k.generation, s.highest)
+	}
+	if k == s.coord {
+		s.highest = g
+	}
+}
+
 // over tells whether the coordinator does nothing any more.
 func (k *coordinator) over() bool { return k.dead || k.finished }
 
@@ -219,7 +231,7 @@ func (s *cluster) succeed(k *coordinator) {
 	}
 	var alive []*coordinator
 	for _, other := range s.coords {
-		if !other.over() {
+		if !other.dead {
 			alive = append(alive, other)
 		}
 	}
@@ -346,17 +358,23 @@ func (k *coordinator) welcome(r report) {
 // joined is the machine's event for a worker. What the run has gone back on since, and what nobody
 // reports, is void.
 func (k *coordinator) joined(node string) rendezvous.Joined {
-	h := k.holdings[node]
-	if !h.Loaded {
-		return rendezvous.Joined{Node: node}
+	if rendezvous.Generation(k.trained[node]).Before(k.rewound) {
+		k.holdings[node] = rendezvous.Holding{}
 	}
-	if rendezvous.Generation(k.trained[node]).Before(k.rewound) || !k.reported(h.Applied) {
+	h := k.sound(node)
+	if h.Loaded {
+		k.s.result.TakenUp++
+	}
+	return rendezvous.Joined{Node: node, Holding: h}
+}
+
+// sound is what a node holds, or nothing when nobody reports the steps that led there.
+func (k *coordinator) sound(node string) rendezvous.Holding {
+	if h := k.holdings[node]; h.Loaded && !k.reported(h.Applied) {
 		k.s.note("coordinator: what %s holds is void", node)
 		k.holdings[node] = rendezvous.Holding{}
-		return rendezvous.Joined{Node: node}
 	}
-	k.s.result.TakenUp++
-	return rendezvous.Joined{Node: node, Holding: h}
+	return k.holdings[node]
 }
 
 // reported tells whether all steps up to last are in the log, or can be.

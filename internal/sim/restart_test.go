@@ -9,7 +9,7 @@ import (
 
 var (
 	restartSeed = flag.Int64("sim.restart-seed", -1, "play this seed of clusters whose coordinator crashes only, and show what happens")
-	restartRuns = flag.Int("sim.restart-runs", 0, "how many seeds of clusters whose coordinator crashes to play")
+	restartRuns = flag.Int("sim.restart-runs", 500, "how many seeds of clusters whose coordinator crashes to play")
 )
 
 // restarting draws a cluster whose coordinators crash, or have a rival, beside the other faults.

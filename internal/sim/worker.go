@@ -174,6 +174,7 @@ func (w *worker) pump() {
 			w.start(o.train)
 		case o.prepare != "":
 			w.job = &job{w: w, id: o.prepare}
+			w.holding = lifecycle.Holding{}
 			w.at(w.s.between(50*time.Millisecond, 2*time.Second), func() { w.prepared(o.prepare) })
 		case o.donate != "":
 			w.donate(o)
