@@ -143,6 +143,25 @@ func TestCallsGoBothWays(t *testing.T) {
 	}
 }
 
+// heard waits until what from publishes reaches the subscriptions that at has by now: servers tell each other of them in
+// order, one after the other.
+func heard(t *testing.T, from, at node) {
+	t.Helper()
+	probe, err := at.bus.Conn().SubscribeSync("probe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 400 {
+		if err := from.bus.Conn().Publish("probe", nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := probe.NextMsg(50 * time.Millisecond); err == nil {
+			return
+		}
+	}
+	t.Fatal("subscriptions are not known at the other node")
+}
+
 // TestHostileWorker: what a worker with a good certificate and a server of its own publishes as
 // an order, as another node's word, or again, has no effect, and is reported once.
 func TestHostileWorker(t *testing.T) {
@@ -158,6 +177,7 @@ func TestHostileWorker(t *testing.T) {
 	if err := hostile.bus.WaitPeers(deadline(t), "w1"); err != nil {
 		t.Fatal(err)
 	}
+	heard(t, c, hostile)
 	if _, err := c.end.CallReady(deadline(t), "w1", subject, []byte("order")); err != nil {
 		t.Fatal(err)
 	}
