@@ -4,9 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"unsafe"
 
+	"yohaku/internal/rawbytes"
 	"yohaku/internal/wire"
+	"yohaku/worker/trainstep"
 )
 
 // chunkBytes is how much of a state goes in one message.
@@ -82,23 +83,15 @@ func (c chunk) write(into []byte) error {
 	return nil
 }
 
-// rawBytes are the bytes of a vector as they lie in memory.
-func rawBytes[T float32 | int32 | int8](v []T) []byte {
-	if len(v) == 0 {
-		return nil
-	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), len(v)*int(unsafe.Sizeof(v[0])))
-}
-
 // span is a piece of one tensor, in bytes: offset counts in gradient order over all tensors, lo
 // within the tensor.
 type span struct{ tensor, offset, lo, len int }
 
-// spans cut the state into pieces of at most a chunk.
-func (r *resident) spans() []span {
+// spansOf cut the state into pieces of at most a chunk.
+func spansOf(params []trainstep.Param) []span {
 	var all []span
 	offset := 0
-	for i, p := range r.trainer.Params() {
+	for i, p := range params {
 		bytes := 4 * len(p.Data)
 		for lo := 0; lo < bytes; lo += chunkBytes {
 			all = append(all, span{i, offset + lo, lo, min(chunkBytes, bytes-lo)})
@@ -112,19 +105,18 @@ func (r *resident) spans() []span {
 func (r *resident) at(s span) map[chunkKind][]byte {
 	state := r.trainer.State()
 	return map[chunkKind][]byte{
-		chunkParams: rawBytes(r.trainer.Params()[s.tensor].Data)[s.lo : s.lo+s.len],
-		chunkM:      rawBytes(state.M)[s.offset : s.offset+s.len],
-		chunkV:      rawBytes(state.V)[s.offset : s.offset+s.len],
+		chunkParams: rawbytes.Of(r.trainer.Params()[s.tensor].Data)[s.lo : s.lo+s.len],
+		chunkM:      rawbytes.Of(state.M)[s.offset : s.offset+s.len],
+		chunkV:      rawbytes.Of(state.V)[s.offset : s.offset+s.len],
 	}
 }
 
 // put writes a chunk of the state where it belongs.
 func (r *resident) put(c chunk) error {
-	spans := r.spans()
-	i, ok := slices.BinarySearchFunc(spans, c.offset, func(s span, offset int) int { return s.offset - offset })
-	if !ok || spans[i].len != len(c.data) {
+	i, ok := slices.BinarySearchFunc(r.spans, c.offset, func(s span, offset int) int { return s.offset - offset })
+	if !ok || r.spans[i].len != len(c.data) {
 		return fmt.Errorf("%w: chunk of %d bytes at %d of the state: it belongs to another model", wire.ErrMessage, len(c.data), c.offset)
 	}
-	copy(r.at(spans[i])[c.kind], c.data)
+	copy(r.at(r.spans[i])[c.kind], c.data)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"yohaku/internal/bus"
 	"yohaku/internal/logkey"
+	"yohaku/internal/rawbytes"
 	"yohaku/internal/wire"
 )
 
@@ -101,7 +102,7 @@ func (r *rank) boundary(step int) {
 	for _, f := range r.feeds {
 		f.at = step
 		f.sent, f.stop, f.over = make(chan struct{}), make(chan struct{}), make(chan struct{})
-		go f.run(mark{Updates: state.Updates, Replica: r.res.replica.String()}, rawBytes(slices.Clone(state.Exponents)))
+		go f.run(mark{Updates: state.Updates, Replica: r.res.replica.String()}, rawbytes.Of(slices.Clone(state.Exponents)))
 	}
 }
 
@@ -123,7 +124,7 @@ func (f *feed) sums(m mark) error {
 	for _, part := range []struct {
 		kind chunkKind
 		data []byte
-	}{{chunkSums, rawBytes(s.sums)}, {chunkExps, rawBytes(s.exps)}, {chunkNeeded, rawBytes(s.needed)}} {
+	}{{chunkSums, rawbytes.Of(s.sums)}, {chunkExps, rawbytes.Of(s.exps)}, {chunkNeeded, rawbytes.Of(s.needed)}} {
 		if err := f.vector(part.kind, part.data); err != nil {
 			return err
 		}
@@ -138,7 +139,7 @@ func (f *feed) state(m mark, grid []byte) error {
 		return nil
 	}
 	f.begun = true
-	spans := f.r.res.spans()
+	spans := f.r.res.spans
 	for sent := 0; f.next < len(spans); f.next++ {
 		select {
 		case <-f.stop:

@@ -10,6 +10,7 @@ import (
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/internal/bus"
 	"yohaku/internal/logkey"
+	"yohaku/internal/rawbytes"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
 	"yohaku/worker/replica"
@@ -149,17 +150,17 @@ func (f *follower) take(c chunk) error {
 		f.steps = c.step
 		return nil
 	case chunkSums:
-		return c.write(rawBytes(sums))
+		return c.write(rawbytes.Of(sums))
 	case chunkExps:
-		return c.write(rawBytes(f.res.sums.exps))
+		return c.write(rawbytes.Of(f.res.sums.exps))
 	case chunkNeeded:
-		return c.write(rawBytes(f.res.sums.needed))
+		return c.write(rawbytes.Of(f.res.sums.needed))
 	case chunkApply:
 		return f.apply(c, sums)
 	case chunkParams, chunkM, chunkV:
 		return f.res.put(c)
 	case chunkGrid:
-		return c.write(rawBytes(state.Exponents))
+		return c.write(rawbytes.Of(state.Exponents))
 	case chunkWhole:
 		return f.complete(c)
 	}

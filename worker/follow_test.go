@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"yohaku/allreduce/fixedpoint"
+	"yohaku/internal/rawbytes"
 	"yohaku/internal/rng"
 	"yohaku/internal/wire"
 	"yohaku/model/kernel"
@@ -47,7 +48,7 @@ func newResident(t *testing.T) *resident {
 		t.Fatal(err)
 	}
 	blocks := trainer.Layout().Blocks()
-	return &resident{trainer: trainer, sums: complete{nil, fixedpoint.NewNeeded(blocks), fixedpoint.NewNeeded(blocks)}}
+	return &resident{trainer: trainer, spans: spansOf(trainer.Params()), sums: complete{nil, fixedpoint.NewNeeded(blocks), fixedpoint.NewNeeded(blocks)}}
 }
 
 // step makes one update, and leaves the sums that it came from in r.sums.
@@ -87,15 +88,15 @@ func TestAStateArrivesOverManySteps(t *testing.T) {
 	}
 	donor.step(t, 0)
 	take(chunkOpen, 1, 0, nil)
-	spans := donor.spans()
+	spans := donor.spans
 	if len(spans) != 4 {
 		t.Fatalf("%d spans, want 4: %+v", len(spans), spans)
 	}
 	follow := func(at int) {
 		donor.step(t, at-1)
-		vector(chunkSums, at, rawBytes(donor.sums.sums))
-		vector(chunkExps, at, rawBytes(donor.sums.exps))
-		vector(chunkNeeded, at, rawBytes(donor.sums.needed))
+		vector(chunkSums, at, rawbytes.Of(donor.sums.sums))
+		vector(chunkExps, at, rawbytes.Of(donor.sums.exps))
+		vector(chunkNeeded, at, rawbytes.Of(donor.sums.needed))
 		m := wire.Encode(mark{donor.trainer.State().Updates, donor.replica.String()})
 		take(chunkApply, at, 0, m)
 		take(chunkApply, at, 0, m) // Its answer was lost.
@@ -108,7 +109,7 @@ func TestAStateArrivesOverManySteps(t *testing.T) {
 			take(kind, i+1, s.offset, data)
 		}
 	}
-	vector(chunkGrid, len(spans), rawBytes(donor.trainer.State().Exponents))
+	vector(chunkGrid, len(spans), rawbytes.Of(donor.trainer.State().Exponents))
 	take(chunkWhole, len(spans), 0, wire.Encode(mark{donor.trainer.State().Updates, donor.replica.String()}))
 	follow(len(spans) + 1)
 	if got := joiner.trainer.Digest(); !f.ready || f.steps != len(spans)+1 || got != donor.replica {

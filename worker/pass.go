@@ -30,7 +30,7 @@ func newPass(buckets []bucket.Bucket) *pass {
 
 // added notes that the gradients of tensors 0 to i are in the partial sums.
 func (p *pass) added(i int) {
-	for ; p.next < len(p.buckets) && p.buckets[p.next].LastTensor <= i; p.next++ {
+	for ready := bucket.Ready(p.buckets, i+1); p.next < ready; p.next++ {
 		close(p.ready[p.next])
 	}
 }

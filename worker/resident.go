@@ -39,6 +39,7 @@ type resident struct {
 	steps     []wire.StepReport // Applied: those not known to be reported, and the last ones that are.
 	told      int               // Steps that are known to be reported.
 	buckets   []bucket.Bucket   // Of the sums, as they go round the ring.
+	spans     []span            // Of the state, as it goes to one that follows.
 	smooth    atomic.Uint64     // Time of a micro-batch in seconds, smoothed: the bits of a float64.
 	mean      float64           // Items a second of the whole ring, smoothed.
 	stepped   time.Time         // When the last step was applied.
@@ -106,13 +107,14 @@ func (w *Worker) prepare(ctx context.Context, j wire.TrainJob) (following bool, 
 	return true, nil
 }
 
-// plan cuts the sums into buckets.
+// plan cuts the sums into buckets, and the state into spans.
 func (r *resident) plan() error {
 	l := r.trainer.Layout()
 	var err error
 	if r.buckets, err = bucket.Plan(l, r.trainer.Format(), bucketBytes); err != nil {
 		return fmt.Errorf("plan buckets: %w", err)
 	}
+	r.spans = spansOf(r.trainer.Params())
 	r.sums = complete{nil, fixedpoint.NewNeeded(l.Blocks()), fixedpoint.NewNeeded(l.Blocks())}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"yohaku/allreduce/fixedpoint"
+	"yohaku/internal/rawbytes"
 	"yohaku/internal/safetensors"
 	"yohaku/internal/wire"
 )
@@ -24,22 +25,14 @@ func (c *complete) encode(step int) ([]byte, error) {
 	}
 	entries := []safetensors.Entry{
 		{Name: "sums", DType: safetensors.I32, Shape: []int{len(c.sums)}, Data: sums},
-		{Name: "exponents", DType: safetensors.I8, Shape: []int{len(c.exps)}, Data: exponentBytes(c.exps)},
-		{Name: "needed", DType: safetensors.I8, Shape: []int{len(c.needed)}, Data: exponentBytes(c.needed)},
+		{Name: "exponents", DType: safetensors.I8, Shape: []int{len(c.exps)}, Data: rawbytes.Of(c.exps)},
+		{Name: "needed", DType: safetensors.I8, Shape: []int{len(c.needed)}, Data: rawbytes.Of(c.needed)},
 	}
 	var out bytes.Buffer
 	if err := safetensors.Write(&out, entries, map[string]string{stepKey: strconv.Itoa(step)}); err != nil {
 		return nil, fmt.Errorf("write sums: %w", err)
 	}
 	return out.Bytes(), nil
-}
-
-func exponentBytes(exps fixedpoint.Exponents) []byte {
-	b := make([]byte, len(exps))
-	for i, e := range exps {
-		b[i] = byte(e)
-	}
-	return b
 }
 
 // decode fills c with what encode wrote for the same step and model.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-	"unsafe"
 
 	"github.com/rs/zerolog"
 
@@ -16,6 +15,7 @@ import (
 	"yohaku/allreduce/natsring"
 	"yohaku/internal/assert"
 	"yohaku/internal/logkey"
+	"yohaku/internal/rawbytes"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
 )
@@ -168,6 +168,6 @@ func digest[T float32 | int32](slab []T) string {
 	if len(slab) == 0 {
 		return ""
 	}
-	sum := sha256.Sum256(unsafe.Slice((*byte)(unsafe.Pointer(&slab[0])), 4*len(slab)))
+	sum := sha256.Sum256(rawbytes.Of(slab))
 	return hex.EncodeToString(sum[:])
 }

@@ -2,9 +2,9 @@ package natsring
 
 import (
 	"encoding/binary"
-	"unsafe"
 
 	"yohaku/allreduce/fixedpoint"
+	"yohaku/internal/rawbytes"
 )
 
 // littleEndian tells that integers lie in memory as they do on the wire.
@@ -33,14 +33,9 @@ func sumBytes(n int, f fixedpoint.Format, tight bool) int {
 	return n * f.Bytes()
 }
 
-// bytesOf is the memory of v.
-func bytesOf(v []int32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
-}
-
 func putInt32(b []byte, v []int32) {
 	if littleEndian {
-		copy(b, bytesOf(v))
+		copy(b, rawbytes.Of(v))
 		return
 	}
 	for i, x := range v {
@@ -68,7 +63,7 @@ func takeSums(dst []int32, b []byte, f fixedpoint.Format, tight bool) {
 	case f == fixedpoint.Int16:
 		fixedpoint.Widen(dst, b)
 	case littleEndian:
-		copy(bytesOf(dst), b)
+		copy(rawbytes.Of(dst), b)
 	default:
 		for i := range dst {
 			dst[i] = int32(binary.LittleEndian.Uint32(b[4*i:]))

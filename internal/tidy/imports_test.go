@@ -48,6 +48,7 @@ var layers = []struct {
 	{"internal/bytesize", nil, "the ground floor"},
 	{"internal/logkey", nil, "the ground floor"},
 	{"internal/throttle", nil, "the ground floor"},
+	{"internal/rawbytes", nil, "the ground floor"},
 	{"internal/safetensors", nil, "the ground floor"},
 	{"internal/picture", []string{"internal/assert"}, "the ground floor"},
 	{"internal/tidy", nil, "only tests"},

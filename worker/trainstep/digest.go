@@ -3,10 +3,10 @@ package trainstep
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
+	"yohaku/internal/rawbytes"
 	"yohaku/worker/replica"
 )
 
@@ -16,22 +16,14 @@ func (t *Trainer) Digest() replica.Digest {
 	var params, grid xxh3.Hasher
 	params.Reset()
 	for _, p := range t.params {
-		_, _ = params.Write(bytesOf(p.Data)) // Cannot fail.
+		_, _ = params.Write(rawbytes.Of(p.Data)) // Cannot fail.
 	}
 	grid.Reset()
 	_, _ = grid.Write(binary.LittleEndian.AppendUint64(nil, uint64(t.state.Updates))) // As above.
-	_, _ = grid.Write(bytesOf(t.state.Exponents))                                     // As above.
+	_, _ = grid.Write(rawbytes.Of(t.state.Exponents))                                 // As above.
 	return replica.Digest{
-		Params: text(params.Sum128()), M: text(xxh3.Hash128(bytesOf(t.state.M))), V: text(xxh3.Hash128(bytesOf(t.state.V))), Grid: text(grid.Sum128()),
+		Params: text(params.Sum128()), M: text(xxh3.Hash128(rawbytes.Of(t.state.M))), V: text(xxh3.Hash128(rawbytes.Of(t.state.V))), Grid: text(grid.Sum128()),
 	}
-}
-
-// bytesOf are the bytes of a slab as they lie in memory; ranks of one kernel set share their order.
-func bytesOf[T float32 | int8](slab []T) []byte {
-	if len(slab) == 0 {
-		return nil
-	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(&slab[0])), len(slab)*int(unsafe.Sizeof(slab[0])))
 }
 
 func text(sum xxh3.Uint128) string {
@@ -46,7 +38,7 @@ func (s *gradientSum) begin() { s.hash = xxh3.New(); s.hash.Reset() }
 
 func (s *gradientSum) add(grad []float32) {
 	if s.hash != nil {
-		_, _ = s.hash.Write(bytesOf(grad)) // Cannot fail.
+		_, _ = s.hash.Write(rawbytes.Of(grad)) // Cannot fail.
 	}
 }
 

@@ -1,7 +1,9 @@
 package trainstep
 
-import "cmp"
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Stats are figures of one micro-batch, each a sum over its items.
 type Stats struct {
