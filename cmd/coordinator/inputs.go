@@ -35,17 +35,26 @@ type model struct {
 	scheduler  diffusion.Config
 }
 
+// builtIn names the model that is built in.
+const builtIn = "built-in base model"
+
+// modelFolder opens a model's folder, the built-in one when path is empty, unchecked.
+func modelFolder(path string) (*checkpoint.Folder, error) {
+	if path == "" {
+		return checkpoint.FolderFS(demo.Base(), ".")
+	}
+	return checkpoint.OpenFolder(path)
+}
+
 // openModel opens a pipeline folder, the built-in one when path is empty, and checks all of its
 // configurations and weight files.
 func openModel(path string) (model, error) {
-	m := model{name: "built-in base model"}
-	var err error
-	if path == "" {
-		m.folder, err = checkpoint.FolderFS(demo.Base(), ".")
-	} else {
-		m.name, m.dir = path, path
-		m.folder, err = checkpoint.OpenFolder(path)
+	m := model{name: builtIn, dir: path}
+	if path != "" {
+		m.name = path
 	}
+	var err error
+	m.folder, err = modelFolder(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return model{}, fmt.Errorf("--model: there is no folder %s; give a diffusers pipeline folder, or leave the flag out for the built-in model", path)
 	}

@@ -11,8 +11,6 @@ import (
 
 	"yohaku/cmd/internal/cli"
 	"yohaku/model/backend/cpu"
-	"yohaku/model/checkpoint"
-	"yohaku/model/demo"
 	"yohaku/model/inspect"
 )
 
@@ -48,7 +46,11 @@ something does not fit.`,
 			if err := o.LoRA.Validate(); err != nil {
 				return cli.UsageError{Err: err}
 			}
-			f, err := modelFolder(args)
+			path := ""
+			if len(args) > 0 {
+				path = args[0]
+			}
+			f, err := modelFolder(path)
 			if err != nil {
 				return err
 			}
@@ -58,8 +60,8 @@ something does not fit.`,
 			if err != nil {
 				return err
 			}
-			if len(args) == 0 {
-				r.Path = "built-in base model"
+			if path == "" {
+				r.Path = builtIn
 			}
 			if asJSON {
 				e := json.NewEncoder(c.OutOrStdout())
@@ -82,11 +84,4 @@ something does not fit.`,
 	flags.Float64Var(&o.LoRA.Alpha, "lora-alpha", 0, "their alpha; 0 is the rank")
 	flags.StringVar(&targets, "lora-targets", "to_q,to_k,to_v,to_out.0", "the modules that have one")
 	return c
-}
-
-func modelFolder(args []string) (*checkpoint.Folder, error) {
-	if len(args) == 0 {
-		return checkpoint.FolderFS(demo.Base(), ".")
-	}
-	return checkpoint.OpenFolder(args[0])
 }

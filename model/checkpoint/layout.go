@@ -30,10 +30,10 @@ func FileShape(engine []int) []int {
 	return []int{engine[3], engine[2], engine[0], engine[1]}
 }
 
-// sameWeights tells whether a tensor of shape file holds the weights of a parameter that files
+// SameWeights tells whether a tensor of shape file holds the weights of a parameter that files
 // normally give shape want: equal shapes, or a linear layer written as a 1×1 convolution, as old
 // VAE files do, or the reverse.
-func sameWeights(file, want []int) bool {
+func SameWeights(file, want []int) bool {
 	return slices.Equal(squeeze(file), squeeze(want))
 }
 

@@ -108,7 +108,7 @@ func (w *Weights) match(params []Param, o LoadOptions) ([]string, error) {
 		}
 		delete(byParam, p.Name)
 		sources[i] = tensor
-		if got, want := w.Shape(tensor), FileShape(p.Shape); !sameWeights(got, want) {
+		if got, want := w.Shape(tensor), FileShape(p.Shape); !SameWeights(got, want) {
 			mismatch.WrongShape = append(mismatch.WrongShape, fmt.Sprintf("%s is %v in %s, the network needs %v", tensor, got, w.tensors[tensor].Name(), want))
 		}
 	}

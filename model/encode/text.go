@@ -43,8 +43,8 @@ const (
 	inputPool = "input.pool"
 )
 
-// TextParts are the folders of a pipeline that OpenText reads, the last two in SDXL only.
-var TextParts = []string{"text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"}
+// textParts are the folders of a pipeline that OpenText reads, the last two in SDXL only.
+var textParts = []string{"text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"}
 
 // OpenText reads the text encoders and tokenizers of the pipeline folder f and compiles them for batches of prompts. It
 // returns an error when parts do not fit each other.
@@ -53,16 +53,16 @@ func OpenText(f *checkpoint.Folder, be backend.Backend, batch int) (*Text, error
 		return nil, fmt.Errorf("encode prompts in batches of %d: must be at least 1", batch)
 	}
 	uses := []textUse{{}}
-	if f.Has(TextParts[2]) {
+	if f.Has(textParts[2]) {
 		uses = []textUse{{penultimate: true}, {penultimate: true, pooled: true}}
 	}
 	t := &Text{}
 	for i, use := range uses {
-		model, err := f.Sub(TextParts[2*i])
+		model, err := f.Sub(textParts[2*i])
 		if err != nil {
 			return nil, err
 		}
-		tokens, err := f.Sub(TextParts[2*i+1])
+		tokens, err := f.Sub(textParts[2*i+1])
 		if err != nil {
 			return nil, err
 		}

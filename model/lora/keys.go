@@ -28,11 +28,14 @@ const (
 	alpha
 )
 
-// endings are the tensors' names after the module's path, by what they are, in all layouts; older diffusers too.
-var endings = []struct {
+// ending is how a tensor's name ends, after the module's path.
+type ending struct {
 	text string
 	part part
-}{
+}
+
+// endings are those of all layouts; of older diffusers, too.
+var endings = []ending{
 	{".lora_A.weight", down}, {".lora_B.weight", up},
 	{".lora_A.default.weight", down}, {".lora_B.default.weight", up},
 	{".lora.down.weight", down}, {".lora.up.weight", up},
@@ -52,12 +55,7 @@ var textPrefixes = []string{"text_encoder", "lora_te"}
 
 // split takes a tensor's name apart. path is the module's as the file writes it: with underscores in Kohya's layout.
 func split(name string) (path string, p part, layout Layout, err error) {
-	i := slices.IndexFunc(endings, func(e struct {
-		text string
-		part part
-	}) bool {
-		return strings.HasSuffix(name, e.text)
-	})
+	i := slices.IndexFunc(endings, func(e ending) bool { return strings.HasSuffix(name, e.text) })
 	if i < 0 {
 		return "", 0, "", fmt.Errorf("tensor %q is no part of a low-rank adapter that is known here (lora_A/lora_B, lora.down/lora.up, lora_down/lora_up, alpha)", name)
 	}

@@ -2,7 +2,6 @@ package lora
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -26,7 +25,7 @@ func (a Adapter) Merge(params []checkpoint.Param, strength float64) error {
 		if !ok {
 			return fmt.Errorf("merge adapter: the network has no module %s; is it of another model family?", path)
 		}
-		if got, want := a.Modules[path].weightShape(), checkpoint.FileShape(p.Shape); !sameShape(got, want) {
+		if got, want := a.Modules[path].weightShape(), checkpoint.FileShape(p.Shape); !checkpoint.SameWeights(got, want) {
 			return fmt.Errorf("merge adapter: module %s is adapted as %v, the network has %v", path, got, want)
 		}
 	}
@@ -37,17 +36,6 @@ func (a Adapter) Merge(params []checkpoint.Param, strength float64) error {
 		checkpoint.FromFile(p, w)
 	}
 	return nil
-}
-
-// sameShape takes a 1×1 convolution for a linear map.
-func sameShape(a, b []int) bool {
-	squeeze := func(s []int) []int {
-		if len(s) == 4 && s[2] == 1 && s[3] == 1 {
-			return s[:2]
-		}
-		return s
-	}
-	return slices.Equal(squeeze(a), squeeze(b))
 }
 
 // weightShape is the shape in files of the weight that m adapts.
@@ -75,13 +63,4 @@ func (m Module) addTo(w []float32, strength float64) {
 			w[o*in+i] = float32(float64(w[o*in+i]) + scale*v)
 		}
 	}
-}
-
-// Ranks counts the modules by rank, for an operator.
-func (a Adapter) Ranks() map[int]int {
-	ranks := map[int]int{}
-	for m := range maps.Values(a.Modules) {
-		ranks[m.Rank()]++
-	}
-	return ranks
 }

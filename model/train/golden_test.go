@@ -119,6 +119,12 @@ func newRun(t *testing.T, c *golden.Case, a goldenArgs) *run {
 	if step.reference != nil {
 		copy(step.reference.ParamSlab(), slab)
 	}
+	return begin(t, c, a, step)
+}
+
+// begin begins a training of the model as it is now.
+func begin(t *testing.T, c *golden.Case, a goldenArgs, step *Step) *run {
+	slab := step.ParamSlab()
 	return &run{
 		t: t, c: c, args: a, model: step, initial: slices.Clone(slab), m: make([]float32, len(slab)), v: make([]float32, len(slab)),
 		adam:    optim.AdamW{Beta1: a.Optimizer.Betas[0], Beta2: a.Optimizer.Betas[1], Eps: a.Optimizer.Eps, WeightDecay: a.Optimizer.WeightDecay},

@@ -17,7 +17,6 @@ import (
 	"yohaku/model/lora"
 	"yohaku/model/objective"
 	"yohaku/model/op"
-	"yohaku/model/optim"
 	"yohaku/model/unet"
 	"yohaku/model/weights"
 )
@@ -200,11 +199,7 @@ func (l loraCase) checkTraining(t *testing.T) {
 	if err := l.adapter(t, step.Modules()).Fill(weights.Params(step.Params(), slab), l.lora); err != nil {
 		t.Fatal(err)
 	}
-	r := &run{
-		t: t, c: batches, args: a, model: step, initial: slices.Clone(slab), m: make([]float32, len(slab)), v: make([]float32, len(slab)),
-		adam:    optim.AdamW{Beta1: a.Optimizer.Betas[0], Beta2: a.Optimizer.Betas[1], Eps: a.Optimizer.Eps, WeightDecay: a.Optimizer.WeightDecay},
-		figures: map[string][]float32{},
-	}
+	r := begin(t, batches, a, step)
 	before := slices.Clone(base)
 	for s := range a.Steps {
 		r.step(s)
