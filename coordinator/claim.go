@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"yohaku/coordinator/rendezvous"
-	"yohaku/internal/bus"
 	"yohaku/internal/bus/record"
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
@@ -278,14 +277,9 @@ func (c *Coordinator) orderStanding() {
 // sees tells whether a node is connected.
 func (c *Coordinator) sees(name string) bool {
 	if c.o.Config.NATSURL == "" {
-		return slices.ContainsFunc(c.bus.Peers(), func(p bus.Peer) bool { return p.Name == name })
+		return c.bus.HasPeer(name)
 	}
-	for _, m := range c.members.Members() {
-		if m.Name == name {
-			return true
-		}
-	}
-	return false
+	return c.members.Has(name)
 }
 
 // summon has a worker say hello; with forget it was given up, and what it holds is void.

@@ -77,21 +77,6 @@ func (c *Coordinator) logUndecided(u rendezvous.Undecided) {
 	}
 }
 
-// mostSaid is the report of a step whose state most ranks have.
-func mostSaid(reports []wire.StepReport) wire.StepReport {
-	votes := map[string]int{}
-	best := reports[0]
-	for _, r := range reports {
-		votes[r.Replica]++
-	}
-	for _, r := range reports {
-		if votes[r.Replica] > votes[best.Replica] {
-			best = r
-		}
-	}
-	return best
-}
-
 // correct replaces the last line of the log, if it was taken from the report of a rank whose state
 // turned out to be wrong before the step was confirmed.
 func (c *Coordinator) correct(d *wire.Difference) error {

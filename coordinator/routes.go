@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +45,7 @@ func (c *Coordinator) tryPost(ev event) {
 func (c *Coordinator) routeEvent(ev event) event {
 	switch {
 	case ev.cut != "":
-		if !slices.ContainsFunc(c.bus.Peers(), func(p bus.Peer) bool { return p.Name == ev.cut }) {
+		if !c.bus.HasPeer(ev.cut) {
 			return event{lost: ev.cut}
 		}
 	case ev.back != "" && c.gone[ev.back]:

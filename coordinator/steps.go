@@ -94,7 +94,7 @@ func (t *trainingState) report(step int, said []wire.StepReport) (wire.StepRepor
 	if len(said) == 0 {
 		return wire.StepReport{}, false
 	}
-	return mostSaid(said), true
+	return rendezvous.MostSaid(said, func(s wire.StepReport) string { return s.Replica }), true
 }
 
 // commitHeld records the steps up to last that ranks have applied; the others are forgotten. They may

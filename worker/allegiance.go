@@ -6,7 +6,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"yohaku/internal/bus"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
 )
@@ -89,12 +88,7 @@ func (w *Worker) standing() wire.Standing {
 // sees tells whether a node is there: by its route, or by gossip where servers are not ours.
 func (w *Worker) sees(node string) bool {
 	if w.bus.RouteAddr() != "" {
-		return slices.ContainsFunc(w.bus.Peers(), func(p bus.Peer) bool { return p.Name == node })
+		return w.bus.HasPeer(node)
 	}
-	for _, m := range w.members.Members() {
-		if m.Name == node {
-			return true
-		}
-	}
-	return false
+	return w.members.Has(node)
 }

@@ -89,3 +89,19 @@ func (m *Machine) decide(step int, digest string) []Effect {
 	m.claims = slices.DeleteFunc(m.claims, func(c claim) bool { return c.step <= step })
 	return effects
 }
+
+// MostSaid is the report that most of the reports share the state of, the first of them; state names it. There must be
+// a report.
+func MostSaid[R any](reports []R, state func(R) string) R {
+	votes := map[string]int{}
+	best := reports[0]
+	for _, r := range reports {
+		votes[state(r)]++
+	}
+	for _, r := range reports {
+		if votes[state(r)] > votes[state(best)] {
+			best = r
+		}
+	}
+	return best
+}

@@ -31,6 +31,9 @@ func (b *Bus) Peers() []Peer {
 	return peersOf(b.server)
 }
 
+// HasPeer tells whether there is a route to the named server now.
+func (b *Bus) HasPeer(name string) bool { return len(absent([]string{name}, b.Peers())) == 0 }
+
 // WaitPeers returns when there is a route to each of the named peers, or when ctx or the bus ends.
 // With ExternalURL it returns at once: the servers there are not ours to wait for.
 func (b *Bus) WaitPeers(ctx context.Context, names ...string) error {

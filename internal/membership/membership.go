@@ -196,6 +196,11 @@ func (m *Membership) Members() []Node {
 	return nodes
 }
 
+// Has tells whether the named node lives.
+func (m *Membership) Has(name string) bool {
+	return slices.ContainsFunc(m.list.Members(), func(n *memberlist.Node) bool { return n.Name == name })
+}
+
 // Local is this node, with the address it really advertises.
 func (m *Membership) Local() Node { return nodeOf(m.list.LocalNode()) }
 

@@ -317,7 +317,7 @@ func (k *coordinator) commitPending(last int) {
 	}
 	clear(k.pending)
 	for k.step < last && len(k.settled[k.step+1]) > 0 {
-		k.keepStep(mostSaid(k.settled[k.step+1]))
+		k.keepStep(rendezvous.MostSaid(k.settled[k.step+1], func(s stepReport) string { return s.replica }))
 	}
 }
 

@@ -109,21 +109,6 @@ func (k *coordinator) putOut(p rendezvous.PutOut) {
 	}
 }
 
-// mostSaid is the report of a step whose state most ranks have.
-func mostSaid(reports []stepReport) stepReport {
-	votes := map[string]int{}
-	best := reports[0]
-	for _, r := range reports {
-		votes[r.replica]++
-	}
-	for _, r := range reports {
-		if votes[r.replica] > votes[best.replica] {
-			best = r
-		}
-	}
-	return best
-}
-
 // correct replaces the last line of the log, if it was a wrong rank's.
 func (k *coordinator) correct(differ *differError) {
 	want := differ.verdict.Want.String()
