@@ -5,13 +5,13 @@ package main
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"yohaku/coordinator/chaos"
 	"yohaku/coordinator/runstore"
@@ -43,11 +43,7 @@ func TestChaos(t *testing.T) {
 	p := up("run", h.workers, 100_000) // It is stopped when the faults are over, whatever step that is.
 	p.committed(t, 3)
 	r := c.chaos(h.faults...)
-	for deadline := time.Now().Add(runLimit); c.status().Step < h.steps; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the run is at step %d after %v, want %d", c.status().Step, runLimit, h.steps)
-		}
-	}
+	c.until(fmt.Sprintf("the run is at step %d", h.steps), runLimit, func() bool { return c.status().Step >= h.steps })
 	c.coordinator("stop", "--run-id", "run")
 	c.released("run")
 	p.wait(runLimit) // Killed long ago.
@@ -66,16 +62,13 @@ func TestChaos(t *testing.T) {
 // released waits until no coordinator has the run.
 func (c *cluster) released(id string) {
 	c.t.Helper()
-	for deadline := time.Now().Add(runLimit); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	c.until("the coordinator of "+id+", asked to stop, has ended", runLimit, func() bool {
 		s, err := runstore.Inspect(filepath.Join(c.out, id))
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		if !s.Held {
-			return
-		}
-	}
-	c.t.Fatalf("the coordinator of %s has not ended within %v of being asked to stop", id, runLimit)
+		return !s.Held
+	})
 }
 
 // abandon kills what is left of a run that failed: its coordinator may not be a child of the test.

@@ -77,6 +77,16 @@ func (c *cluster) ends(p *process) {
 	}
 }
 
+// until waits for something that other processes bring about, and that only a look can tell.
+func (c *cluster) until(what string, limit time.Duration, is func() bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(limit); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}
+
 // checkQuiet: a healthy run warns of nothing.
 func checkQuiet(t *testing.T, p *process) {
 	t.Helper()

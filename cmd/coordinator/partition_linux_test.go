@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -60,10 +61,8 @@ func TestLinkDown(t *testing.T) {
 func (c *cluster) reaches(id string, step int) {
 	c.t.Helper()
 	path := filepath.Join(c.out, id, "ledger.jsonl")
-	for deadline := time.Now().Add(eventTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if data, err := os.ReadFile(path); err == nil && bytes.Count(data, []byte("\n")) >= step {
-			return
-		}
-	}
-	c.t.Fatalf("run %s has not reached step %d within %v", id, step, eventTimeout)
+	c.until(fmt.Sprintf("run %s has reached step %d", id, step), eventTimeout, func() bool {
+		data, err := os.ReadFile(path)
+		return err == nil && bytes.Count(data, []byte("\n")) >= step
+	})
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"yohaku/coordinator/runstore"
 )
@@ -20,7 +19,7 @@ import (
 func (c *cluster) workersLog(id, what string, match func(entry) bool) {
 	c.t.Helper()
 	path := filepath.Join(c.out, id, "workers.log")
-	for deadline := time.Now().Add(eventTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	c.until(what+" is in "+path, eventTimeout, func() bool {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			c.t.Fatal(err)
@@ -28,11 +27,11 @@ func (c *cluster) workersLog(id, what string, match func(entry) bool) {
 		for line := range strings.Lines(string(data)) {
 			var e entry
 			if json.Unmarshal([]byte(line), &e) == nil && match(e) {
-				return
+				return true
 			}
 		}
-	}
-	c.t.Fatalf("no %s in %s within %v", what, path, eventTimeout)
+		return false
+	})
 }
 
 // epochs are the steps of a run's ledger by epoch.
