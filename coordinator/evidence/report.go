@@ -1,6 +1,6 @@
 package evidence
 
-import "yohaku/coordinator/gate"
+import "yohaku/internal/statistics"
 
 // Report is report.json. Win rate and its bounds are null when there was no evaluation, with the
 // reason in Notes.
@@ -36,7 +36,7 @@ type Report struct {
 
 // SetWinRate fills the comparison of tuned against base, [prompts][seeds] scores each.
 func (r *Report) SetWinRate(judge string, base, tuned [][]float64) {
-	rate, comparisons, ties := gate.WinRate(base, tuned)
+	rate, comparisons, ties := statistics.WinRate(base, tuned)
 	r.WinRate, r.WinRateLow, r.WinRateHigh = &rate.Value, &rate.Low, &rate.High
 	r.Judge, r.Comparisons, r.ComparisonTies = judge, comparisons, ties
 }

@@ -23,6 +23,7 @@ const (
 	MarginDrop                   // Steps without the margin term.
 	Adapter                      // Initial values of low-rank adapters.
 	Audit                        // Micro-batches that are computed twice.
+	Resample                     // The bootstrap of a figure over prompts.
 )
 
 // Key names one stream of random numbers.

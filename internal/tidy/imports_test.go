@@ -25,7 +25,7 @@ var layers = []struct {
 	{"cmd/worker", []string{"cmd/internal"}, "the worker's binary has nothing of the coordinator"},
 	{"coordinator", []string{"dataset", "internal"}, "the coordinator runs without tensors"},
 	{"coordinator/rendezvous", []string{"internal/assert", "internal/assignment"}, "a pure machine"},
-	{"coordinator/gate", nil, "statistics need nothing"},
+
 	{"coordinator/chaos", []string{"coordinator/api"}, "faults are injected from outside of the run"},
 	{"worker", []string{"dataset", "model", "allreduce", "internal"}, "only the worker brings all three together"},
 	{"worker/lifecycle", []string{"internal/assert", "internal/assignment"}, "a pure machine"},
@@ -50,6 +50,7 @@ var layers = []struct {
 	{"internal/throttle", nil, "the ground floor"},
 	{"internal/rawbytes", nil, "the ground floor"},
 	{"internal/safetensors", nil, "the ground floor"},
+	{"internal/statistics", []string{"internal/rng"}, "statistics are arithmetic"},
 	{"internal/picture", []string{"internal/assert"}, "the ground floor"},
 	{"internal/tidy", nil, "only tests"},
 }

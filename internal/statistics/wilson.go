@@ -1,13 +1,19 @@
-// Package gate holds the statistics on which a team decides: win rates with intervals.
-package gate
+package statistics
 
 import "math"
 
 // Interval is an estimate with its 95 % confidence bounds.
-type Interval struct{ Value, Low, High float64 }
+type Interval struct {
+	Value float64 `json:"value"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
+}
 
-// z95 is the 0.975 quantile of the standard normal distribution.
-const z95 = 1.959963984540054
+// level is the confidence of all intervals, z95 the 0.975 quantile of the standard normal distribution.
+const (
+	level = 0.95
+	z95   = 1.959963984540054
+)
 
 // Wilson is the 95 % score interval of a proportion p observed on n independent trials:
 //
@@ -27,6 +33,17 @@ func Wilson(p float64, n int) Interval {
 	return Interval{Value: p, Low: max(0, (centre-half)/scale), High: min(1, (centre+half)/scale)}
 }
 
+// Win is what a score of got against one of other counts: 1, ½ for a tie, or 0.
+func Win(got, other float64) float64 {
+	switch {
+	case got > other:
+		return 1
+	case got == other:
+		return 0.5
+	}
+	return 0
+}
+
 // WinRate is the share of comparisons that the tuned model wins against the base, over prompts.
 // base and tuned are [prompts][seeds] scores, higher is better. A tie counts one half to each
 // side; a prompt's score is its mean over seeds; the interval is Wilson's with n = prompts.
@@ -35,13 +52,11 @@ func WinRate(base, tuned [][]float64) (rate Interval, comparisons, ties int) {
 	for p := range base {
 		var score float64
 		for s := range base[p] {
-			switch {
-			case tuned[p][s] > base[p][s]:
-				score++
-			case tuned[p][s] == base[p][s]:
-				score += 0.5
+			win := Win(tuned[p][s], base[p][s])
+			if win == 0.5 {
 				ties++
 			}
+			score += win
 		}
 		comparisons += len(base[p])
 		sum += score / float64(len(base[p]))
