@@ -66,6 +66,9 @@ func (c *Coordinator) shardKey(batch []dataset.Pair) string {
 	if c.o.Config.RandomFlip {
 		preprocessing += ", flips"
 	}
+	if c.o.Config.ProportionEmptyPrompts > 0 {
+		preprocessing += ", empty prompt"
+	}
 	return latents.Key(ids, c.model.encoder, preprocessing, c.run.Manifest.KernelSet)
 }
 
@@ -85,7 +88,7 @@ func (c *Coordinator) encodeJob(key string, pairs []dataset.Pair) (wire.Job, err
 	}
 	return wire.Job{Kind: wire.JobEncode, Encode: &wire.EncodeJob{
 		Model: c.model.wire(), Batch: wire.Ref(ref), Key: key, Resolution: c.o.Resolution, CenterCrop: c.o.Config.CenterCrop,
-		RandomFlip: c.o.Config.RandomFlip, Seed: c.o.Config.Seed,
+		RandomFlip: c.o.Config.RandomFlip, EmptyPrompt: c.o.Config.ProportionEmptyPrompts > 0, Seed: c.o.Config.Seed,
 	}}, nil
 }
 

@@ -30,7 +30,7 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 		return fmt.Errorf("fetch model: %w", err)
 	}
 	h := j.Hyper
-	if r.pairs, err = w.openLatents(ctx, j.Shards, j.Pairs, h.TrainBatchSize); err != nil {
+	if r.pairs, err = w.openLatents(ctx, j.Shards, j.Pairs, h.TrainBatchSize, h.ProportionEmptyPrompts > 0); err != nil {
 		return err
 	}
 	autoencoder, err := vae.ReadConfig(folder.FS(), "vae")

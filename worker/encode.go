@@ -63,6 +63,7 @@ type encoders struct {
 	resolution int
 	pictures   *encode.Pictures
 	text       *encode.Text
+	empty      *encode.Embedding // Of the empty prompt, once it was asked for.
 }
 
 func (w *Worker) openEncoders(ctx context.Context, j wire.EncodeJob) error {
@@ -97,6 +98,13 @@ func (e *encoders) shard(ctx context.Context, j wire.EncodeJob, batch wire.Batch
 		s.PairIDs = append(s.PairIDs, p.ID)
 		prompts[i] = p.Prompt
 	}
+	if j.EmptyPrompt {
+		empty, err := e.emptyPrompt()
+		if err != nil {
+			return nil, err
+		}
+		s.EmptyEmbeds, s.EmptyPooled = empty.Tokens, empty.Pooled
+	}
 	embeds, err := e.text.Encode(prompts)
 	if err != nil {
 		return nil, fmt.Errorf("encode prompts: %w", err)
@@ -116,6 +124,18 @@ func (e *encoders) shard(ctx context.Context, j wire.EncodeJob, batch wire.Batch
 		s.WinnerFlipped, s.LoserFlipped, _, err = e.moments(ctx, j, batch, true)
 	}
 	return s, err
+}
+
+// emptyPrompt encodes the empty prompt, once. It is "" in SDXL's encoders too, as diffusers' training scripts have it.
+func (e *encoders) emptyPrompt() (*encode.Embedding, error) {
+	if e.empty == nil {
+		embeds, err := e.text.Encode([]string{""})
+		if err != nil {
+			return nil, fmt.Errorf("encode the empty prompt: %w", err)
+		}
+		e.empty = &embeds[0]
+	}
+	return e.empty, nil
 }
 
 // moments encodes the pictures of all pairs, and returns their time ids too.

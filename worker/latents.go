@@ -14,13 +14,14 @@ type pairLatents struct {
 	height, width int
 	channels      int
 	contextLength int
+	empty         latents.Latents // Embeddings of the empty prompt, where captions are dropped.
 	next          int
 	ring          []latents.Latents // Of the pairs of a micro-batch, which live at the same time.
 }
 
 // openLatents fetches the shards and opens them as one set of the given number of pairs; at most
-// live pairs are in use at a time.
-func (w *Worker) openLatents(ctx context.Context, shards []wire.Ref, pairs, live int) (*pairLatents, error) {
+// live pairs are in use at a time. empty asks for the empty prompt too.
+func (w *Worker) openLatents(ctx context.Context, shards []wire.Ref, pairs, live int, empty bool) (*pairLatents, error) {
 	var readers []*latents.Reader
 	for _, ref := range shards {
 		file, err := w.files.get(ctx, ref)
@@ -41,10 +42,14 @@ func (w *Worker) openLatents(ctx context.Context, shards []wire.Ref, pairs, live
 	if set.Len() != pairs || len(moments) != 3 || len(embeds) != 2 {
 		return nil, fmt.Errorf("latents: %d pairs with moments %v and embeddings %v, want %d pairs with [2C h w] and [L D]", set.Len(), moments, embeds, pairs)
 	}
-	return &pairLatents{
+	p := &pairLatents{
 		set: set, channels: moments[0] / 2, height: moments[1], width: moments[2], contextLength: embeds[0],
 		ring: make([]latents.Latents, live),
-	}, nil
+	}
+	if !empty {
+		return p, nil
+	}
+	return p, set.Empty(&p.empty)
 }
 
 // latentLen is the number of elements of a latent.

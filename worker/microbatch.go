@@ -90,6 +90,9 @@ func (m *microBatches) fill(dst *train.Item, step int, item plan.Item) error {
 	}
 	dst.Timestep, dst.NoMargin = item.Timestep, m.noMargin(step)
 	dst.Context, dst.Pooled, dst.TimeIDs = pair.Embeds, pair.Pooled, pair.TimeIDs
+	if emptyPrompt(m.hyper, step, item.Index) {
+		dst.Context, dst.Pooled = m.pairs.empty.Embeds, m.pairs.empty.Pooled
+	}
 	m.draw(rng.Noise, step, item.Index, dst.Noise)
 	for k, side := range []struct{ dst, moments []float32 }{{dst.Winner, pair.Winner}, {dst.Loser, pair.Loser}} {
 		m.draw(rng.Latent, step, 2*item.Index+uint64(k), m.eps)
@@ -103,6 +106,12 @@ func (m *microBatches) fill(dst *train.Item, step int, item plan.Item) error {
 // noMargin tells whether the step leaves the margin term out, on every rank alike.
 func (m *microBatches) noMargin(step int) bool {
 	return rng.New(rng.Key{Seed: m.hyper.Seed, Domain: rng.MarginDrop, Step: uint64(step)}).Float64() < m.hyper.MarginDrop
+}
+
+// emptyPrompt tells whether an item of a step is trained with the empty prompt, on every rank alike.
+func emptyPrompt(h wire.Hyper, step int, item uint64) bool {
+	return h.ProportionEmptyPrompts > 0 && // 0 draws nothing.
+		rng.New(rng.Key{Seed: h.Seed, Domain: rng.EmptyPrompt, Step: uint64(step), Item: item}).Float64() < h.ProportionEmptyPrompts
 }
 
 func (m *microBatches) draw(d rng.Domain, step int, item uint64, dst []float32) {

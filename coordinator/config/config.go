@@ -61,6 +61,7 @@ type Config struct {
 	SNRGamma                  float64 `yaml:"snr_gamma" help:"min-SNR weighting of the winners' errors, 5 is usual; 0 is none; not with form dpo"`
 	MixedPrecision            string  `yaml:"mixed_precision" help:"no, or bf16: factors of products in bf16; sums, parameters, norms and the optimizer stay float32"`
 	MarginDrop                float64 `yaml:"margin_drop" help:"share of the steps that leave MaPO's margin term out"`
+	ProportionEmptyPrompts    float64 `yaml:"proportion_empty_prompts" help:"share of the items that are trained with the empty prompt, for classifier-free guidance; 0.1 is usual"`
 	LoserSafeguard            bool    `yaml:"loser_safeguard" help:"scale the loser's gradient down where, to first order, it would raise the winner's error (Diffusion-SDPO); not with form sft"`
 	LoRARank                  int     `yaml:"lora_rank" help:"train low-rank adapters of this rank beside the frozen UNet (diffusers' --rank); 0 trains the UNet itself"`
 	LoRAAlpha                 float64 `yaml:"lora_alpha" help:"adapters are scaled by lora_alpha/lora_rank; 0 is lora_rank"`
@@ -137,7 +138,7 @@ func (c Config) Hyper() wire.Hyper {
 		TimestepsPerPair: c.TimestepsPerPair, LearningRate: c.LearningRate, LRScheduler: c.LRScheduler,
 		LRWarmupSteps: c.LRWarmupSteps, LRNumCycles: c.LRNumCycles, LRPower: c.LRPower,
 		AdamBeta1: c.AdamBeta1, AdamBeta2: c.AdamBeta2, AdamWeightDecay: c.AdamWeightDecay, AdamEpsilon: c.AdamEpsilon,
-		MaxGradNorm: c.MaxGradNorm, Form: c.Form, BetaMaPO: c.BetaMaPO, SNRValue: c.SNRValue, BetaDPO: c.BetaDPO, SNRGamma: c.SNRGamma, MarginDrop: c.MarginDrop, LoserSafeguard: c.LoserSafeguard,
+		MaxGradNorm: c.MaxGradNorm, Form: c.Form, BetaMaPO: c.BetaMaPO, SNRValue: c.SNRValue, BetaDPO: c.BetaDPO, SNRGamma: c.SNRGamma, MarginDrop: c.MarginDrop, LoserSafeguard: c.LoserSafeguard, ProportionEmptyPrompts: c.ProportionEmptyPrompts,
 		LoRARank: c.LoRARank, LoRAAlpha: c.loraAlpha(), LoRATargets: c.LoRATargets, MixedPrecision: c.MixedPrecision,
 		PredictionType: c.PredictionType, RandomFlip: c.RandomFlip, CheckpointingSteps: c.CheckpointingSteps,
 		NonFinitePolicy: c.NonFinitePolicy, AuditRatio: c.AuditRatio, WireFormat: c.WireFormat,

@@ -103,7 +103,7 @@ func (c Config) validateTraining() error {
 	if c.Form == FormPaper && c.BetaMaPO == 0 {
 		return fmt.Errorf("--beta-mapo has no default with --form paper: give the paper's beta (its table 4: preference 8, culture 32, safety 64, style 64, personalization 1024)")
 	}
-	if err := firstError(above("beta_mapo", c.BetaMaPO, 0), above("beta_dpo", c.BetaDPO, 0), atLeastFloat("snr_gamma", c.SNRGamma, 0), ratio("margin_drop", c.MarginDrop, true),
+	if err := firstError(above("beta_mapo", c.BetaMaPO, 0), above("beta_dpo", c.BetaDPO, 0), atLeastFloat("snr_gamma", c.SNRGamma, 0), ratio("margin_drop", c.MarginDrop, true), ratio("proportion_empty_prompts", c.ProportionEmptyPrompts, true),
 		atLeast("lora_rank", c.LoRARank, 0), atLeastFloat("lora_alpha", c.LoRAAlpha, 0)); err != nil {
 		return err
 	}

@@ -193,6 +193,35 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// TestEmpty: the empty prompt's embedding comes back, and its absence is an error.
+func TestEmpty(t *testing.T) {
+	for _, pooled := range []bool{false, true} {
+		s := makeShard(1, 2, pooled)
+		var got Latents
+		if err := open(t, s).Empty(&got); err == nil || !strings.Contains(err.Error(), "proportion_empty_prompts") {
+			t.Errorf("without one: error %v", err)
+		}
+		s.EmptyEmbeds = s.Embeds[42:]
+		if pooled {
+			s.EmptyPooled = s.Pooled[3:]
+		}
+		set, err := NewSet(open(t, s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.Empty(&got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(got, Latents{Embeds: s.EmptyEmbeds, Pooled: s.EmptyPooled}); diff != "" {
+			t.Errorf("pooled %v (-got +want):\n%s", pooled, diff)
+		}
+		s.EmptyEmbeds = s.EmptyEmbeds[1:]
+		if err := s.Write(&bytes.Buffer{}); err == nil {
+			t.Error("an embedding that is too short was written")
+		}
+	}
+}
+
 func TestWriteRefuses(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(*Shard)
@@ -245,9 +274,11 @@ func TestOpenRefuses(t *testing.T) {
 		"no list":     {write([]safetensors.Entry{entry("x", 1)}, map[string]string{"format": Format}), "the list of pairs"},
 		"empty list":  {write([]safetensors.Entry{entry("x", 1)}, map[string]string{"format": Format, "pairs": "[]"}), "lists 0 pairs"},
 		"no tensor":   {write([]safetensors.Entry{entry(winnerName, 2, 3), entry(loserName, 2, 3)}, metadata), "prompt_embeds is missing"},
-		"pair count":  {write([]safetensors.Entry{entry(winnerName, 3, 3)}, metadata), "winner_moments is F32 [3 3], want F32 with 2 pairs first"},
+		"pair count":  {write([]safetensors.Entry{entry(winnerName, 3, 3)}, metadata), "winner_moments is F32 [3 3], want F32 with 2 rows first"},
 		"two shapes":  {write([]safetensors.Entry{entry(winnerName, 2, 3), entry(loserName, 2, 4)}, metadata), "loser_moments is [2 4], want [3] for each pair"},
 		"half SDXL":   {write([]safetensors.Entry{entry(winnerName, 2, 3), entry(loserName, 2, 3), entry(embedsName, 2, 3), entry(pooledName, 2, 3)}, metadata), "must both be there"},
+		"half empty":  {write([]safetensors.Entry{entry(winnerName, 2, 3), entry(loserName, 2, 3), entry(embedsName, 2, 3), entry(emptyEmbedsName, 1, 3), entry(emptyPooledName, 1, 3)}, metadata), "must be there as the pairs' embeddings are"},
+		"empty rows":  {write([]safetensors.Entry{entry(winnerName, 2, 3), entry(loserName, 2, 3), entry(embedsName, 2, 3), entry(emptyEmbedsName, 2, 3)}, metadata), "empty_prompt_embeds is F32 [2 3], want F32 with 1 rows first"},
 		"half a flip": {write([]safetensors.Entry{entry(winnerName, 2, 3), entry(loserName, 2, 3), entry(embedsName, 2, 3), entry(winnerFlippedName, 2, 3)}, metadata), "only one of"},
 	} {
 		if _, err := NewReader("shard", bytes.NewReader(tt.data), int64(len(tt.data))); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -27,6 +27,7 @@ type Reader struct {
 	winnerFlipped, loserFlip int64 // 0 when there are none.
 	embedsAt                 int64
 	pooledAt, timesAt        int64 // 0 when there are none.
+	emptyAt, emptyPooledAt   int64 // As above.
 	closer                   io.Closer
 }
 
@@ -93,13 +94,13 @@ func (r *Reader) readTensors(f *safetensors.File) error {
 	if err != nil {
 		return err
 	}
-	find := func(name string, shape *[]int, at *int64) error {
+	find := func(name string, shape *[]int, at *int64, n int) error {
 		info, ok := f.Info(name)
 		if !ok {
 			return fmt.Errorf("the tensor %s is missing", name)
 		}
-		if info.DType != safetensors.F32 || len(info.Shape) < 2 || info.Shape[0] != len(r.ids) {
-			return fmt.Errorf("the tensor %s is %s %v, want F32 with %d pairs first", name, info.DType, info.Shape, len(r.ids))
+		if info.DType != safetensors.F32 || len(info.Shape) < 2 || info.Shape[0] != n {
+			return fmt.Errorf("the tensor %s is %s %v, want F32 with %d rows first", name, info.DType, info.Shape, n)
 		}
 		if one := info.Shape[1:]; *shape == nil {
 			*shape = slices.Clone(one)
@@ -114,15 +115,17 @@ func (r *Reader) readTensors(f *safetensors.File) error {
 		shape    *[]int
 		at       *int64
 		optional bool
+		n        int
 	}{
-		{winnerName, &r.moments, &r.winner, false}, {loserName, &r.moments, &r.loser, false}, {embedsName, &r.embeds, &r.embedsAt, false},
-		{winnerFlippedName, &r.moments, &r.winnerFlipped, true}, {loserFlippedName, &r.moments, &r.loserFlip, true},
-		{pooledName, &r.pooled, &r.pooledAt, true}, {timeIDsName, &r.times, &r.timesAt, true},
+		{winnerName, &r.moments, &r.winner, false, len(r.ids)}, {loserName, &r.moments, &r.loser, false, len(r.ids)}, {embedsName, &r.embeds, &r.embedsAt, false, len(r.ids)},
+		{winnerFlippedName, &r.moments, &r.winnerFlipped, true, len(r.ids)}, {loserFlippedName, &r.moments, &r.loserFlip, true, len(r.ids)},
+		{pooledName, &r.pooled, &r.pooledAt, true, len(r.ids)}, {timeIDsName, &r.times, &r.timesAt, true, len(r.ids)},
+		{emptyEmbedsName, &r.embeds, &r.emptyAt, true, 1}, {emptyPooledName, &r.pooled, &r.emptyPooledAt, true, 1},
 	} {
 		if _, ok := f.Info(t.name); !ok && t.optional {
 			continue
 		}
-		if err := find(t.name, t.shape, t.at); err != nil {
+		if err := find(t.name, t.shape, t.at, t.n); err != nil {
 			return err
 		}
 	}
@@ -131,6 +134,9 @@ func (r *Reader) readTensors(f *safetensors.File) error {
 	}
 	if (r.pooledAt == 0) != (r.timesAt == 0) || r.timesAt != 0 && !sameShape(r.times, []int{timeIDs}) {
 		return fmt.Errorf("%s and %s must both be there, the latter with %d for each pair, or none", pooledName, timeIDsName, timeIDs)
+	}
+	if r.emptyAt == 0 && r.emptyPooledAt != 0 || r.emptyAt != 0 && (r.pooledAt == 0) != (r.emptyPooledAt == 0) {
+		return fmt.Errorf("%s and %s must be there as the pairs' embeddings are, or neither", emptyEmbedsName, emptyPooledName)
 	}
 	if r.momentsLen, err = elements(r.moments); err != nil {
 		return err
@@ -202,6 +208,23 @@ func (r *Reader) Pair(i int, flipped bool, dst *Latents) error {
 		if err := r.read(part.dst, part.at+4*int64(i)*int64(part.n), part.n); err != nil {
 			return fmt.Errorf("read latents %s, pair %d: %w", r.name, i, err)
 		}
+	}
+	return nil
+}
+
+// Empty reads the embedding of the empty prompt into dst's Embeds and Pooled.
+func (r *Reader) Empty(dst *Latents) error {
+	if r.emptyAt == 0 {
+		return fmt.Errorf("read latents %s: it has no embedding of the empty prompt; encode again with proportion_empty_prompts", r.name)
+	}
+	if err := r.read(&dst.Embeds, r.emptyAt, r.embedsLen); err != nil {
+		return fmt.Errorf("read latents %s, empty prompt: %w", r.name, err)
+	}
+	if r.emptyPooledAt == 0 {
+		return nil
+	}
+	if err := r.read(&dst.Pooled, r.emptyPooledAt, r.pooledLen); err != nil {
+		return fmt.Errorf("read latents %s, empty prompt: %w", r.name, err)
 	}
 	return nil
 }

@@ -57,6 +57,9 @@ func (s *Set) Pair(i int, flipped bool, dst *Latents) error {
 	return r.Pair(i-(s.ends[k]-r.Len()), flipped, dst)
 }
 
+// Empty reads the embedding of the empty prompt, as Reader.Empty, from the first shard.
+func (s *Set) Empty(dst *Latents) error { return s.shards[0].Empty(dst) }
+
 // Close releases all shards.
 func (s *Set) Close() error {
 	var all []error

@@ -7,6 +7,7 @@
 //	winner_moments_flipped, loser_moments_flipped  [n, …]  of the mirrored pictures, when there are flips
 //	prompt_embeds                                  [n, …]
 //	pooled_prompt_embeds, time_ids                 [n, …]  for models that take both, such as SDXL
+//	empty_prompt_embeds, empty_pooled_prompt_embeds [1, …] of the empty prompt, when captions are dropped
 //
 // and the metadata format, key and pairs (a JSON list of pair identifiers). The shape of one pair's
 // moments and embedding is the encoders' own and is kept as it is.
@@ -58,6 +59,7 @@ type Shard struct {
 	WinnerFlipped, LoserFlipped []float32 // The same, or both empty.
 	Embeds                      []float32 // [n, EmbedsShape…]
 	Pooled, TimeIDs             []float32 // [n, PooledShape…] and [n, 6], or both empty.
+	EmptyEmbeds, EmptyPooled    []float32 // [1, EmbedsShape…] and [1, PooledShape…] of the empty prompt, or both empty.
 }
 
 // Names of the tensors.
@@ -69,6 +71,8 @@ const (
 	embedsName        = "prompt_embeds"
 	pooledName        = "pooled_prompt_embeds"
 	timeIDsName       = "time_ids"
+	emptyEmbedsName   = "empty_prompt_embeds"
+	emptyPooledName   = "empty_pooled_prompt_embeds"
 )
 
 // timeIDs is how many time ids a pair has.
@@ -87,21 +91,28 @@ func (s *Shard) Write(w io.Writer) error {
 		return fmt.Errorf("write latents: a shard holds from 1 to %d pairs, got %d", maxPairs, len(s.PairIDs))
 	}
 	tensors := []tensor{
-		{winnerName, s.MomentsShape, s.Winner}, {loserName, s.MomentsShape, s.Loser}, {embedsName, s.EmbedsShape, s.Embeds},
+		{winnerName, s.MomentsShape, s.Winner, s.PairIDs}, {loserName, s.MomentsShape, s.Loser, s.PairIDs}, {embedsName, s.EmbedsShape, s.Embeds, s.PairIDs},
 	}
 	if len(s.WinnerFlipped)+len(s.LoserFlipped) > 0 {
-		tensors = append(tensors, tensor{winnerFlippedName, s.MomentsShape, s.WinnerFlipped},
-			tensor{loserFlippedName, s.MomentsShape, s.LoserFlipped})
+		tensors = append(tensors, tensor{winnerFlippedName, s.MomentsShape, s.WinnerFlipped, s.PairIDs},
+			tensor{loserFlippedName, s.MomentsShape, s.LoserFlipped, s.PairIDs})
 	}
 	if len(s.Pooled)+len(s.TimeIDs) > 0 {
-		tensors = append(tensors, tensor{pooledName, s.PooledShape, s.Pooled}, tensor{timeIDsName, []int{timeIDs}, s.TimeIDs})
+		tensors = append(tensors, tensor{pooledName, s.PooledShape, s.Pooled, s.PairIDs}, tensor{timeIDsName, []int{timeIDs}, s.TimeIDs, s.PairIDs})
+	}
+	empty := []string{"(the empty prompt)"}
+	if len(s.EmptyEmbeds) > 0 {
+		tensors = append(tensors, tensor{emptyEmbedsName, s.EmbedsShape, s.EmptyEmbeds, empty})
+	}
+	if len(s.EmptyPooled) > 0 {
+		tensors = append(tensors, tensor{emptyPooledName, s.PooledShape, s.EmptyPooled, empty})
 	}
 	var entries []safetensors.Entry
 	for _, t := range tensors {
-		if err := t.check(s.PairIDs); err != nil {
+		if err := t.check(); err != nil {
 			return err
 		}
-		shape := append([]int{len(s.PairIDs)}, t.shape...)
+		shape := append([]int{len(t.ids)}, t.shape...)
 		entries = append(entries, safetensors.Entry{Name: t.name, DType: safetensors.F32, Shape: shape, Data: t.data})
 	}
 	ids, err := json.Marshal(s.PairIDs)
@@ -111,26 +122,27 @@ func (s *Shard) Write(w io.Writer) error {
 	return safetensors.Write(w, entries, map[string]string{"format": Format, "key": s.Key, "pairs": string(ids)})
 }
 
-// tensor is one tensor of a shard; shape is of one pair.
+// tensor is one tensor of a shard; shape is of one of the pairs that it is for.
 type tensor struct {
 	name  string
 	shape []int
 	data  []float32
+	ids   []string
 }
 
 // check reports a length that does not fit the shape, or a value that is not finite.
-func (t tensor) check(ids []string) error {
+func (t tensor) check() error {
 	n, err := elements(t.shape)
 	if err != nil {
 		return fmt.Errorf("write latents: %s: %w", t.name, err)
 	}
-	if len(t.data) != n*len(ids) {
-		return fmt.Errorf("write latents: %s has %d elements, want %d pairs of %v", t.name, len(t.data), len(ids), t.shape)
+	if len(t.data) != n*len(t.ids) {
+		return fmt.Errorf("write latents: %s has %d elements, want %d pairs of %v", t.name, len(t.data), len(t.ids), t.shape)
 	}
 	for i, v := range t.data {
 		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
 			return fmt.Errorf("write latents: %s of pair %s is %v at element %d: the encoder fails on this picture or prompt, "+
-				"leave the pair out", t.name, ids[i/n], v, i%n)
+				"leave the pair out", t.name, t.ids[i/n], v, i%n)
 		}
 	}
 	return nil

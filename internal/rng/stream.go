@@ -23,6 +23,7 @@ const (
 	MarginDrop                   // Steps without the margin term.
 	Adapter                      // Initial values of low-rank adapters.
 	Audit                        // Micro-batches that are computed twice.
+	EmptyPrompt                  // Items that are trained with the empty prompt.
 	Resample                     // The bootstrap of a figure over prompts.
 )
 

@@ -145,13 +145,14 @@ type Trust struct {
 
 // EncodeJob asks for the VAE moments and text embeddings of a batch of pairs.
 type EncodeJob struct {
-	Model      Model  `json:"model"`
-	Batch      Ref    `json:"batch"` // See WriteBatch.
-	Key        string `json:"key"`   // The shard's content key.
-	Resolution int    `json:"resolution"`
-	CenterCrop bool   `json:"center_crop"`
-	RandomFlip bool   `json:"random_flip"`
-	Seed       uint64 `json:"seed"`
+	Model       Model  `json:"model"`
+	Batch       Ref    `json:"batch"` // See WriteBatch.
+	Key         string `json:"key"`   // The shard's content key.
+	Resolution  int    `json:"resolution"`
+	CenterCrop  bool   `json:"center_crop"`
+	RandomFlip  bool   `json:"random_flip"`
+	EmptyPrompt bool   `json:"empty_prompt,omitempty"` // Encode the empty prompt too.
+	Seed        uint64 `json:"seed"`
 }
 
 // SampleJob asks for pictures.
@@ -231,6 +232,7 @@ type Hyper struct {
 	SNRGamma                  float64 `json:"snr_gamma"`
 	MarginDrop                float64 `json:"margin_drop"`
 	LoserSafeguard            bool    `json:"loser_safeguard"`
+	ProportionEmptyPrompts    float64 `json:"proportion_empty_prompts,omitempty"`
 	LoRARank                  int     `json:"lora_rank"` // 0 trains the UNet itself.
 	LoRAAlpha                 float64 `json:"lora_alpha"`
 	LoRATargets               string  `json:"lora_targets"`    // Separated by commas.
