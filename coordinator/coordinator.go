@@ -142,7 +142,7 @@ func (c *Coordinator) discard() error {
 // perform runs the phases in order.
 func (c *Coordinator) perform(ctx context.Context) (evidence.Report, error) {
 	for _, phase := range []func(context.Context) error{
-		c.openRun, c.openCluster, c.gather, c.encode, c.train,
+		c.openRun, c.withholdFinal, c.openCluster, c.gather, c.encode, c.train,
 	} {
 		if err := phase(ctx); err != nil {
 			return evidence.Report{}, err

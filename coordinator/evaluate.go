@@ -49,7 +49,13 @@ func (c *Coordinator) report(ctx context.Context) (evidence.Report, error) {
 		return r, err
 	}
 	r.Seconds = time.Since(c.start).Seconds()
+	if c.run.Gated {
+		r.Checkpoint = c.newestCheckpoint()
+	}
 	if err := c.run.WriteJSON("report.json", r); err != nil {
+		return r, err
+	}
+	if err := c.passGate(&r); err != nil {
 		return r, err
 	}
 	c.show(func(s *api.Status) { s.State = "done" })

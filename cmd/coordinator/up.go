@@ -18,6 +18,7 @@ import (
 	"yohaku/coordinator"
 	"yohaku/coordinator/config"
 	"yohaku/coordinator/evidence"
+	"yohaku/coordinator/gate"
 	"yohaku/coordinator/runstore"
 	"yohaku/dataset"
 	"yohaku/internal/logkey"
@@ -89,7 +90,10 @@ func (u *up) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return u.printSummary(report)
+	if err := u.printSummary(report); err != nil {
+		return err
+	}
+	return u.gated(report)
 }
 
 // configure loads the configuration, over that of the run to resume if there is one.
@@ -110,6 +114,11 @@ func (u *up) configure(context.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	if c.Gate != "" {
+		if _, err := gate.Read(c.Gate, c.GateStage); err != nil {
+			return err
+		}
 	}
 	c.Takeover, c.Force = false, false // As what follows.
 	if c.RunID == "" {

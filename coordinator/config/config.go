@@ -83,6 +83,8 @@ type Config struct {
 
 	NoEval            bool    `yaml:"no_eval" help:"leave the evaluation at the end out"`
 	EvalPrompts       string  `yaml:"eval_prompts" help:"file of held-out prompts, one a line; empty takes the brand set's, or prompts of the data"`
+	Gate              string  `yaml:"gate" help:"gates.yaml: release the checkpoint, and make 'final' lead to it, only if all its figures pass"`
+	GateStage         string  `yaml:"gate_stage" help:"stage of gates.yaml to pass; empty is the one it names, or its first"`
 	EvalSeeds         int     `yaml:"eval_seeds" help:"pictures per prompt in the evaluation"`
 	NumInferenceSteps int     `yaml:"num_inference_steps" help:"sampler steps in the evaluation"`
 	GuidanceScale     float64 `yaml:"guidance_scale" help:"classifier-free guidance in the evaluation"`

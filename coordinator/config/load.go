@@ -105,7 +105,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 // freeKeys may change when a run is continued: they decide no bit of the checkpoint.
 var freeKeys = []string{
 	"out", "run_id", "resume", "dry_run", "threads", "memory_limit", "profile", "allow_mixed_kernels", "local_workers", "min_workers", "listen", "advertise", "http", "nats_url",
-	"takeover", "force", "coordinator_absence_limit", "log_format", "checkpointing_steps", "checkpoints_total_limit", "no_eval", "eval_prompts", "eval_seeds",
+	"takeover", "force", "coordinator_absence_limit", "log_format", "checkpointing_steps", "checkpoints_total_limit", "no_eval", "gate", "gate_stage", "eval_prompts", "eval_seeds",
 	"num_inference_steps", "guidance_scale", "max_rejected_ratio", "audit_ratio", "model", "data", "steps",
 }
 

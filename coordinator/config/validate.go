@@ -67,6 +67,9 @@ func (c Config) validateNetwork() error {
 	if d, err := time.ParseDuration(c.Absence); err != nil || d < time.Second {
 		return rule("coordinator_absence_limit", "must be a time of at least 1s, such as 90s or 10m", c.Absence)
 	}
+	if c.GateStage != "" && c.Gate == "" {
+		return fmt.Errorf("--gate-stage %s is a stage of a gates.yaml: name the file with --gate, or leave it out", c.GateStage)
+	}
 	if c.Force && !c.Takeover {
 		return fmt.Errorf("--force is for --takeover: give both, or neither")
 	}

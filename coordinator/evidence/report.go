@@ -30,6 +30,7 @@ type Report struct {
 	Seconds          float64  `json:"seconds"`
 	TrainingSeconds  float64  `json:"training_seconds"`
 	Checkpoint       string   `json:"checkpoint"`
+	Released         *bool    `json:"released,omitempty"` // By the gate, if there is one; its verdict is gate.json.
 	Grid             string   `json:"grid,omitempty"`
 	Notes            []string `json:"notes"`
 }

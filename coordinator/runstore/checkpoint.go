@@ -39,7 +39,7 @@ func (r *Run) checkpointDir(step int) string {
 }
 
 // SaveCheckpoint makes the folder checkpoints/step-NNNNNN of files, with SHA256SUMS and, as
-// digest.txt, the checkpoint's canonical digest, and points final at it. The folder appears whole or not at all.
+// digest.txt, the checkpoint's canonical digest, and points final at it unless the run is gated. The folder appears whole or not at all.
 func (r *Run) SaveCheckpoint(step int, digest string, files []File) error {
 	dir := r.checkpointDir(step)
 	tmp, err := os.MkdirTemp(r.Path("checkpoints"), ".step-*.tmp")
@@ -61,6 +61,9 @@ func (r *Run) SaveCheckpoint(step int, digest string, files []File) error {
 	}
 	if err := atomicfile.SyncDir(r.Path("checkpoints")); err != nil {
 		return err
+	}
+	if r.Gated {
+		return nil // Final waits for the gate.
 	}
 	return r.pointFinal(dir)
 }

@@ -9,9 +9,10 @@
 //	  blobs/             content-addressed files: batches, pictures
 //	  latents/           encoded pairs: shards, and order.txt, their keys in the order of the pairs
 //	  checkpoints/step-NNNNNN/   a diffusers folder, trainer_state.safetensors, SHA256SUMS
-//	  final              → the last checkpoint
+//	  final              → the last checkpoint; with --gate, or after `coordinator gate`, only one that passed
 //	  samples/           before and after
 //	  report.json        the answer
+//	  gate.json          the verdict of the last gate
 //
 // Whole files are written atomically; appended files are cut back when training goes back to a
 // checkpoint, so a step never stands in them twice.
@@ -57,6 +58,7 @@ type Run struct {
 	Dir        string
 	Manifest   Manifest
 	Unfinished bool // Closed as it is, the same command takes the run up again.
+	Gated      bool // Final leads only to a checkpoint that Release names.
 	lock       *lock
 	metrics    *appender
 	ledger     *ledger
