@@ -13,14 +13,18 @@ func scaleColumnsGeneric(x, factor *float32, rows, n int) {
 
 // The constants of exp2 are those of the generator.
 const (
+	exp2High  = float32(127)
 	exp2Low   = float32(-127)
 	exp2Shift = float32(3<<22 + 127)
 )
 
 var exp2Coefficients = [...]float32{1.326472731307149e-3, 9.671512991189957e-3, 5.550733581185341e-2, 2.4022242426872253e-1, 6.931470036506653e-1, 1}
 
-// exp2Generic is 2^x within 2e-7 for x ≤ 127, and 0 below −126.5.
+// exp2Generic is 2^x within 3e-7. Arguments above 127 count as 127; below −126.5 the result is 0.
 func exp2Generic(x float32) float32 {
+	if x > exp2High {
+		x = exp2High
+	}
 	if x < exp2Low {
 		x = exp2Low
 	}

@@ -20,50 +20,16 @@ func scaleGeneric(dst, x *float32, n int, alpha float32) {
 	}
 }
 
-// The constants of exp. 2ⁿ·exp(r) with n = x/ln 2 rounded and |r| ≤ ln 2/2; ln 2 is split so that n·ln2High is exact.
-// Adding and subtracting roundingShift rounds to an integer and leaves it in the low bits. The polynomial is the one of
-// the Cephes library's expf.
-const (
-	expLimit      = 88
-	log2e         = float32(math.Log2E)
-	roundingShift = float32(3 << 22)
-	ln2High       = float32(0.693359375)
-	ln2Low        = float32(-2.12194440e-4)
-	exp5          = float32(1.9875691500e-4)
-	exp4          = float32(1.3981999507e-3)
-	exp3          = float32(8.3334519073e-3)
-	exp2          = float32(4.1665795894e-2)
-	exp1          = float32(1.6666665459e-1)
-	exp0          = float32(5.0000001201e-1)
-)
+const log2e = float32(math.Log2E)
 
-// expGeneric is exp(x) within 1 ulp for x in [−87.3, 88]. Arguments above 88 count as 88; below −87.7 the result is 0.
-func expGeneric(x float32) float32 {
-	if x > expLimit {
-		x = expLimit
-	}
-	if x < -expLimit {
-		x = -expLimit
-	}
-	z := float32(x*log2e) + roundingShift
-	n := z - roundingShift
-	r := x - float32(n*ln2High)
-	r -= float32(n * ln2Low)
-	p := float32(exp5*r) + exp4
-	p = float32(p*r) + exp3
-	p = float32(p*r) + exp2
-	p = float32(p*r) + exp1
-	p = float32(p*r) + exp0
-	p = float32(p*float32(r*r)) + r
-	p++
-	return p * math.Float32frombits(math.Float32bits(z)<<23+0x3f800000)
-}
+// onePlusExpMinus is 1 + exp(−x).
+func onePlusExpMinus(x float32) float32 { return 1 + exp2Generic(float32(x*-log2e)) }
 
-func siluGeneric(x float32) float32 { return x / (1 + expGeneric(0-x)) }
+func siluGeneric(x float32) float32 { return x / onePlusExpMinus(x) }
 
 // siluGradGeneric is silu′(x) = σ·(1 + x·(1 − σ)).
 func siluGradGeneric(x float32) float32 {
-	s := 1 / (1 + expGeneric(0-x))
+	s := 1 / onePlusExpMinus(x)
 	return s * (float32(x*(1-s)) + 1)
 }
 
@@ -113,7 +79,7 @@ func gelusGeneric(dst, x *float32, n int) {
 
 // geluGradGeneric is gelu′(x) = Φ(x) + x·φ(x), φ the density of the normal distribution.
 func geluGradGeneric(x float32) float32 {
-	density := float32(expGeneric(0-float32(float32(x*x)*0.5)) * float32(1/(math.Sqrt2*1.7724538509055160273)))
+	density := float32(exp2Generic(float32(float32(float32(x*x)*0.5)*-log2e)) * float32(1/(math.Sqrt2*1.7724538509055160273)))
 	return normalCDF(x) + float32(density*x)
 }
 
@@ -130,7 +96,7 @@ const quickScale = float32(1.702)
 func quickGELUsGeneric(dst, x *float32, n int) {
 	d := at(dst, n)
 	for i, v := range at(x, n) {
-		d[i] = v / (1 + expGeneric(0-float32(quickScale*v)))
+		d[i] = v / onePlusExpMinus(float32(quickScale*v))
 	}
 }
 

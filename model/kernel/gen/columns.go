@@ -172,7 +172,7 @@ func columnSoftmax(s *vectors) {
 			p.load("x", 0)
 			p.load("shift", 1)
 			VSUBPS(p.v[1], p.v[0], p.v[0])
-			p.exp2(0, 1, 2, 3)
+			p.exp2(0, 1, 2)
 			VADDPS(p.v[1], p.v[8+p.number], p.v[8+p.number])
 			p.store(1, "x")
 		}}.emit(s)

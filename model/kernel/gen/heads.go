@@ -62,7 +62,7 @@ func (h head) exp2() {
 	VSUBPS(n, s, s)
 	VPSLLD(U8(23), t, t)
 	VMOVUPS(inMemory(exp2Coefficients[0]), e)
-	for _, k := range append(append([]float32{}, exp2Coefficients[1:]...), 1) {
+	for _, k := range exp2Coefficients[1:] {
 		VFMADD213PS(inMemory(k), s, e)
 	}
 	VMULPS(t, e, e)

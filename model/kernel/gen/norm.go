@@ -6,9 +6,9 @@ import . "github.com/mmcloughlin/avo/build"
 func (p part) affine(r, keep, t int) {
 	p.load("x", keep)
 	p.load("scale", t)
-	VMULPS(p.v[t], p.v[keep], p.v[r])
+	p.do(VMULPS, t, keep, r)
 	p.load("shift", t)
-	VADDPS(p.v[t], p.v[r], p.v[r])
+	p.do(VADDPS, t, r, r)
 }
 
 func normalisation() []kernel {
@@ -19,7 +19,7 @@ func normalisation() []kernel {
 				p.store(0, "dst")
 			}},
 		{name: "affineSiLU", doc: "computes dst = silu(x·scale + shift), scale and shift by column.", rows: true,
-			streams: []string{"dst", "x"}, channels: []string{"scale", "shift"}, constants: expConstants, body: func(p part) {
+			streams: []string{"dst", "x"}, channels: []string{"scale", "shift"}, constants: expConstants, registers: 4, body: func(p part) {
 				p.affine(0, 1, 2)
 				p.silu(0, 1, 2, 3)
 				p.store(1, "dst")
@@ -31,8 +31,8 @@ func normalisation() []kernel {
 				p.normGrad(4, 5, 6)
 			}},
 		{name: "affineSiLUGrad", doc: "computes dh = dy·silu′(x·scale + shift), scale and shift by column.", rows: true,
-			streams: []string{"dh", "x", "dy"}, channels: []string{"scale", "shift"}, constants: expConstants, body: func(p part) {
-				p.affine(0, 5, 2)
+			streams: []string{"dh", "x", "dy"}, channels: []string{"scale", "shift"}, constants: expConstants, registers: 5, body: func(p part) {
+				p.affine(0, 3, 2)
 				p.load("dy", 4)
 				p.siluGrad(0, 4, 1, 2, 3)
 				p.store(4, "dh")

@@ -22,6 +22,44 @@ type vectors struct {
 	bytes     int // Of a vector.
 	parts     int // Vectors in a group.
 	constants map[float32]Op
+
+	// Instructions of do come once for each of several vectors side by side, so that the processor finds work while one
+	// waits for its results: register r of copy i is v[r+i*registers].
+	copies, registers int
+}
+
+// do emits an instruction for each copy: an int is a register, a float32 a constant, other operands are as they are.
+func (s *vectors) do(instruction func(...Op), operands ...any) {
+	for i := range s.copies {
+		ops := make([]Op, len(operands))
+		for j, o := range operands {
+			switch o := o.(type) {
+			case int:
+				ops[j] = s.copy(o, i)
+			case float32:
+				ops[j] = s.constant(o)
+			case Op:
+				ops[j] = o
+			default:
+				panic(fmt.Sprintf("operand %v of type %T", o, o))
+			}
+		}
+		instruction(ops...)
+	}
+}
+
+// copy is register r of copy i.
+func (s *vectors) copy(r, i int) reg.VecPhysical { return s.v[r+i*s.registers] }
+
+// wide is s with as many copies as its registers hold beside the constants, whole groups and up to limit.
+func (s *vectors) wide(registers, limit int) *vectors {
+	w := *s
+	free := 14 // Two are masks.
+	if s.bytes == 64 {
+		free = 32 - min(keptRegisters, len(s.constants))
+	}
+	w.registers, w.copies = registers, min(limit, free/registers)/s.parts*s.parts
+	return &w
 }
 
 var pointerRegs = []reg.GPPhysical{reg.RDI, reg.RSI, reg.RBX, reg.R8, reg.R9, reg.R10, reg.R11, reg.R12}
@@ -31,12 +69,12 @@ var index, end, whole, rowsLeft = reg.RAX, reg.RCX, reg.R13, reg.RDX
 
 func instructionSets() []*vectors {
 	return []*vectors{
-		{suffix: "512", v: zs, bytes: 64, parts: 1},
-		{suffix: "256", v: ys, bytes: 32, parts: 2},
+		{suffix: "512", v: zs, bytes: 64, parts: 1, copies: 1},
+		{suffix: "256", v: ys, bytes: 32, parts: 2, copies: 1},
 	}
 }
 
-// part is one vector of a group; partial ones touch only the elements that exist.
+// part is one vector of a group, or several copies from it on; partial ones touch only the elements that exist.
 type part struct {
 	*vectors
 	number  int
@@ -51,27 +89,40 @@ func (p part) address(name string) Mem {
 // mask is the mask register of a partial vector of the 256-bit set.
 func (p part) mask() Op { return []Op{reg.Y14, reg.Y15}[p.number] }
 
-// load reads a vector; elements that do not exist become 0.
-func (p part) load(name string, dst int) {
-	switch {
-	case !p.partial:
-		VMOVUPS(p.address(name), p.v[dst])
-	case p.bytes == 64:
-		VMOVUPS_Z(p.address(name), reg.K1, p.v[dst])
-	default:
-		VMASKMOVPS(p.address(name), p.mask(), p.v[dst])
+// each calls f for each copy, as a part of its own, with its register r.
+func (p part) each(r int, f func(p part, r reg.VecPhysical)) {
+	first := p.number
+	for i := range p.copies {
+		p.number = first + i
+		f(p, p.copy(r, i))
 	}
 }
 
+// load reads a vector; elements that do not exist become 0.
+func (p part) load(name string, dst int) {
+	p.each(dst, func(p part, dst reg.VecPhysical) {
+		switch {
+		case !p.partial:
+			VMOVUPS(p.address(name), dst)
+		case p.bytes == 64:
+			VMOVUPS_Z(p.address(name), reg.K1, dst)
+		default:
+			VMASKMOVPS(p.address(name), p.mask(), dst)
+		}
+	})
+}
+
 func (p part) store(src int, name string) {
-	switch {
-	case !p.partial:
-		VMOVUPS(p.v[src], p.address(name))
-	case p.bytes == 64:
-		VMOVUPS(p.v[src], reg.K1, p.address(name))
-	default:
-		VMASKMOVPS(p.v[src], p.mask(), p.address(name))
-	}
+	p.each(src, func(p part, src reg.VecPhysical) {
+		switch {
+		case !p.partial:
+			VMOVUPS(src, p.address(name))
+		case p.bytes == 64:
+			VMOVUPS(src, reg.K1, p.address(name))
+		default:
+			VMASKMOVPS(src, p.mask(), p.address(name))
+		}
+	})
 }
 
 // zeroAbsent sets the elements that do not exist to 0.
@@ -169,6 +220,7 @@ type kernel struct {
 	scalars   []string // Broadcast to registers from scalarBase up.
 	doubles   []string // Those of the names above that are float64, not float32.
 	constants []float32
+	registers int      // That body uses from 0 on, where several vectors are worked on side by side; its instructions come from do.
 	rows      bool     // Takes a number of rows; otherwise there is one.
 	strided   []string // Those of streams whose rows lie stride bytes apart.
 	results   []string // Their types; finish leaves them in registers 0 and 1.
@@ -269,23 +321,52 @@ func (k kernel) nextRow(regs map[string]reg.GPPhysical) {
 	}
 }
 
+// sideBySide is the most vectors that a kernel works on side by side.
+const sideBySide = 4
+
 func (k kernel) row(s *vectors, regs map[string]reg.GPPhysical) {
 	XORQ(index, index)
+	parts := s
+	if k.registers > 0 {
+		parts = s.wide(k.registers, s.parts)
+		k.wideGroups(s.wide(k.registers, sideBySide), regs)
+	}
 	CMPQ(index, whole)
 	JGE(LabelRef("partial"))
 	align(16)
 	Label("whole")
-	for i := range s.parts {
-		k.body(part{s, i, false, regs})
-	}
+	k.group(parts, false, regs)
 	ADDQ(U8(4*group), index)
 	CMPQ(index, whole)
 	JLT(LabelRef("whole"))
 	Label("partial")
 	CMPQ(index, end)
 	JGE(LabelRef("done"))
-	for i := range s.parts {
-		k.body(part{s, i, true, regs})
-	}
+	k.group(parts, true, regs)
 	Label("done")
+}
+
+func (k kernel) group(s *vectors, partial bool, regs map[string]reg.GPPhysical) {
+	for i := 0; i < s.parts; i += s.copies {
+		k.body(part{s, i, partial, regs})
+	}
+}
+
+// wideGroups are the turns of more than a group.
+func (k kernel) wideGroups(s *vectors, regs map[string]reg.GPPhysical) {
+	if s.copies <= s.parts {
+		return
+	}
+	step := s.copies * s.bytes
+	SUBQ(I32(int32(step)), whole)
+	CMPQ(index, whole)
+	JG(LabelRef("groups"))
+	align(16)
+	Label("wide")
+	k.body(part{s, 0, false, regs})
+	ADDQ(I32(int32(step)), index)
+	CMPQ(index, whole)
+	JLE(LabelRef("wide"))
+	Label("groups")
+	ADDQ(I32(int32(step)), whole)
 }
