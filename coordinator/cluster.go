@@ -257,7 +257,7 @@ func (c *Coordinator) openBootstrap(host string) error {
 }
 
 func (c *Coordinator) openAPI() error {
-	server, err := api.Serve(c.sameAddress("API", c.o.Config.HTTP, c.record.addresses.HTTP), c.run.Dir, c)
+	server, err := api.Serve(c.sameAddress("API", c.o.Config.HTTP, c.record.addresses.HTTP), c.run.Dir, c, c.metrics.Handler())
 	if err != nil {
 		return err
 	}

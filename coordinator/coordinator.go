@@ -16,6 +16,7 @@ import (
 	"yohaku/coordinator/api"
 	"yohaku/coordinator/config"
 	"yohaku/coordinator/evidence"
+	"yohaku/coordinator/metrics"
 	"yohaku/coordinator/runstore"
 	"yohaku/dataset"
 	"yohaku/internal/bus"
@@ -97,6 +98,7 @@ type Coordinator struct {
 	stopped   chan struct{} // Closed by Stop of the API.
 
 	progress *progress
+	metrics  *metrics.Metrics
 	training trainingState
 
 	rotating sync.Mutex // Held while the gossip key changes.
@@ -113,6 +115,7 @@ func Run(ctx context.Context, o Options) (evidence.Report, error) {
 	c := &Coordinator{
 		o: o, log: o.Log.With().Str(logkey.Component, "coordinator").Logger(), start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{}, gone: map[string]bool{},
 		stopped: make(chan struct{}), progress: newProgress(o.Progress, o.Config.Steps),
+		metrics: metrics.New(o.Config.RunID, o.Version, o.Config.Steps),
 	}
 	c.name = trust.CoordinatorPrefix + uuid.NewString()[:8]
 	c.sending, c.endSending = context.WithCancel(context.WithoutCancel(ctx))

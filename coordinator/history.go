@@ -17,6 +17,7 @@ const maxHistory = 512
 // remember notes an event for the API.
 func (c *Coordinator) remember(e api.Event) {
 	e.Time, e.Step = time.Now(), c.training.step
+	c.metrics.Event(e)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.history) == maxHistory {

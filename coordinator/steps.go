@@ -127,6 +127,7 @@ func (c *Coordinator) keepStep(s wire.StepReport) error {
 	if err := c.run.AppendStep(s); err != nil {
 		return err
 	}
+	c.metrics.Step(s)
 	c.noteCommit(s)
 	if s.NonFinite != "" {
 		c.log.Error().Int(logkey.Step, s.Step).Bool("skipped", s.Skipped).Str("cause", s.NonFinite).Msg("gradient not finite")

@@ -1,6 +1,7 @@
 // Package api is the coordinator's HTTP API under /api/v1: what `coordinator status`, `stop` and
-// `token` talk to. It listens on loopback only, and asks for a bearer token that stands in the
-// run folder, readable by its owner alone, so that other users of the machine are kept out.
+// `token` talk to, and /metrics, /healthz and /readyz. It listens on loopback only, and asks for a
+// bearer token that stands in the run folder, readable by its owner alone, so that other users of the
+// machine are kept out; health alone is free. Errors are problem details (RFC 9457).
 package api
 
 import (
@@ -72,7 +73,8 @@ type Run interface {
 // Endpoint says where a run's API is; it stands in the run folder as endpoint.json.
 type Endpoint struct {
 	Address string `json:"address"`
-	Bearer  string `json:"bearer"`
+	Bearer  string `json:"bearer"` // The operator's.
+	Viewer  string `json:"viewer"` // Good for reading what is no secret, such as /metrics.
 }
 
 // callTimeout bounds a call; a revocation waits for answers of the other nodes.
@@ -88,17 +90,14 @@ type Server struct {
 	done     chan struct{}
 }
 
-// Serve starts the API at address and writes its endpoint into the run folder dir.
-func Serve(address, dir string, run Run) (*Server, error) {
+// Serve starts the API at address and writes its endpoint into the run folder dir. The handler
+// metrics answers /metrics.
+func Serve(address, dir string, run Run, metrics http.Handler) (*Server, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w; name a free port, or port 0 for any", address, err)
 	}
-	secret := make([]byte, 32)
-	if _, err := rand.Read(secret); err != nil {
-		return nil, errors.Join(fmt.Errorf("draw bearer token: %w", err), l.Close())
-	}
-	s := &Server{endpoint: Endpoint{l.Addr().String(), hex.EncodeToString(secret)}, file: filepath.Join(dir, endpointFile), done: make(chan struct{})}
+	s := &Server{endpoint: Endpoint{l.Addr().String(), secret(), secret()}, file: filepath.Join(dir, endpointFile), done: make(chan struct{})}
 	data, err := json.Marshal(s.endpoint)
 	if err == nil {
 		err = os.WriteFile(s.file, append(data, '\n'), 0o600)
@@ -106,7 +105,7 @@ func Serve(address, dir string, run Run) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("write endpoint: %w", err), l.Close())
 	}
-	s.http = &http.Server{Handler: s.routes(run), ReadTimeout: 10 * time.Second, WriteTimeout: callTimeout, MaxHeaderBytes: 16 << 10}
+	s.http = &http.Server{Handler: s.routes(run, metrics), ReadTimeout: 10 * time.Second, WriteTimeout: callTimeout, MaxHeaderBytes: 16 << 10}
 	go func() {
 		defer close(s.done)
 		_ = s.http.Serve(newLimited(l)) // Ends with ErrServerClosed at Close; its other errors end the status only, not the run.
@@ -126,21 +125,67 @@ func (s *Server) Close() error {
 	return errors.Join(err, os.Remove(s.file))
 }
 
-func (s *Server) routes(run Run) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, run.Status()) })
-	trustRoutes(mux, run)
-	mux.HandleFunc("POST /api/v1/stop", func(w http.ResponseWriter, _ *http.Request) { run.Stop(); answer(w, run.Status()) })
-	mux.HandleFunc("GET /api/v1/events", func(w http.ResponseWriter, r *http.Request) { events(w, r, run) })
-	mux.HandleFunc("POST /api/v1/chaos", func(w http.ResponseWriter, r *http.Request) { hurt(w, r, run) })
+// secret draws a bearer token.
+func secret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // Never fails: it ends the process instead.
+	return hex.EncodeToString(b)
+}
+
+func (s *Server) routes(run Run, metrics http.Handler) http.Handler {
+	free, view, operate := http.NewServeMux(), http.NewServeMux(), http.NewServeMux()
+	free.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, health{"alive"}) })
+	free.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, run.Status()) })
+	view.Handle("GET /metrics", metrics)
+	view.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, run.Status()) })
+	view.HandleFunc("GET /api/v1/events", func(w http.ResponseWriter, r *http.Request) { events(w, r, run) })
+	trustRoutes(operate, run)
+	operate.HandleFunc("POST /api/v1/stop", func(w http.ResponseWriter, _ *http.Request) { run.Stop(); answer(w, run.Status()) })
+	operate.HandleFunc("POST /api/v1/chaos", func(w http.ResponseWriter, r *http.Request) { hurt(w, r, run) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if subtle.ConstantTimeCompare([]byte(bearer), []byte(s.endpoint.Bearer)) != 1 {
-			http.Error(w, "the bearer token of the run folder's endpoint.json is needed", http.StatusUnauthorized)
-			return
+		operator := bears(r, s.endpoint.Bearer)
+		switch {
+		case knows(free, r):
+			free.ServeHTTP(w, r)
+		case !operator && !bears(r, s.endpoint.Viewer):
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			problem(w, http.StatusUnauthorized, "a bearer token of the run folder's endpoint.json is needed")
+		case knows(view, r):
+			view.ServeHTTP(w, r)
+		case knows(operate, r) && !operator:
+			problem(w, http.StatusForbidden, "this takes the operator's bearer token, `bearer` in the run folder's endpoint.json")
+		case knows(operate, r):
+			operate.ServeHTTP(w, r)
+		default:
+			problem(w, http.StatusNotFound, fmt.Sprintf("there is no %s %.80q", r.Method, r.URL.Path))
 		}
-		mux.ServeHTTP(w, r)
 	})
+}
+
+func knows(mux *http.ServeMux, r *http.Request) bool {
+	_, pattern := mux.Handler(r)
+	return pattern != ""
+}
+
+// bears tells whether a request has the token.
+func bears(r *http.Request, token string) bool {
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return ok && token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
+}
+
+// health is the answer of /healthz and /readyz.
+type health struct {
+	State string `json:"state"`
+}
+
+// ready answers whether the run takes workers and orders.
+func ready(w http.ResponseWriter, s Status) {
+	if s.State == "" || s.State == "starting" {
+		w.Header().Set("Retry-After", "1")
+		problem(w, http.StatusServiceUnavailable, "the run is starting; ask again")
+		return
+	}
+	answer(w, health{s.State})
 }
 
 func answer(w http.ResponseWriter, v any) {
@@ -202,7 +247,7 @@ func (c Client) send(ctx context.Context, method, path string, in io.Reader, v a
 		return fmt.Errorf("read answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("coordinator at %s: %s: %s", c.endpoint.Address, resp.Status, strings.TrimSpace(string(body)))
+		return fmt.Errorf("coordinator at %s: %s: %s", c.endpoint.Address, resp.Status, detail(body))
 	}
 	if v == nil {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,7 +60,7 @@ func TestClientFindsTheRunByItsFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := &fake{}
-	s, err := Serve("127.0.0.1:0", dir, run)
+	s, err := Serve("127.0.0.1:0", dir, run, http.NotFoundHandler())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func TestClientFindsTheRunByItsFolder(t *testing.T) {
 func TestTrustCalls(t *testing.T) {
 	dir := t.TempDir()
 	run := &fake{}
-	s, err := Serve("127.0.0.1:0", dir, run)
+	s, err := Serve("127.0.0.1:0", dir, run, http.NotFoundHandler())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,5 +146,46 @@ func TestTrustCalls(t *testing.T) {
 	}
 	if err := c.Do(context.Background(), http.MethodGet, "token?expires=1h", &Token{}); err != nil || time.Until(run.expires) < 59*time.Minute {
 		t.Errorf("token until %v, error %v; want in an hour", run.expires, err)
+	}
+}
+
+func TestWhoMayDoWhat(t *testing.T) {
+	run := &fake{}
+	figures := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("yohaku_steps_total 3")) })
+	routes := (&Server{endpoint: Endpoint{Bearer: "operator", Viewer: "viewer"}}).routes(run, figures)
+	for _, c := range []struct {
+		bearer, method, path string
+		code                 int
+		says                 string
+	}{
+		{"", "GET", "/healthz", 200, "alive"},
+		{"", "GET", "/readyz", 503, "ask again"}, // The fake has no state.
+		{"", "GET", "/metrics", 401, "endpoint.json"},
+		{"", "GET", "/api/v1/none", 401, "endpoint.json"},
+		{"guess", "GET", "/api/v1/status", 401, "endpoint.json"},
+		{"viewer", "GET", "/metrics", 200, "yohaku_steps_total"},
+		{"viewer", "GET", "/api/v1/status", 200, "r1"},
+		{"viewer", "GET", "/api/v1/token", 403, "operator"},
+		{"viewer", "POST", "/api/v1/stop", 403, "operator"},
+		{"operator", "GET", "/metrics", 200, "yohaku_steps_total"},
+		{"operator", "GET", "/api/v1/../../etc/passwd", 404, "there is no"},
+		{"operator", "DELETE", "/api/v1/status", 404, "there is no"},
+		{"operator", "POST", "/api/v1/stop", 200, "r1"},
+	} {
+		r := httptest.NewRequest(c.method, c.path, nil)
+		if c.bearer != "" {
+			r.Header.Set("Authorization", "Bearer "+c.bearer)
+		}
+		w := httptest.NewRecorder()
+		routes.ServeHTTP(w, r)
+		if w.Code != c.code || !strings.Contains(w.Body.String(), c.says) {
+			t.Errorf("%s %s as %q: %d %s, want %d and %q", c.method, c.path, c.bearer, w.Code, w.Body, c.code, c.says)
+		}
+		if kind := w.Header().Get("Content-Type"); w.Code >= 400 && kind != "application/problem+json" {
+			t.Errorf("%s %s as %q: %s, want problem details", c.method, c.path, c.bearer, kind)
+		}
+	}
+	if !run.stopped {
+		t.Error("the operator's stop had no effect")
 	}
 }

@@ -51,7 +51,7 @@ type Fault struct {
 func events(w http.ResponseWriter, r *http.Request, run Run) {
 	since, err := strconv.ParseInt(r.FormValue("since"), 10, 64)
 	if err != nil {
-		http.Error(w, "since must be nanoseconds since 1970", http.StatusBadRequest)
+		problem(w, http.StatusBadRequest, "since must be nanoseconds since 1970")
 		return
 	}
 	answer(w, run.Events(time.Unix(0, since)))
@@ -60,12 +60,12 @@ func events(w http.ResponseWriter, r *http.Request, run Run) {
 func hurt(w http.ResponseWriter, r *http.Request, run Run) {
 	ms, err := strconv.Atoi(r.FormValue("ms"))
 	if err != nil {
-		http.Error(w, "ms must be a number of milliseconds", http.StatusBadRequest)
+		problem(w, http.StatusBadRequest, "ms must be a number of milliseconds")
 		return
 	}
 	f := Fault{Kind: r.FormValue("kind"), Node: r.FormValue("node"), Duration: time.Duration(ms) * time.Millisecond}
 	if err := run.Hurt(r.Context(), f); err != nil {
-		http.Error(w, err.Error(), http.StatusConflict)
+		problem(w, http.StatusConflict, err.Error())
 		return
 	}
 	answer(w, struct{}{})

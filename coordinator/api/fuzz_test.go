@@ -28,7 +28,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		run := &fake{}
 		w := httptest.NewRecorder()
-		(&Server{endpoint: Endpoint{Bearer: "secret"}}).routes(run).ServeHTTP(w, r)
+		(&Server{endpoint: Endpoint{Bearer: "secret"}}).routes(run, http.NotFoundHandler()).ServeHTTP(w, r)
 		if !trusted && (w.Code != http.StatusUnauthorized || run.stopped || len(run.calls) > 0) {
 			t.Errorf("%s %q without the token: code %d, stopped %v, calls %v", method, path, w.Code, run.stopped, run.calls)
 		}

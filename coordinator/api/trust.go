@@ -53,7 +53,7 @@ func answerToken(w http.ResponseWriter, r *http.Request, run Run, change func() 
 		err = change()
 	}
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		problem(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	answer(w, run.Token(expires))
@@ -74,7 +74,7 @@ func expiry(text string, now time.Time) (time.Time, error) {
 // readBody decodes a request's body into v, or answers why not.
 func readBody(w http.ResponseWriter, r *http.Request, v any) bool {
 	if err := decodeBody(http.MaxBytesReader(w, r.Body, maxRequestBytes), v); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		problem(w, http.StatusBadRequest, err.Error())
 		return false
 	}
 	return true

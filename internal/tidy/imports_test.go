@@ -66,6 +66,7 @@ var libraries = []struct {
 	{"github.com/hashicorp/memberlist", []string{"internal/membership"}, "gossip is membership's"},
 	{"github.com/rs/zerolog", []string{"cmd", "coordinator", "worker", "allreduce/natsring", "internal/bus"}, "only shells log"},
 	{"github.com/spf13/cobra", []string{"cmd"}, "only commands have flags"},
+	{"github.com/prometheus/", []string{"coordinator/metrics"}, "metrics are one room"},
 	{"github.com/parquet-go/", []string{"dataset/pickapic"}, "parquet is one source's format"},
 }
 
