@@ -10,6 +10,7 @@ import (
 
 	"yohaku/coordinator/rendezvous"
 	"yohaku/internal/bus/record"
+	"yohaku/internal/epoch"
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
 )
@@ -103,7 +104,7 @@ func (c *Coordinator) claim(ctx context.Context) error {
 		return err
 	}
 	last := rendezvous.Record{Generation: rendezvous.Generation{Epoch: r.generation.Epoch, Number: r.generation.Number}, Ranks: r.generation.Ranks}
-	g, err := rendezvous.Claim(last, heard, c.o.Takeover, c.o.Force)
+	g, err := rendezvous.Claim(last, heard, epoch.Tag(c.name), c.o.Takeover, c.o.Force)
 	if err != nil {
 		return fmt.Errorf("run %s: %w", c.o.Config.RunID, err)
 	}
@@ -257,7 +258,7 @@ func (c *Coordinator) takeUp(ctx context.Context) error {
 		}
 	}
 	if len(c.nodes) > 0 {
-		c.log.Info().Int(logkey.WorldSize, len(c.nodes)).Int(logkey.Step, c.training.step).Uint64("epoch", c.epoch).Msg("took up the run with its living workers")
+		c.log.Info().Int(logkey.WorldSize, len(c.nodes)).Int(logkey.Step, c.training.step).Str("epoch", epoch.String(c.epoch)).Msg("took up the run with its living workers")
 	}
 	return nil
 }

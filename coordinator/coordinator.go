@@ -65,9 +65,10 @@ type Coordinator struct {
 	name  string // Node name.
 	epoch uint64 // 0 until the run is claimed.
 
-	record *runRecord
-	heard  []string // Workers that answered when the run was claimed.
-	fenced bool
+	record      *runRecord
+	heard       []string           // Workers that answered when the run was claimed.
+	differences []*wire.Difference // That were heard of; see bring.
+	fenced      bool
 
 	run     *runstore.Run
 	trust   *trust.Authority

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"maps"
+	"slices"
 
 	"yohaku/coordinator/rendezvous"
 	"yohaku/internal/logkey"
@@ -9,18 +10,77 @@ import (
 )
 
 // differed tells the machine that states differ, if d says so, and drops what ranks whose state is
-// not to be trusted report of steps.
+// not to be trusted report of the steps to it.
 func (c *Coordinator) differed(d *wire.Difference) []rendezvous.Event {
 	if d == nil {
 		return nil
 	}
 	ev := rendezvous.Differed{Generation: c.training.generation, Step: d.Steps, Wrong: suspects(d.Wrong, d.Want), Undecided: suspects(d.Undecided, ""), Gradient: d.Gradient}
-	for _, s := range append(d.Wrong, d.Undecided...) {
+	c.heardOf(d)
+	for _, s := range slices.Concat(d.Wrong, d.Undecided) {
 		if d.Gradient == "" {
-			c.training.distrusted[s.Node] = c.training.generation
+			c.training.distrusted[s.Node] = distrust{c.training.generation, d.Steps}
 		}
 	}
 	return []rendezvous.Event{ev}
+}
+
+// distrust is in which generation a rank's state was wrong, after how many steps.
+type distrust struct {
+	in   uint64
+	step int
+}
+
+// counts tells whether what the rank reports of a step counts: all ranks agreed on those before.
+func (d distrust) counts(step int) bool { return step < d.step }
+
+// bring takes what a worker found while it belonged to another coordinator, or to none, and which no
+// coordinator heard of.
+func (c *Coordinator) bring(node string, d *wire.Difference) {
+	if d == nil || !c.heardOf(d) {
+		return
+	}
+	event := c.log.Warn().Str(logkey.Node, node).Int(logkey.Step, d.Steps).Str(logkey.Generation, rendezvous.Generation{Epoch: d.Epoch, Number: d.Generation}.String())
+	if c.training.active {
+		event.Msg("ranks differed and no coordinator was told in time: if the log goes on from a wrong state, verify --step names the step")
+		return
+	}
+	event.Msg("ranks differed while there was no coordinator")
+}
+
+// heardOf notes a difference, and tells whether it is new.
+func (c *Coordinator) heardOf(d *wire.Difference) bool {
+	for _, o := range c.differences {
+		if o.Epoch == d.Epoch && o.Generation == d.Generation && o.Steps == d.Steps && o.Gradient == d.Gradient {
+			return false
+		}
+	}
+	c.differences = append(c.differences, d)
+	return true
+}
+
+// distrustBrought voids, before the first generation, what those hold whom others found to be wrong, and
+// returns what the machine is to hear of it once it knows who is there.
+func (c *Coordinator) distrustBrought() ([]rendezvous.Event, error) {
+	c.training.generation = c.run.Manifest.MaxGeneration
+	var events []rendezvous.Event
+	for _, d := range slices.Clone(c.differences) {
+		for _, s := range slices.Concat(d.Wrong, d.Undecided) {
+			n, known := c.nodes[s.Node]
+			if !known || (rendezvous.Generation{Epoch: d.Epoch, Number: d.Generation}).Before(n.trained) {
+				continue // It has loaded a state since.
+			}
+			n.holding.Partial = nil
+			if d.Gradient == "" {
+				n.holding = wire.Holding{}
+			}
+		}
+		events = append(events, c.differed(d)...)
+		if err := c.correct(d); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
 }
 
 // trusted tells whether what a rank of the generation says of its state counts. One whose state was wrong
@@ -28,15 +88,15 @@ func (c *Coordinator) differed(d *wire.Difference) []rendezvous.Event {
 // began it, or was believed to have followed the ring, may still have the wrong one. What it said of
 // steps before is still dropped.
 func (t *trainingState) trusted(node string, anew bool) bool {
-	wrongIn, distrusted := t.distrusted[node]
+	was, distrusted := t.distrusted[node]
 	if !distrusted {
 		return true
 	}
-	if !anew || wrongIn >= t.generation {
+	if !anew || was.in >= t.generation {
 		return false
 	}
 	delete(t.distrusted, node)
-	maps.DeleteFunc(t.held[node], func(_ int, s wire.StepReport) bool { return s.Generation <= wrongIn })
+	maps.DeleteFunc(t.held[node], func(_ int, s wire.StepReport) bool { return s.Generation <= was.in && !was.counts(s.Step) })
 	return true
 }
 

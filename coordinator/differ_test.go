@@ -26,10 +26,10 @@ func TestAWrongStateIsDistrustedUntilItIsLoadedAnew(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := testCoordinator()
-			c.training = trainingState{generation: 3, step: 4, distrusted: map[string]uint64{}}
+			c.training = trainingState{generation: 3, step: 4, distrusted: map[string]distrust{}}
 			c.training.held = map[string]map[int]wire.StepReport{"a": {5: {Step: 5, Generation: 2}, 6: {Step: 6, Generation: 3}}}
 			if tc.wrongIn > 0 {
-				c.training.distrusted["a"] = tc.wrongIn
+				c.training.distrusted["a"] = distrust{tc.wrongIn, 5}
 			}
 			events := c.rankDone("a", wire.Done{Anew: tc.anew, Holding: &held})
 			done, ok := events[len(events)-1].(rendezvous.RankDone)

@@ -7,6 +7,7 @@ import (
 
 	"yohaku/coordinator/api"
 	"yohaku/coordinator/rendezvous"
+	"yohaku/internal/epoch"
 	"yohaku/internal/logkey"
 	"yohaku/internal/membership"
 	"yohaku/internal/wire"
@@ -177,7 +178,7 @@ func (c *Coordinator) superseded(n membership.Node) error {
 	if wire.Decode(n.Meta, &meta) != nil || meta.Role != wire.RoleCoordinator || n.Name == c.name || meta.Epoch <= c.epoch || c.epoch == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s at %v, process %d, has epoch %d, this one %d", n.Name, n.Addr.Addr(), meta.PID, meta.Epoch, c.epoch)
+	return fmt.Errorf("%s at %v, process %d, has epoch %s, this one %s", n.Name, n.Addr.Addr(), meta.PID, epoch.String(meta.Epoch), epoch.String(c.epoch))
 }
 
 // missing finds a known node that gossip no longer lists, after events were dropped. Further ones
@@ -281,6 +282,7 @@ func (c *Coordinator) welcome(h wire.Hello) error {
 	c.standing = append(c.standing, h.Node)
 	n := &node{hello: h, state: "idle", rank: -1, outbox: c.openOutbox(h.Node), holding: h.Holding, trained: rendezvous.Generation{Epoch: h.Epoch, Number: h.Generation}}
 	c.nodes[h.Node] = n
+	c.bring(h.Node, h.Differ)
 	c.locals.adopt(h)
 	c.recordWorkers()
 	c.log.Info().Str(logkey.Node, h.Node).Str(logkey.Device, h.Device).Str(logkey.KernelSet, h.KernelSet).Int(logkey.WorldSize, len(c.nodes)).Msg("worker ready")

@@ -6,6 +6,7 @@ import (
 
 	"yohaku/coordinator/api"
 	"yohaku/coordinator/rendezvous"
+	"yohaku/internal/epoch"
 	"yohaku/internal/logkey"
 	"yohaku/internal/wire"
 )
@@ -32,7 +33,7 @@ func (c *Coordinator) form(f rendezvous.Form) error {
 	if err := c.run.SaveManifest(); err != nil {
 		return err
 	}
-	c.log.Info().Uint64("epoch", c.epoch).Uint64(logkey.Generation, f.Generation).Int(logkey.WorldSize, len(f.Nodes)).Int(logkey.Step, t.step).
+	c.log.Info().Str("epoch", epoch.String(c.epoch)).Uint64(logkey.Generation, f.Generation).Int(logkey.WorldSize, len(f.Nodes)).Int(logkey.Step, t.step).
 		Strs("sources", texts(f.Sources)).Msg("generation formed")
 	c.remember(api.Event{Kind: api.GenerationFormed, Generation: f.Generation, Nodes: f.Nodes, StepsLost: stepsLost, MicroBatches: again})
 	c.rankNodes(f.Nodes)
@@ -121,7 +122,7 @@ func (c *Coordinator) trainJob(f rendezvous.Form, rank int) wire.Job {
 func (c *Coordinator) noteCommit(s wire.StepReport) {
 	t := &c.training
 	for _, node := range t.nodes[s.Generation] {
-		if t.distrusted[node] < s.Generation {
+		if t.distrusted[node].in < s.Generation {
 			delete(t.distrusted, node) // It took part, so it has loaded the state since.
 		}
 	}

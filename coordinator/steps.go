@@ -78,7 +78,7 @@ func (t *trainingState) said(step int) []wire.StepReport {
 	var all []wire.StepReport
 	for _, name := range slices.Sorted(maps.Keys(t.held)) {
 		s, ok := t.held[name][step]
-		if _, distrusted := t.distrusted[name]; ok && !distrusted {
+		if was, distrusted := t.distrusted[name]; ok && (!distrusted || was.counts(step)) {
 			all = append(all, s)
 		}
 	}

@@ -24,7 +24,7 @@ type trainingState struct {
 	handed     handedOver
 	held       map[string]map[int]wire.StepReport // By node and step: what it has applied, and that may not be committed.
 	settled    map[int][]wire.StepReport          // By step: what was held when the generation was formed.
-	distrusted map[string]uint64                  // By node: the generation in which its state was wrong, until it takes part in a later one.
+	distrusted map[string]distrust                // By node, until it takes part in a later generation.
 	ahead      map[int]wire.StepReport            // Committed steps that came before the one before them.
 	step       int                                // The last committed step.
 	last       wire.StepReport
@@ -61,16 +61,20 @@ func (c *Coordinator) train(ctx context.Context) error {
 		MinWorkers: c.o.Config.Workers(), MicroBatches: c.o.Config.GradientAccumulationSteps, Steps: c.o.Config.Steps,
 		SaveEvery: c.o.Config.CheckpointingSteps, Checkpoint: c.checkpointStep(),
 	}, c.run.Manifest.MaxGeneration)
-	t.active, t.nodes, t.distrusted = true, map[uint64][]string{}, map[string]uint64{}
+	t.active, t.nodes, t.distrusted = true, map[uint64][]string{}, map[string]distrust{}
 	t.began = time.Now()
 	c.progress.phase("training", c.o.Config.Steps)
 	c.progress.at(t.step)
 	defer func() { t.active, t.seconds = false, time.Since(t.began).Seconds() }()
+	wrong, err := c.distrustBrought()
+	if err != nil {
+		return err
+	}
 	pending := []rendezvous.Event{}
 	for _, name := range c.standing {
 		pending = append(pending, c.joined(name))
 	}
-	pending = append(pending, rendezvous.TrainingReady{})
+	pending = append(append(pending, wrong...), rendezvous.TrainingReady{})
 	if c.stopAsked {
 		if !c.holders() {
 			return ErrStopped

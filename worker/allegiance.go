@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"yohaku/internal/epoch"
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
 )
@@ -62,7 +63,7 @@ func (a *allegiance) hear(o wire.Order) error {
 	taken, err := a.fence.Hear(o.Coordinator, o.Epoch)
 	switch {
 	case taken:
-		a.log.Warn().Str("coordinator", o.Coordinator).Uint64("epoch", o.Epoch).Msg("taken over by another coordinator")
+		a.log.Warn().Str("coordinator", o.Coordinator).Str("epoch", epoch.String(o.Epoch)).Msg("taken over by another coordinator")
 	case err != nil:
 		if !a.refused[o.Coordinator] {
 			a.refused[o.Coordinator] = true

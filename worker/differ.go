@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"yohaku/internal/wire"
 	"yohaku/worker/lifecycle"
@@ -99,11 +100,52 @@ func (w *Worker) unchanged(r *resident, steps int) error {
 	return stateDiffers(steps, []string{w.name}, []replica.Claim{{Then: r.replica, Now: r.trainer.Digest()}})
 }
 
-// difference is what a job's end tells of ranks that differ, or nil.
-func difference(err error) *wire.Difference {
+// findings keep the last difference that this worker found, until a coordinator was told and has made a
+// ring since. One that is no more may have taken it along, and ranks that did not hear of it keep a
+// wrong state, and would go on with it.
+type findings struct {
+	mu    sync.Mutex
+	last  *wire.Difference
+	known bool // A coordinator was told.
+}
+
+func (f *findings) note(d *wire.Difference) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d != nil {
+		f.last, f.known = d, false
+	}
+}
+
+// told notes that a coordinator knows of d.
+func (f *findings) told(d *wire.Difference) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.known = f.known || d != nil && f.last == d
+}
+
+// ringBegins forgets what the coordinator knew that made a ring since.
+func (f *findings) ringBegins() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.known {
+		f.last = nil
+	}
+}
+
+func (f *findings) latest() *wire.Difference {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
+// difference is what the end of a job of a generation tells of ranks that differ, or nil.
+func difference(err error, in lifecycle.Generation) *wire.Difference {
 	var differ *differError
 	if !errors.As(err, &differ) {
 		return nil
 	}
-	return &differ.Difference
+	d := differ.Difference
+	d.Epoch, d.Generation = in.Epoch, in.Number
+	return &d
 }

@@ -109,12 +109,13 @@ func (w *Worker) hello(ctx context.Context, recorded int) error {
 	h := wire.Hello{
 		Protocol: wire.Version, Node: w.name, Version: w.o.Version, PID: os.Getpid(), Host: host,
 		Device: w.o.Device, KernelSet: kernel.Set(), Threads: w.threads(), AllowChaos: w.o.AllowChaos,
-		Holding: *w.whatIsHeld().Holding, Epoch: w.trained.Epoch, Generation: w.trained.Number,
+		Holding: *w.whatIsHeld().Holding, Epoch: w.trained.Epoch, Generation: w.trained.Number, Differ: w.found.latest(),
 	}
 	coordinator, err := w.call(ctx, wire.Subjects.Hello, wire.Encode(h))
 	if err != nil {
 		return fmt.Errorf("say hello to the coordinator: %w", err)
 	}
+	w.found.told(h.Differ)
 	w.greeted = coordinator
 	w.log.Info().Str(logkey.KernelSet, h.KernelSet).Int("threads", h.Threads).Bool("trained", h.Holding.Loaded).Msg("joined")
 	return nil

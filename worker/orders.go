@@ -82,7 +82,12 @@ func (w *Worker) finishJob(ctx context.Context, id string, done wire.Done) error
 			return err
 		}
 	}
-	return w.report(ctx, wire.Report{JobID: id, Done: &done})
+	w.found.note(done.Differ)
+	err := w.report(ctx, wire.Report{JobID: id, Done: &done})
+	if err == nil {
+		w.found.told(done.Differ)
+	}
+	return err
 }
 
 // endJob cancels the job in hand, if any, and waits for its end. Nobody waits for its result.

@@ -170,7 +170,7 @@ func (w *Worker) donate(ctx context.Context, j wire.DonateJob) (wire.Done, error
 	if err := w.unchanged(r, j.Step); err != nil {
 		r.forget()
 		done = w.whatIsHeld()
-		done.Differ = difference(err)
+		done.Differ = difference(err, w.trained)
 		return done, err
 	}
 	if j.Sums {

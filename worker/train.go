@@ -45,6 +45,7 @@ func (w *Worker) train(ctx context.Context, j wire.TrainJob, wish *wish) (wire.D
 		return w.whatIsHeld(), fmt.Errorf("generation %v is over, this worker has heard of %v", g, w.loyal.highest())
 	}
 	w.trained = g
+	w.found.ringBegins()
 	res, err := w.takeResident(j)
 	if err != nil {
 		return wire.Done{}, err
@@ -79,7 +80,7 @@ func (w *Worker) train(ctx context.Context, j wire.TrainJob, wish *wish) (wire.D
 		finish.Err = w.outbox.flush(ctx) // The end of the generation is told after its checkpoint.
 	}
 	done := w.whatIsHeld()
-	done.Step, done.Differ = finish.Step, difference(finish.Err)
+	done.Step, done.Differ = finish.Step, difference(finish.Err, lifecycle.Generation{Epoch: j.Epoch, Number: j.Generation})
 	done.Anew = res.holding.Loaded && j.Source == string(lifecycle.LoadState)
 	return done, errors.Join(finish.Err, ring.Close())
 }

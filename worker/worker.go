@@ -58,6 +58,7 @@ type Worker struct {
 	name     string
 	identity *trust.Identity
 	loyal    *allegiance
+	found    findings
 	bus      *bus.Bus
 	calls    *signed.End
 	members  *membership.Membership

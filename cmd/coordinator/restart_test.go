@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"yohaku/coordinator/runstore"
+	"yohaku/internal/epoch"
 )
 
 // workersLog waits until the log of the local workers of a run has a line that match accepts. Without
@@ -34,7 +35,7 @@ func (c *cluster) workersLog(id, what string, match func(entry) bool) {
 	})
 }
 
-// epochs are the steps of a run's ledger by epoch.
+// epochs are the steps of a run's ledger by the count of their epoch.
 func (c *cluster) epochs(id string) map[uint64][]int {
 	c.t.Helper()
 	steps := map[uint64][]int{}
@@ -43,7 +44,8 @@ func (c *cluster) epochs(id string) map[uint64][]int {
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			c.t.Fatal(err)
 		}
-		steps[l.Epoch] = append(steps[l.Epoch], l.Step)
+		count := epoch.Count(l.Epoch)
+		steps[count] = append(steps[count], l.Step)
 	}
 	return steps
 }
@@ -89,8 +91,8 @@ func testCoordinatorKilled(t *testing.T) {
 			t.Errorf("rank %d is %s with process %d, want the adopted %s, %d", i, n.Name, n.PID, workers[i].Name, workers[i].PID)
 		}
 	}
-	if status.Epoch != 2 || status.Generation != 2 {
-		t.Errorf("epoch %d, generation %d; want 2 and 2", status.Epoch, status.Generation)
+	if epoch.Count(status.Epoch) != 2 || status.Generation != 2 {
+		t.Errorf("epoch %s, generation %d; want 2 and 2", epoch.String(status.Epoch), status.Generation)
 	}
 	c.ends(again)
 	checkNothingRepeated(t, again.log.all())

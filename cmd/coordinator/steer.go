@@ -12,6 +12,7 @@ import (
 	"yohaku/cmd/internal/cli"
 	"yohaku/coordinator/api"
 	"yohaku/coordinator/runstore"
+	"yohaku/internal/epoch"
 )
 
 // target says which run a command means.
@@ -81,8 +82,8 @@ func (t target) ask(c *cobra.Command, method, path string, v any) error {
 
 func printStatus(w io.Writer, s api.Status) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(tw, "run\t%s\nstate\t%s\nstep\t%d of %d\ngeneration\t%d, epoch %d\nloss\t%.4f\nmargin\t%+.5f\nspeed\t%.1f items/s\njoin at\t%s\n\n",
-		s.RunID, s.State, s.Step, s.Steps, s.Generation, s.Epoch, s.Loss, s.LogOdds, s.ItemsPerSecond, s.Join) // Flush reports the error.
+	_, _ = fmt.Fprintf(tw, "run\t%s\nstate\t%s\nstep\t%d of %d\ngeneration\t%d, epoch %s\nloss\t%.4f\nmargin\t%+.5f\nspeed\t%.1f items/s\njoin at\t%s\n\n",
+		s.RunID, s.State, s.Step, s.Steps, s.Generation, epoch.String(s.Epoch), s.Loss, s.LogOdds, s.ItemsPerSecond, s.Join) // Flush reports the error.
 	_, _ = fmt.Fprintln(tw, "RANK\tWORKER\tHOST\tPID\tDEVICE\tKERNELS\tITEMS/S\tSTATE") // As above.
 	for _, n := range s.Nodes {
 		_, _ = fmt.Fprintf(tw, "%d\t%s\t%s\t%d\t%s\t%s\t%.1f\t%s\n", n.Rank, n.Name, n.Host, n.PID, n.Device, n.KernelSet, n.ItemsPerSecond, n.State) // As above.

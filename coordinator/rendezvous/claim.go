@@ -3,6 +3,8 @@ package rendezvous
 import (
 	"fmt"
 	"slices"
+
+	"yohaku/internal/epoch"
 )
 
 // Generation names one ring: the epoch grows whenever a coordinator starts or takes a run over, the
@@ -15,7 +17,7 @@ func (g Generation) Before(h Generation) bool {
 }
 
 // String gives epoch and number.
-func (g Generation) String() string { return fmt.Sprintf("%d.%d", g.Epoch, g.Number) }
+func (g Generation) String() string { return fmt.Sprintf("%s.%d", epoch.String(g.Epoch), g.Number) }
 
 // Standing is what a worker answers to whoever wants the run: whom it belongs to, and what it has
 // accepted.
@@ -41,7 +43,7 @@ type HeldError struct {
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("worker %s is held by the living coordinator %s of epoch %d: stop that one first, or fence it off with --takeover", e.Node, e.Coordinator, e.Epoch)
+	return fmt.Sprintf("worker %s is held by the living coordinator %s of epoch %s: stop that one first, or fence it off with --takeover", e.Node, e.Coordinator, epoch.String(e.Epoch))
 }
 
 // MinorityError refuses to take a run over from a living coordinator with too few of its ranks.
@@ -55,16 +57,16 @@ func (e *MinorityError) Error() string {
 }
 
 // Claim decides whether a coordinator may own the run, by its record and by what the workers that
-// it reaches say. The epoch of the generation that it returns is the coordinator's own, above all
-// that were heard of; its rings' numbers come after the returned one. It returns *HeldError when a
+// it reaches say. The epoch of the generation that it returns is above all that were heard
+// of, and by its tag the coordinator's own; its rings' numbers come after the returned one. It returns *HeldError when a
 // living coordinator has the run and takeover is not asked for, and *MinorityError when too few
 // ranks were reached for that and force is not either.
-func Claim(r Record, heard []Standing, takeover, force bool) (Generation, error) {
+func Claim(r Record, heard []Standing, tag uint64, takeover, force bool) (Generation, error) {
 	last, ranks := r.Generation, r.Ranks
-	epoch, number := last.Epoch, last.Number
+	highest, number := last.Epoch, last.Number
 	var held *HeldError
 	for _, s := range heard {
-		epoch, number = max(epoch, s.Highest.Epoch), max(number, s.Highest.Number)
+		highest, number = max(highest, s.Highest.Epoch), max(number, s.Highest.Number)
 		if last.Before(s.Highest) && len(s.Ranks) > 0 {
 			last, ranks = s.Highest, s.Ranks
 		}
@@ -86,5 +88,5 @@ func Claim(r Record, heard []Standing, takeover, force bool) (Generation, error)
 			return Generation{}, &MinorityError{Generation: last, Reached: reached, World: len(ranks)}
 		}
 	}
-	return Generation{Epoch: epoch + 1, Number: number}, nil
+	return Generation{Epoch: epoch.Next(highest, tag), Number: number}, nil
 }

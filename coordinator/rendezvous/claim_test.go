@@ -6,14 +6,16 @@ import (
 	"testing"
 
 	"yohaku/coordinator/rendezvous"
+	"yohaku/internal/epoch"
 )
 
 func TestClaim(t *testing.T) {
 	type gen = rendezvous.Generation
+	at := func(count, number uint64) gen { return gen{count * epoch.First, number} }
 	rank := func(node string, alive bool, g gen, ranks ...string) rendezvous.Standing {
 		return rendezvous.Standing{Node: node, Coordinator: "old", Alive: alive, Highest: g, Ranks: ranks}
 	}
-	three := rendezvous.Record{Generation: gen{1, 4}, Ranks: []string{"a", "b", "c"}}
+	three := rendezvous.Record{Generation: at(1, 4), Ranks: []string{"a", "b", "c"}}
 	for name, tc := range map[string]struct {
 		record          rendezvous.Record
 		heard           []rendezvous.Standing
@@ -21,22 +23,22 @@ func TestClaim(t *testing.T) {
 		want            gen
 		held, minority  bool
 	}{
-		"a new run":                     {want: gen{1, 0}},
-		"a run taken up alone":          {record: three, want: gen{2, 4}},
-		"its coordinator died":          {record: three, heard: []rendezvous.Standing{rank("a", false, gen{1, 4}, "a", "b", "c")}, want: gen{2, 4}},
-		"workers know more":             {record: three, heard: []rendezvous.Standing{rank("a", false, gen{3, 9}, "a", "b", "c")}, want: gen{4, 9}},
-		"the number of one":             {record: three, heard: []rendezvous.Standing{rank("a", false, gen{3, 2}, "a"), rank("b", false, gen{1, 7}, "b")}, want: gen{4, 7}},
-		"a living one holds it":         {record: three, heard: []rendezvous.Standing{rank("a", false, gen{1, 4}), rank("b", true, gen{1, 4})}, held: true},
-		"taken over by a majority":      {record: three, heard: []rendezvous.Standing{rank("a", true, gen{1, 4}), rank("b", true, gen{1, 4})}, takeover: true, want: gen{2, 4}},
-		"one of three is no majority":   {record: three, heard: []rendezvous.Standing{rank("a", true, gen{1, 4})}, takeover: true, minority: true},
-		"but may be forced":             {record: three, heard: []rendezvous.Standing{rank("a", true, gen{1, 4})}, takeover: true, force: true, want: gen{2, 4}},
-		"the last generation counts":    {record: three, heard: []rendezvous.Standing{rank("a", true, gen{1, 6}, "a")}, takeover: true, want: gen{2, 6}},
-		"half of two is no majority":    {record: three, heard: []rendezvous.Standing{rank("a", true, gen{1, 6}, "a", "b")}, takeover: true, minority: true},
-		"standing by is no vote":        {record: three, heard: []rendezvous.Standing{rank("a", true, gen{1, 4}), rank("x", true, gen{1, 0}), rank("y", true, gen{1, 0})}, takeover: true, minority: true},
-		"a takeover from nobody living": {record: three, heard: []rendezvous.Standing{rank("a", false, gen{1, 4})}, takeover: true, want: gen{2, 4}},
+		"a new run":                     {want: at(1, 0)},
+		"a run taken up alone":          {record: three, want: at(2, 4)},
+		"its coordinator died":          {record: three, heard: []rendezvous.Standing{rank("a", false, at(1, 4), "a", "b", "c")}, want: at(2, 4)},
+		"workers know more":             {record: three, heard: []rendezvous.Standing{rank("a", false, at(3, 9), "a", "b", "c")}, want: at(4, 9)},
+		"the number of one":             {record: three, heard: []rendezvous.Standing{rank("a", false, at(3, 2), "a"), rank("b", false, at(1, 7), "b")}, want: at(4, 7)},
+		"a living one holds it":         {record: three, heard: []rendezvous.Standing{rank("a", false, at(1, 4)), rank("b", true, at(1, 4))}, held: true},
+		"taken over by a majority":      {record: three, heard: []rendezvous.Standing{rank("a", true, at(1, 4)), rank("b", true, at(1, 4))}, takeover: true, want: at(2, 4)},
+		"one of three is no majority":   {record: three, heard: []rendezvous.Standing{rank("a", true, at(1, 4))}, takeover: true, minority: true},
+		"but may be forced":             {record: three, heard: []rendezvous.Standing{rank("a", true, at(1, 4))}, takeover: true, force: true, want: at(2, 4)},
+		"the last generation counts":    {record: three, heard: []rendezvous.Standing{rank("a", true, at(1, 6), "a")}, takeover: true, want: at(2, 6)},
+		"half of two is no majority":    {record: three, heard: []rendezvous.Standing{rank("a", true, at(1, 6), "a", "b")}, takeover: true, minority: true},
+		"standing by is no vote":        {record: three, heard: []rendezvous.Standing{rank("a", true, at(1, 4)), rank("x", true, at(1, 0)), rank("y", true, at(1, 0))}, takeover: true, minority: true},
+		"a takeover from nobody living": {record: three, heard: []rendezvous.Standing{rank("a", false, at(1, 4))}, takeover: true, want: at(2, 4)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := rendezvous.Claim(tc.record, tc.heard, tc.takeover, tc.force)
+			got, err := rendezvous.Claim(tc.record, tc.heard, 0, tc.takeover, tc.force)
 			var held *rendezvous.HeldError
 			var minority *rendezvous.MinorityError
 			if got != tc.want || errors.As(err, &held) != tc.held || errors.As(err, &minority) != tc.minority || (err != nil) != (tc.held || tc.minority) {

@@ -21,10 +21,11 @@ func (m *Machine) differed(ev Differed) []Effect {
 	if ev.Generation != m.generation {
 		return nil // Of a ring that is over.
 	}
+	before := m.nodes == nil // It was found before this machine formed a ring, and brought along.
 	var effects []Effect
 	for _, s := range ev.Wrong {
 		n := m.find(s.Node)
-		if n == nil || n.since == ev.Generation || n.wrong == ev.Generation {
+		if n == nil || n.since == ev.Generation && !before || n.wrong == ev.Generation {
 			continue // It is gone, has come back since with nothing, or another rank said so before.
 		}
 		if ev.Gradient == "" || len(m.nodes) > 1 {

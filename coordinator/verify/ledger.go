@@ -5,6 +5,7 @@ import (
 	"regexp"
 
 	"yohaku/coordinator/runstore"
+	"yohaku/internal/epoch"
 )
 
 const ledgerFile = "ledger.jsonl"
@@ -114,7 +115,7 @@ func (l *ledger) order(number int, line runstore.LedgerLine) {
 	case line.Generation < l.generation:
 		l.add(number, "generation is %d after %d: generations only grow", line.Generation, l.generation)
 	case line.Epoch < l.epoch:
-		l.add(number, "epoch is %d after %d: epochs only grow", line.Epoch, l.epoch)
+		l.add(number, "epoch is %s after %s: epochs only grow", epoch.String(line.Epoch), epoch.String(l.epoch))
 	case line.Generation > l.rules.MaxGeneration:
 		l.add(number, "generation is %d, the manifest's max_generation is %d", line.Generation, l.rules.MaxGeneration)
 	}

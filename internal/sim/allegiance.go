@@ -17,7 +17,9 @@ type allegiance struct {
 }
 
 // key names the ring.
-func (o *trainOrder) key() uint64 { return o.epoch<<32 | o.generation }
+func (o *trainOrder) key() lifecycle.Generation {
+	return lifecycle.Generation{Epoch: o.epoch, Number: o.generation}
+}
 
 // lord is the coordinator that the worker belongs to, or nil when that one is no more.
 func (w *worker) lord() *coordinator {
@@ -69,12 +71,12 @@ func (w *worker) rejoin(o order) {
 
 // greet says hello.
 func (w *worker) greet(recorded int) {
-	r := report{hello: true, trained: w.trained}
+	r := report{hello: true, trained: w.trained, differ: w.differ}
 	if w.holding.Loaded {
 		h := w.holding
 		r.holding, r.steps = &h, slices.Clone(w.untold(recorded))
 	}
-	w.report(r, nil)
+	w.report(r, func(err error) { w.toldOf(r.differ, err) })
 }
 
 // keptReports is how many steps that were told a worker keeps.

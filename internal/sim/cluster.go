@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"yohaku/coordinator/rendezvous"
+	"yohaku/worker/lifecycle"
 )
 
 // Config says what happens in a simulated cluster.
@@ -50,6 +51,8 @@ type Result struct {
 	TakenUp     int           // and workers that told it what they hold.
 	Refused     int           // Times that a second coordinator was refused,
 	Fenced      int           // and that a coordinator was fenced off.
+	Brought     int           // Differences of states that were brought along to another coordinator,
+	BroughtLate int           // and those that came after its first generation.
 	Worlds      []int         // Ranks of each committed step, repeated ones too.
 	StepReports int           // Messages that the coordinator took in about steps,
 	Reports     int           // and all others,
@@ -77,8 +80,8 @@ type cluster struct {
 	coord   *coordinator            // That has the run, or had it last.
 	coords  map[string]*coordinator // All that ever were, by name.
 	workers []*worker               // In the order of their births.
-	rings   map[uint64]*ring
-	highest rendezvous.Generation // Of those that who has the run formed.
+	rings   map[lifecycle.Generation]*ring
+	minters map[rendezvous.Generation]string // Who formed which.
 	want    []uint64
 	trace   []string
 	result  Result
@@ -88,7 +91,7 @@ type cluster struct {
 
 // Run plays a cluster to its end.
 func Run(c Config) Result {
-	s := &cluster{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 1)), rings: map[uint64]*ring{}, coords: map[string]*coordinator{}, want: single(c.Steps, c.MicroBatches)}
+	s := &cluster{Config: c, rng: rand.New(rand.NewPCG(c.Seed, 1)), rings: map[lifecycle.Generation]*ring{}, coords: map[string]*coordinator{}, minters: map[rendezvous.Generation]string{}, want: single(c.Steps, c.MicroBatches)}
 	s.coord = newCoordinator(s)
 	for range c.Workers {
 		s.birth()

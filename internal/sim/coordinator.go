@@ -9,6 +9,7 @@ import (
 
 	"yohaku/coordinator/rendezvous"
 	"yohaku/internal/assignment"
+	"yohaku/internal/epoch"
 	"yohaku/worker/lifecycle"
 )
 
@@ -29,6 +30,7 @@ type report struct {
 	steps          []stepReport
 	state          *state
 	sums           *sums
+	differ         *differError // With hello: the last that it knows, if nobody was told.
 }
 
 type stepReport struct {
@@ -52,7 +54,7 @@ type coordinator struct {
 	jobID      string
 	nodes      map[uint64][]string
 	pending    map[string][]stepReport // By node.
-	distrusted map[string]uint64       // By node: the generation in which its state was wrong, until it takes part in a later one.
+	distrusted map[string]distrust     // By node, until it takes part in a later generation.
 	settled    map[int][]stepReport
 	handed     struct {
 		jobID string
@@ -66,7 +68,7 @@ type coordinator struct {
 }
 
 func newCoordinator(s *cluster) *coordinator {
-	k := s.start(disk{epoch: 1})
+	k := s.start(disk{epoch: epoch.First})
 	k.claimed = true
 	k.machine()
 	s.after(0, func() { k.feed(rendezvous.TrainingReady{}) })
@@ -310,7 +312,7 @@ func (k *coordinator) commitPending(last int) {
 	k.settled = map[int][]stepReport{}
 	for _, name := range slices.Sorted(maps.Keys(k.pending)) {
 		for _, s := range k.pending[name] {
-			if k.distrusted[name] == 0 {
+			if k.distrusted[name].counts(s.step) {
 				k.settled[s.step] = append(k.settled[s.step], s)
 			}
 		}
@@ -334,7 +336,7 @@ func (k *coordinator) keepStep(s stepReport) {
 	}
 	k.s.result.Worlds = append(k.s.result.Worlds, len(k.nodes[s.generation]))
 	for _, node := range k.nodes[s.generation] {
-		if k.distrusted[node] < s.generation {
+		if k.distrusted[node].in < s.generation {
 			delete(k.distrusted, node) // It took part, so it has loaded the state since.
 		}
 	}

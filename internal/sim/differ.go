@@ -13,6 +13,7 @@ import (
 
 // differError reports that states differ, as package worker's does.
 type differError struct {
+	in      lifecycle.Generation // In which it was found.
 	steps   int
 	nodes   []string
 	claims  []replica.Claim
@@ -23,7 +24,7 @@ func (e *differError) Error() string { return fmt.Sprintf("states differ: %+v", 
 
 func (j *job) agree(steps int, claims []replica.Claim) error {
 	if v := replica.Judge(claims); !v.Agreed() {
-		return &differError{steps, j.o.nodes, claims, v}
+		return &differError{j.o.key(), steps, j.o.nodes, claims, v}
 	}
 	return nil
 }
@@ -44,7 +45,7 @@ func (j *job) agreed(steps int, claims []any, ev lifecycle.Event) lifecycle.Even
 func (w *worker) unchanged() error {
 	claims := []replica.Claim{{Then: w.then, Now: w.state.replica()}}
 	if v := replica.Judge(claims); !v.Agreed() {
-		return &differError{w.state.step, []string{w.name}, claims, v}
+		return &differError{w.trained, w.state.step, []string{w.name}, claims, v}
 	}
 	return nil
 }
@@ -69,31 +70,94 @@ func (k *coordinator) differed(err error) {
 	if !errors.As(err, &differ) {
 		return
 	}
+	k.brought = append(k.brought, differ)
+	for _, node := range differ.suspects() {
+		k.distrust(node, differ.steps)
+	}
+	k.correct(differ)
+	k.feed(differ.event(k.generation))
+}
+
+// distrust is in which generation a state was wrong, after how many steps.
+type distrust struct {
+	in   uint64
+	step int
+}
+
+// counts tells whether what the node reports of a step counts: all ranks agreed on those before.
+func (d distrust) counts(step int) bool { return d.in == 0 || step < d.step }
+
+func (k *coordinator) distrust(node string, step int) {
+	k.distrusted[node] = distrust{k.generation, step}
+	if _, known := k.holdings[node]; known {
+		k.holdings[node] = rendezvous.Holding{}
+	}
+}
+
+// suspects are the nodes whose state is not to be trusted.
+func (e *differError) suspects() (nodes []string) {
+	for rank, node := range e.nodes {
+		if e.verdict.Concerns(rank) {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
+func (e *differError) event(generation uint64) rendezvous.Differed {
 	suspects := func(ranks []int) (all []rendezvous.Suspect) {
 		for _, rank := range ranks {
-			k.distrusted[differ.nodes[rank]] = k.generation
-			if _, known := k.holdings[differ.nodes[rank]]; known {
-				k.holdings[differ.nodes[rank]] = rendezvous.Holding{}
-			}
-			all = append(all, rendezvous.Suspect{Node: differ.nodes[rank], Rank: rank, Digest: differ.claims[rank].Now.String()})
+			all = append(all, rendezvous.Suspect{Node: e.nodes[rank], Rank: rank, Digest: e.claims[rank].Now.String()})
 		}
 		return all
 	}
-	k.correct(differ)
-	k.feed(rendezvous.Differed{Generation: k.generation, Step: differ.steps, Wrong: suspects(differ.verdict.Wrong), Undecided: suspects(differ.verdict.Undecided)})
+	return rendezvous.Differed{Generation: generation, Step: e.steps, Wrong: suspects(e.verdict.Wrong), Undecided: suspects(e.verdict.Undecided)}
+}
+
+// bring takes what a worker found before it belonged to this coordinator, as package coordinator does.
+func (k *coordinator) bring(differ *differError) {
+	if differ == nil || slices.ContainsFunc(k.brought, func(d *differError) bool { return d.in == differ.in && d.steps == differ.steps }) {
+		return
+	}
+	k.s.note("coordinator: brought along, of %v: %v", differ.in, differ)
+	k.s.result.Brought++
+	k.brought = append(k.brought, differ)
+	if k.m != nil {
+		k.s.note("coordinator: too late")
+		k.s.result.BroughtLate++
+	}
+}
+
+// distrustBrought voids, before the first generation, what those hold that others found to be wrong.
+func (k *coordinator) distrustBrought() {
+	for _, differ := range k.brought {
+		for _, node := range differ.suspects() {
+			if !differ.in.Before(k.trained[node]) {
+				k.distrust(node, differ.steps)
+			}
+		}
+		k.correct(differ)
+	}
+}
+
+// tellBrought tells the machine who was wrong, once it knows who is there.
+func (k *coordinator) tellBrought() {
+	for _, differ := range k.brought {
+		k.feed(differ.event(k.generation))
+	}
 }
 
 // trusted is as package coordinator's.
 func (k *coordinator) trusted(node string, anew bool) bool {
-	wrongIn := k.distrusted[node]
-	if wrongIn == 0 {
+	was := k.distrusted[node]
+	if was.in == 0 {
 		return true
 	}
-	if !anew || wrongIn >= k.generation {
+	if !anew || was.in >= k.generation {
 		return false
 	}
 	delete(k.distrusted, node)
-	k.pending[node] = slices.DeleteFunc(k.pending[node], func(s stepReport) bool { return s.generation <= wrongIn })
+	k.pending[node] = slices.DeleteFunc(k.pending[node], func(s stepReport) bool { return s.generation <= was.in && !was.counts(s.step) })
 	return true
 }
 

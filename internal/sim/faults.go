@@ -92,7 +92,7 @@ func (s *cluster) birth() *worker {
 func (w *worker) kill() {
 	w.dead = true
 	w.s.disturb(w)
-	w.s.after(w.s.between(time.Millisecond, 600*time.Millisecond), func() { w.s.coord.lost(w.name) })
+	w.s.after(w.s.between(time.Millisecond, 600*time.Millisecond), func() { w.s.lost(w.name) })
 }
 
 // freeze stops the process for a while.
@@ -100,7 +100,7 @@ func (w *worker) freeze() {
 	w.frozen = true
 	w.s.after(2*time.Second, func() {
 		if w.frozen {
-			w.s.coord.lost(w.name)
+			w.s.lost(w.name)
 		}
 	})
 	w.s.after(w.s.between(100*time.Millisecond, 8*time.Second), func() {
@@ -110,7 +110,7 @@ func (w *worker) freeze() {
 		for _, f := range held {
 			w.at(0, f)
 		}
-		w.s.coord.back(w.name)
+		w.s.back(w.name)
 	})
 }
 
@@ -129,19 +129,19 @@ func (w *worker) cutFor(lasts time.Duration) {
 	w.s.disturb(w)
 	w.s.after(w.s.between(400*time.Millisecond, 2*time.Second), func() {
 		if w.cut {
-			w.s.coord.lost(w.name)
+			w.s.lost(w.name)
 		}
 	})
 	w.s.after(lasts, func() {
 		w.cut = false
-		w.s.coord.back(w.name)
+		w.s.back(w.name)
 	})
 }
 
 // giveUp has the coordinator take a living worker for dead, for a while.
 func (w *worker) giveUp() {
-	w.s.coord.lost(w.name)
-	w.s.after(w.s.between(100*time.Millisecond, 3*time.Second), func() { w.s.coord.back(w.name) })
+	w.s.lost(w.name)
+	w.s.after(w.s.between(100*time.Millisecond, 3*time.Second), func() { w.s.back(w.name) })
 }
 
 // leave is SIGTERM.

@@ -57,7 +57,7 @@ func (s *cluster) isolate() {
 	s.after(s.between(400*time.Millisecond, 2*time.Second), func() {
 		for _, w := range s.workers {
 			if s.apart && !w.dead {
-				s.coord.lost(w.name)
+				s.lost(w.name)
 			}
 		}
 	})
@@ -66,10 +66,33 @@ func (s *cluster) isolate() {
 		s.apart = false
 		for _, w := range s.workers {
 			if !w.dead && !w.cut {
-				s.coord.back(w.name)
+				s.back(w.name)
 			}
 		}
 	})
+}
+
+// lost has every coordinator hear that a node is gone, or believe so.
+func (s *cluster) lost(node string) {
+	for _, k := range s.inOrder() {
+		k.lost(node)
+	}
+}
+
+// back has every coordinator hear that a node is there.
+func (s *cluster) back(node string) {
+	for _, k := range s.inOrder() {
+		k.back(node)
+	}
+}
+
+// inOrder are all coordinators that ever were.
+func (s *cluster) inOrder() []*coordinator {
+	all := make([]*coordinator, len(s.coords))
+	for i := range all {
+		all[i] = s.coords[coordinatorName(i)]
+	}
+	return all
 }
 
 // well tells whether nothing is wrong with the worker.

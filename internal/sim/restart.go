@@ -57,20 +57,23 @@ type claiming struct {
 	heard    []string // Workers that answered.
 	standing []string // Those that said hello before training, in that order.
 	trained  map[string]lifecycle.Generation
-	stopped  bool          // It was asked to stop.
-	dead     bool          // It crashed, was refused, or fenced.
-	died     time.Duration // Then, and
-	noticed  time.Duration // how long until the workers notice.
+	brought  []*differError // By hellos, and all that were told.
+	stopped  bool           // It was asked to stop.
+	dead     bool           // It crashed, was refused, or fenced.
+	died     time.Duration  // Then, and
+	noticed  time.Duration  // how long until the workers notice.
 }
 
 // restarts tells whether coordinators come and go: then reports wait in outboxes.
 func (s *cluster) restarts() bool { return s.Crashes+s.Copies > 0 }
 
+func coordinatorName(i int) string { return fmt.Sprint("c", i+1) }
+
 // start begins a coordinator that has not claimed the run yet.
 func (s *cluster) start(d disk) *coordinator {
 	k := &coordinator{
-		s: s, disk: d, claiming: claiming{name: fmt.Sprint("c", len(s.coords)+1), trained: map[string]lifecycle.Generation{}},
-		holdings: map[string]rendezvous.Holding{}, gone: map[string]bool{}, nodes: map[uint64][]string{}, pending: map[string][]stepReport{}, distrusted: map[string]uint64{},
+		s: s, disk: d, claiming: claiming{name: coordinatorName(len(s.coords)), trained: map[string]lifecycle.Generation{}},
+		holdings: map[string]rendezvous.Holding{}, gone: map[string]bool{}, nodes: map[uint64][]string{}, pending: map[string][]stepReport{}, distrusted: map[string]distrust{},
 	}
 	s.coords[k.name] = k
 	return k
@@ -84,16 +87,17 @@ func (k *coordinator) machine() {
 	}, k.generation)
 }
 
-// minted checks that generations only grow: numbers at one coordinator, and epoch and number over all
-// that have the run.
+// minted checks that generations only grow at one coordinator, and that no two make the same one. Who
+// heard of nobody, because all that knew are gone, may begin below another; no worker then obeys both.
 func (k *coordinator) minted(number uint64) {
 	s, g := k.s, rendezvous.Generation{Epoch: k.epoch, Number: number}
-	if number <= k.generation || k == s.coord && !s.highest.Before(g) {
-		s.broken("generation %v of %s after %d and %v", g, k.name, k.generation, s.highest)
+	if number <= k.generation {
+		s.broken("generation %v of %s after %d", g, k.name, k.generation)
 	}
-	if k == s.coord {
-		s.highest = g
+	if other := s.minters[g]; other != "" {
+		s.broken("generation %v of %s is %s's too", g, k.name, other)
 	}
+	s.minters[g] = k.name
 }
 
 // over tells whether the coordinator does nothing any more.
@@ -174,7 +178,7 @@ func (k *coordinator) claim(began time.Duration) {
 // decide makes the run this coordinator's, or ends it.
 func (k *coordinator) decide(heard []rendezvous.Standing) {
 	s := k.s
-	g, err := rendezvous.Claim(rendezvous.Record{Generation: rendezvous.Generation{Epoch: k.epoch, Number: k.generation}, Ranks: k.ranks}, heard, k.takeover, false)
+	g, err := rendezvous.Claim(rendezvous.Record{Generation: rendezvous.Generation{Epoch: k.epoch, Number: k.generation}, Ranks: k.ranks}, heard, k.s.rng.Uint64(), k.takeover, false)
 	if err != nil {
 		k.end("is refused: " + err.Error())
 		s.result.Refused++
@@ -307,6 +311,7 @@ func (k *coordinator) strangers() {
 func (k *coordinator) train() {
 	s := k.s
 	k.machine()
+	k.distrustBrought()
 	if k.checkpoint.step >= s.Steps {
 		k.finished = true
 		return
@@ -323,6 +328,7 @@ func (k *coordinator) train() {
 			k.feed(k.joined(n))
 		}
 	}
+	k.tellBrought()
 	k.feed(rendezvous.TrainingReady{})
 	if k.stopped {
 		k.feed(rendezvous.StopRequested{})
@@ -348,6 +354,7 @@ func (k *coordinator) welcome(r report) {
 		k.holdings[r.node] = rendezvous.Holding(*r.holding)
 		k.pending[r.node] = r.steps
 	}
+	k.bring(r.differ)
 	if k.m == nil {
 		k.standing = append(slices.DeleteFunc(k.standing, func(n string) bool { return n == r.node }), r.node)
 		return
@@ -382,7 +389,7 @@ func (k *coordinator) reported(last int) bool {
 	for step := k.step + 1; step <= last; step++ {
 		said := false
 		for node, steps := range k.pending {
-			said = said || k.distrusted[node] == 0 && slices.ContainsFunc(steps, func(s stepReport) bool { return s.step == step })
+			said = said || k.distrusted[node].counts(step) && slices.ContainsFunc(steps, func(s stepReport) bool { return s.step == step })
 		}
 		if !said {
 			return false

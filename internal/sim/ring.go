@@ -43,7 +43,7 @@ type operation struct {
 // delivery is the outcome of an operation on its way to one rank.
 type delivery struct{ lost bool }
 
-func (s *cluster) ring(generation uint64, names []string) *ring {
+func (s *cluster) ring(generation lifecycle.Generation, names []string) *ring {
 	r := s.rings[generation]
 	if r == nil {
 		r = &ring{s: s, gone: make([]bool, len(names)), ops: map[opKey]*operation{}, void: map[position]bool{}}
@@ -54,7 +54,7 @@ func (s *cluster) ring(generation uint64, names []string) *ring {
 	}
 	for rank, n := range names {
 		if len(names) != len(r.members) || r.members[rank].name != n {
-			s.broken("two rings of generation %d.%d", generation>>32, generation&(1<<32-1))
+			s.broken("two rings of generation %v", generation)
 			break
 		}
 	}
@@ -63,7 +63,9 @@ func (s *cluster) ring(generation uint64, names []string) *ring {
 
 func (s *cluster) sortedRings() []*ring {
 	var all []*ring
-	for _, g := range slices.Sorted(maps.Keys(s.rings)) {
+	for _, g := range slices.SortedFunc(maps.Keys(s.rings), func(a, b lifecycle.Generation) int {
+		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Number, b.Number))
+	}) {
 		all = append(all, s.rings[g])
 	}
 	return all

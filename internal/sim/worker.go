@@ -39,6 +39,8 @@ type worker struct {
 	total   sums
 	steps   []stepReport // Applied, the last ones of those that were told too.
 	told    int          // Steps that the coordinator is known to have.
+	differ  *differError // The last that this worker found, until a coordinator was told and made a ring since.
+	known   bool         // It was told.
 }
 
 // order is what the coordinator sends.
@@ -76,7 +78,7 @@ func (w *worker) exit() {
 	w.dead = true
 	w.s.disturb(w)
 	w.s.note("%s left", w.name)
-	w.s.after(50*time.Millisecond, func() { w.s.coord.lost(w.name) })
+	w.s.after(50*time.Millisecond, func() { w.s.lost(w.name) })
 }
 
 // hello begins anew: what is in memory belongs to a log that may have been cut back since.
@@ -212,10 +214,20 @@ func (w *worker) whatIsHeld(id string, err error) report {
 // end reports the job's result; then the next may begin.
 func (w *worker) end(r report) {
 	r.done = true
-	w.report(r, func(error) {
+	var differ *differError
+	if errors.As(r.err, &differ) {
+		w.differ, w.known = differ, false
+	}
+	w.report(r, func(err error) {
+		w.toldOf(differ, err)
 		w.job = nil
 		w.pump()
 	})
+}
+
+// toldOf notes that the coordinator was told of a difference, unless err.
+func (w *worker) toldOf(differ *differError, err error) {
+	w.known = w.known || err == nil && differ != nil && w.differ == differ
 }
 
 func (w *worker) donate(o order) {
@@ -254,6 +266,9 @@ func (w *worker) start(o *trainOrder) {
 		return
 	}
 	w.trained, w.lastRanks = w.fence.Highest(), o.nodes
+	if w.known {
+		w.differ = nil
+	}
 	w.arrive(o.nodes, o.firstStep)
 	j := w.job
 	j.ring = w.s.ring(o.key(), o.nodes)

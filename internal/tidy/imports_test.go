@@ -24,11 +24,10 @@ var layers = []struct {
 	{"cmd/bench", []string{"worker", "model", "allreduce", "internal"}, "the benchmarks time the engine and the ring"},
 	{"cmd/worker", []string{"cmd/internal"}, "the worker's binary has nothing of the coordinator"},
 	{"coordinator", []string{"dataset", "internal"}, "the coordinator runs without tensors"},
-	{"coordinator/rendezvous", []string{"internal/assert", "internal/assignment"}, "a pure machine"},
-
+	{"coordinator/rendezvous", []string{"internal/assert", "internal/assignment", "internal/epoch"}, "a pure machine"},
 	{"coordinator/chaos", []string{"coordinator/api"}, "faults are injected from outside of the run"},
 	{"worker", []string{"dataset", "model", "allreduce", "internal"}, "only the worker brings all three together"},
-	{"worker/lifecycle", []string{"internal/assert", "internal/assignment"}, "a pure machine"},
+	{"worker/lifecycle", []string{"internal/assert", "internal/assignment", "internal/epoch"}, "a pure machine"},
 	{"dataset", []string{"internal"}, "data knows neither models nor rings"},
 	{"model", []string{"internal"}, "models know neither data nor rings"},
 	{"allreduce", []string{"internal"}, "the ring knows neither data nor models"},
@@ -39,7 +38,8 @@ var layers = []struct {
 	{"internal/wire", []string{"internal/safetensors"}, "messages are data"},
 	{"internal/golden", []string{"internal/safetensors"}, "golden cases are files"},
 	{"internal/assignment", nil, "arithmetic"},
-	{"internal/sim", []string{"coordinator/rendezvous", "worker/lifecycle", "worker/replica", "internal/assert", "internal/assignment"}, "the simulation plays the pure machines"},
+	{"internal/epoch", nil, "arithmetic"},
+	{"internal/sim", []string{"coordinator/rendezvous", "worker/lifecycle", "worker/replica", "internal/assert", "internal/assignment", "internal/epoch"}, "the simulation plays the pure machines"},
 	{"internal/scale", []string{"internal/sim"}, "the cost model is held against the simulation"},
 	{"internal/assert", nil, "the ground floor"},
 	{"internal/isa", nil, "the ground floor"},
@@ -71,7 +71,7 @@ var libraries = []struct {
 }
 
 // pureRooms must not reach for the clock, randomness or I/O.
-var pureRooms = []string{"coordinator/rendezvous", "worker/lifecycle", "worker/replica", "internal/assignment", "allreduce", "allreduce/fixedpoint", "allreduce/bucket"}
+var pureRooms = []string{"coordinator/rendezvous", "worker/lifecycle", "worker/replica", "internal/assignment", "internal/epoch", "allreduce", "allreduce/fixedpoint", "allreduce/bucket"}
 
 var impure = []string{"os", "net", "io", "math/rand", "math/rand/v2", "crypto/rand", "time", "sync", "context", "log"}
 

@@ -22,6 +22,8 @@ type Hello struct {
 	Holding    Holding `json:"holding"`
 	Epoch      uint64  `json:"epoch,omitempty"` // Of the last generation that it was in.
 	Generation uint64  `json:"generation,omitempty"`
+
+	Differ *Difference `json:"differ,omitempty"` // The last that this worker found, unless a ring was made since by a coordinator that knew.
 }
 
 // Standing answers Order.Ask.

@@ -80,6 +80,9 @@ type Done struct {
 
 // Difference tells that ranks hold different states after the same number of steps.
 type Difference struct {
+	Epoch      uint64 `json:"epoch"` // Of the generation in which it was found,
+	Generation uint64 `json:"generation"`
+
 	Steps     int       `json:"steps"`
 	Wrong     []Suspect `json:"wrong,omitempty"`     // Known to be wrong.
 	Undecided []Suspect `json:"undecided,omitempty"` // Some of these are, and there is no majority.

@@ -1,6 +1,10 @@
 package lifecycle
 
-import "fmt"
+import (
+	"fmt"
+
+	"yohaku/internal/epoch"
+)
 
 // Generation names one ring: the epoch grows whenever a coordinator starts or takes a run over, the
 // number with every ring of the run.
@@ -12,7 +16,7 @@ func (g Generation) Before(h Generation) bool {
 }
 
 // String gives epoch and number.
-func (g Generation) String() string { return fmt.Sprintf("%d.%d", g.Epoch, g.Number) }
+func (g Generation) String() string { return fmt.Sprintf("%s.%d", epoch.String(g.Epoch), g.Number) }
 
 // FencedError refuses a word of a coordinator, or a generation, that a higher one has replaced. A
 // coordinator that hears it ends: it owns the run no more.
@@ -24,7 +28,7 @@ type FencedError struct {
 }
 
 func (e *FencedError) Error() string {
-	return fmt.Sprintf("%s with epoch %d is fenced: the worker is held by %s and has accepted generation %v", e.Coordinator, e.Epoch, e.By, e.Highest)
+	return fmt.Sprintf("%s with epoch %s is fenced: the worker is held by %s and has accepted generation %v", e.Coordinator, epoch.String(e.Epoch), e.By, e.Highest)
 }
 
 // Fence holds whom a worker belongs to, and the highest generation that it accepted. It never goes
@@ -36,8 +40,8 @@ type Fence struct {
 }
 
 // NewFence returns the fence of a worker that joined a coordinator.
-func NewFence(coordinator string, epoch uint64) Fence {
-	return Fence{coordinator, Generation{Epoch: epoch}}
+func NewFence(coordinator string, of uint64) Fence {
+	return Fence{coordinator, Generation{Epoch: of}}
 }
 
 // Coordinator is whom the worker belongs to.
@@ -47,15 +51,15 @@ func (f *Fence) Coordinator() string { return f.coordinator }
 func (f *Fence) Highest() Generation { return f.highest }
 
 // Hear checks the sender of an order. A higher epoch takes the worker over, which taken tells.
-func (f *Fence) Hear(coordinator string, epoch uint64) (taken bool, err error) {
+func (f *Fence) Hear(coordinator string, of uint64) (taken bool, err error) {
 	switch {
-	case epoch > f.highest.Epoch:
-		f.coordinator, f.highest = coordinator, Generation{Epoch: epoch} // The coordinator before may have gone on counting, which this one need not know.
+	case of > f.highest.Epoch:
+		f.coordinator, f.highest = coordinator, Generation{Epoch: of} // The coordinator before may have gone on counting, which this one need not know.
 		return true, nil
-	case epoch == f.highest.Epoch && coordinator == f.coordinator:
+	case of == f.highest.Epoch && coordinator == f.coordinator:
 		return false, nil
 	}
-	return false, &FencedError{Coordinator: coordinator, Epoch: epoch, By: f.coordinator, Highest: f.highest}
+	return false, &FencedError{Coordinator: coordinator, Epoch: of, By: f.coordinator, Highest: f.highest}
 }
 
 // Begin accepts a generation to be a rank of, or to be called back from before it began. It tells
