@@ -30,6 +30,10 @@ type options struct {
 	ring, serveRing     bool
 	ringRank, ringWorld int
 	ringRoute           string
+
+	full, folder, memory string
+	lora                 int
+	bf16                 bool
 }
 
 func main() {
@@ -41,6 +45,11 @@ func main() {
 	flag.IntVar(&o.threads, "threads", 2, "threads of each side")
 	flag.BoolVar(&o.list, "list", false, "list the rows and end")
 	flag.BoolVar(&o.serve, "serve", false, "be our side: answer requests on standard input")
+	flag.StringVar(&o.full, "full", "", "load this published UNet, sd15 or sdxl, from random weights and take one step at 512×512, instead of comparing")
+	flag.StringVar(&o.folder, "folder", "", "with -full: the folder of the random weights, made if missing (3.4 GB for sd15, 5.1 GB for sdxl)")
+	flag.StringVar(&o.memory, "memory-limit", "24GiB", "with -full: bound of the process's memory")
+	flag.IntVar(&o.lora, "lora", 0, "with -full: train adapters of this rank instead of the UNet")
+	flag.BoolVar(&o.bf16, "bf16", false, "with -full: mixed precision")
 	flag.BoolVar(&o.ring, "ring", false, "time the ring beside Gloo and OpenMPI instead of the engine beside PyTorch")
 	flag.BoolVar(&o.serveRing, "serve-ring", false, "be our side of the ring: answer requests on standard input")
 	flag.IntVar(&o.ringRank, "ring-rank", -1, "be this rank of our side")
@@ -78,6 +87,9 @@ func run(ctx context.Context, o options) error {
 		return serveRing(os.Stdin, os.Stdout, o.profile)
 	case o.ringRank >= 0:
 		return serveRingRank(os.Stdin, os.Stdout, o)
+	}
+	if o.full != "" {
+		return fullSize(o)
 	}
 	pattern, err := regexp.Compile(o.pattern)
 	if err != nil {

@@ -88,6 +88,11 @@ func newModel(c train.Config, step *train.Step) *model {
 		for k, x := range [][]float32{it.Winner, it.Loser, it.Context} {
 			rng.New(rng.Key{Seed: seed, Domain: rng.Latent, Item: uint64(3*i + k)}).FillNormal(x)
 		}
+		if c.UNet.HasTextTime() {
+			side := float32(8 * c.Height)
+			it.Pooled, it.TimeIDs = make([]float32, c.UNet.PooledDim()), []float32{side, side, 0, 0, side, side}
+			rng.New(rng.Key{Seed: seed, Domain: rng.Latent, Step: 1, Item: uint64(i)}).FillNormal(it.Pooled)
+		}
 		m.items = append(m.items, it)
 	}
 	return m

@@ -20,7 +20,8 @@ type File struct {
 	name     string
 	r        io.ReaderAt
 	closer   io.Closer
-	base     int64 // Offset of the data part.
+	base     int64  // Offset of the data part.
+	mapped   []byte // The whole file, where it could be mapped; nil otherwise.
 	infos    []Info
 	index    map[string]int
 	metadata map[string]string
@@ -69,6 +70,9 @@ func fromFile(path string, f fs.File, r io.ReaderAt) (*File, error) {
 		return nil, err
 	}
 	file.closer = f
+	if disk, ok := f.(*os.File); ok {
+		file.mapped = mapFile(disk, stat.Size())
+	}
 	return file, nil
 }
 
@@ -122,7 +126,9 @@ func (f *File) Close() error {
 	if f.closer == nil {
 		return nil
 	}
-	return f.closer.Close()
+	unmapped := unmapFile(f.mapped)
+	f.mapped = nil
+	return errors.Join(unmapped, f.closer.Close())
 }
 
 // Name returns the path that the file was opened by.
@@ -158,11 +164,39 @@ func (f *File) Bytes(name string) ([]byte, error) {
 		return nil, err
 	}
 	data := make([]byte, info.End-info.Begin) // Bounded by the file's size, see parseHeader.
-	return data, readAt(f.name, f.r, data, f.base+info.Begin)
+	return data, f.each(info, 0, info.Elements(), func(i int, src []byte) error {
+		copy(data[i*info.DType.Size():], src)
+		return nil
+	})
+}
+
+// Copy writes the tensor's bytes, little endian, to w.
+func (f *File) Copy(w io.Writer, name string) error {
+	info, err := f.find(name)
+	if err != nil {
+		return err
+	}
+	return f.each(info, 0, info.Elements(), func(_ int, src []byte) error {
+		_, err := w.Write(src)
+		return err
+	})
 }
 
 // Float32 fills dst, whose length must be the tensor's, and converts F64 (rounded), F16 and BF16.
 func (f *File) Float32(name string, dst []float32) error {
+	info, err := f.find(name)
+	if err == nil {
+		err = info.holds(f.name, len(dst))
+	}
+	if err != nil {
+		return err
+	}
+	return f.Float32From(name, 0, dst)
+}
+
+// Float32From is Float32 for the elements from first on, as many as dst takes. It returns an error when there are not
+// so many.
+func (f *File) Float32From(name string, first int, dst []float32) error {
 	info, err := f.find(name)
 	if err != nil {
 		return err
@@ -170,8 +204,9 @@ func (f *File) Float32(name string, dst []float32) error {
 	if !info.DType.IsFloat() {
 		return fmt.Errorf("%s: tensor %q is %s, it must be F64, F32, F16 or BF16", f.name, name, info.DType)
 	}
-	return each(f, info, len(dst), func(i int, src []byte) {
+	return f.each(info, first, len(dst), func(i int, src []byte) error {
 		convertFloat32(dst[i:], src, info.DType)
+		return nil
 	})
 }
 
@@ -205,10 +240,11 @@ func (f *File) Float64s(name string) ([]float64, error) {
 	}
 	out := make([]float64, info.Elements())
 	if info.DType == F64 {
-		return out, each(f, info, len(out), func(i int, src []byte) {
+		return out, f.each(info, 0, len(out), func(i int, src []byte) error {
 			for j := range len(src) / 8 {
 				out[i+j] = math.Float64frombits(binary.LittleEndian.Uint64(src[8*j:]))
 			}
+			return nil
 		})
 	}
 	narrow := make([]float32, len(out))
@@ -232,10 +268,11 @@ func (f *File) Int64s(name string) ([]int64, error) {
 	}
 	out := make([]int64, info.Elements())
 	size := info.DType.Size()
-	return out, each(f, info, len(out), func(i int, src []byte) {
+	return out, f.each(info, 0, len(out), func(i int, src []byte) error {
 		for j := range len(src) / size {
 			out[i+j] = integer(src[size*j:], info.DType)
 		}
+		return nil
 	})
 }
 
@@ -255,22 +292,4 @@ func integer(src []byte, d DType) int64 {
 		return int64(int8(src[0]))
 	}
 	return int64(src[0])
-}
-
-// each reads the tensor in chunks of whole elements and calls visit with the first one's index.
-func each(f *File, info Info, elements int, visit func(i int, src []byte)) error {
-	if elements != info.Elements() {
-		return fmt.Errorf("%s: tensor %q has shape %v, %d elements were asked for", f.name, info.Name, info.Shape, elements)
-	}
-	size := int64(info.DType.Size())
-	buf := make([]byte, min(chunkBytes, info.End-info.Begin))
-	for at := info.Begin; at < info.End; {
-		part := buf[:min(int64(len(buf)), info.End-at)]
-		if err := readAt(f.name, f.r, part, f.base+at); err != nil {
-			return err
-		}
-		visit(int((at-info.Begin)/size), part)
-		at += int64(len(part))
-	}
-	return nil
 }

@@ -52,10 +52,15 @@ func toEngine(dst, file []float32, shape []int) {
 		copy(dst, file)
 		return
 	}
+	outputsToEngine(dst, file, shape, 0, shape[3])
+}
+
+// outputsToEngine is toEngine for n outputs of a convolution from first on, which file holds alone.
+func outputsToEngine(dst, file []float32, shape []int, first, n int) {
 	pixels, in, out := shape[0]*shape[1], shape[2], shape[3]
 	for p := range pixels {
 		for i := range in {
-			row := dst[(p*in+i)*out:][:out]
+			row := dst[(p*in+i)*out+first:][:n]
 			for o := range row {
 				row[o] = file[(o*in+i)*pixels+p]
 			}
@@ -70,15 +75,37 @@ func toFile(dst, engine []float32, shape []int) {
 		copy(dst, engine)
 		return
 	}
+	outputsToFile(dst, engine, shape, 0, shape[3])
+}
+
+// outputsToFile is toFile for n outputs of a convolution from first on, which dst holds alone.
+func outputsToFile(dst, engine []float32, shape []int, first, n int) {
 	pixels, in, out := shape[0]*shape[1], shape[2], shape[3]
 	for p := range pixels {
 		for i := range in {
-			row := engine[(p*in+i)*out:][:out]
+			row := engine[(p*in+i)*out+first:][:n]
 			for o, v := range row {
 				dst[(o*in+i)*pixels+p] = v
 			}
 		}
 	}
+}
+
+// outputsAtATime bounds what is converted at a time: with 2,560 inputs and 3×3 pixels it is 1.5 MB.
+const outputsAtATime = 16
+
+// eachOutputs calls visit with the outputs of a convolution of that shape, some at a time, and a buffer for them in file
+// layout.
+func eachOutputs(shape []int, visit func(first, n int, buf []float32) error) error {
+	one, out := shape[0]*shape[1]*shape[2], shape[3]
+	buf := make([]float32, min(outputsAtATime, out)*one)
+	for first := 0; first < out; first += outputsAtATime {
+		n := min(outputsAtATime, out-first)
+		if err := visit(first, n, buf[:n*one]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ToFile returns p's values in the layout of files.

@@ -56,24 +56,28 @@ func (w *Weights) Load(params []Param, o LoadOptions) error {
 	if err != nil {
 		return err
 	}
-	var scratch []float32
 	for i, p := range params {
 		assert.That(len(p.Data) == p.elements(), "parameter %s of shape %v has %d elements", p.Name, p.Shape, len(p.Data))
-		if len(p.Shape) != 4 {
-			if err := w.Float32(sources[i], p.Data); err != nil {
-				return err
-			}
-			continue
-		}
-		if len(scratch) < len(p.Data) {
-			scratch = make([]float32, len(p.Data))
-		}
-		if err := w.Float32(sources[i], scratch[:len(p.Data)]); err != nil {
+		if err := w.fill(sources[i], p); err != nil {
 			return err
 		}
-		toEngine(p.Data, scratch[:len(p.Data)], p.Shape)
 	}
 	return nil
+}
+
+// fill reads one parameter, a convolution's a few outputs at a time.
+func (w *Weights) fill(tensor string, p Param) error {
+	if len(p.Shape) != 4 {
+		return w.Float32(tensor, p.Data)
+	}
+	one := p.elements() / max(1, p.Shape[3])
+	return eachOutputs(p.Shape, func(first, n int, buf []float32) error {
+		if err := w.tensors[tensor].Float32From(tensor, first*one, buf); err != nil {
+			return err
+		}
+		outputsToEngine(p.Data, buf, p.Shape, first, n)
+		return nil
+	})
 }
 
 // Check holds the tensors to the parameters, whose Data it does not read: it returns the *MismatchError that Load would.

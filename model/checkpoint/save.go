@@ -37,11 +37,13 @@ func entries(prefix string, params []Param, d safetensors.DType) []safetensors.E
 	return out
 }
 
+// writeConverted writes a convolution in file layout, a few outputs at a time.
 func writeConverted(w io.Writer, p Param, d safetensors.DType) error {
 	if len(p.Data) != p.elements() {
 		return fmt.Errorf("parameter of shape %v has %d elements", p.Shape, len(p.Data))
 	}
-	data := make([]float32, len(p.Data))
-	toFile(data, p.Data, p.Shape)
-	return safetensors.Encode(w, data, d)
+	return eachOutputs(p.Shape, func(first, n int, buf []float32) error {
+		outputsToFile(buf, p.Data, p.Shape, first, n)
+		return safetensors.Encode(w, buf, d)
+	})
 }

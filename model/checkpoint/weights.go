@@ -240,12 +240,10 @@ func (w *Weights) Digest() (string, error) {
 	h := sha256.New()
 	for _, name := range w.Names() {
 		info, _ := w.Info(name)
-		data, err := w.tensors[name].Bytes(name)
-		if err != nil {
+		h.Write(fmt.Appendf(nil, "%q %s %v %d\n", name, info.DType, info.Shape, info.End-info.Begin))
+		if err := w.tensors[name].Copy(h, name); err != nil {
 			return "", err
 		}
-		h.Write(fmt.Appendf(nil, "%q %s %v %d\n", name, info.DType, info.Shape, len(data)))
-		h.Write(data)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
