@@ -39,7 +39,7 @@ func run(flops int, f func()) *Job {
 func makeGemm(be *cpu.Backend, r Request) (*Job, error) {
 	s := r.Shape
 	m, n, k := s["m"], s["n"], s["k"]
-	a := kernel.GemmArgs{M: m, N: n, K: k, TransA: s["trans_a"] == 1, TransB: s["trans_b"] == 1, LDA: k, LDB: n, LDC: n}
+	a := kernel.GemmArgs{M: m, N: n, K: k, TransA: s["trans_a"] == 1, TransB: s["trans_b"] == 1, LDA: k, LDB: n, LDC: n, BF16: r.DType == BFloat16}
 	if a.TransA {
 		a.LDA = m
 	}
@@ -57,6 +57,7 @@ func makeConv(pass func(*kernel.Pool, *kernel.ConvArgs)) Maker {
 		a := kernel.ConvArgs{
 			B: b, H: side, W: side, Cin: in, OH: side, OW: side, Cout: out, KH: 3, KW: 3, Stride: 1, PadTop: 1, PadLeft: 1,
 			X: uniform(be, pixels*in), Wt: uniform(be, 9*in*out), Y: uniform(be, pixels*out), Bias: uniform(be, out),
+			BF16: r.DType == BFloat16,
 		}
 		return run(2*pixels*9*in*out, func() { pass(be.Pool(), &a) }), nil
 	}

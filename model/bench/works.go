@@ -39,6 +39,30 @@ func Works() []Work {
 		r.DType, r.WarmMS, r.TimedMS = Float32, warmMS, timedMS
 		all = append(all, Work{Request: r})
 	}
+	for _, r := range halfKernels() {
+		r.DType, r.WarmMS, r.TimedMS = BFloat16, warmMS, timedMS
+		all = append(all, Work{Request: r})
+	}
+	return all
+}
+
+// halfKernels are the products that mixed precision computes. Ours take float32 from memory and round it to bfloat16, as a
+// program in mixed precision does, and compute attention in float32; PyTorch's operands are bfloat16 in memory.
+func halfKernels() []Request {
+	var all []Request
+	for _, trans := range []string{"nn", "nt", "tn"} {
+		all = append(all, gemm(1024, 1024, 1024, trans))
+	}
+	for _, s := range [][3]int{{2, 64, 320}, {2, 8, 1280}} {
+		for _, pass := range []string{"forward", "data", "weight"} {
+			all = append(all, conv(s[0], s[1], s[2], pass))
+		}
+	}
+	for _, s := range [][4]int{{2, 8, 4096, 40}, {8, 8, 1024, 4}, {8, 8, 1024, 8}} {
+		for _, pass := range []string{"forward", "backward"} {
+			all = append(all, attention(s[0], s[1], s[2], s[3], pass))
+		}
+	}
 	return all
 }
 

@@ -110,6 +110,10 @@ func BenchmarkVector(b *testing.B) {
 		{"ColumnSums64", func() { ColumnSums(sums[0][:64], x[0]) }},
 		{"ColumnSquares64", func() { ColumnSquares(sums[0][:64], sums[1][:64], x[0]) }},
 		{"ColumnProducts64", func() { ColumnProducts(sums[0][:64], sums[1][:64], x[0], x[1]) }},
+		{"ColumnExp32", func() { active.vectors.columnExp(&x[0][0], &x[1][0], &x[2][0], n/32, 32, 128) }},
+		{"AttentionGrad32", func() {
+			active.vectors.attentionGrad(&x[0][0], &x[1][0], &x[2][0], &x[3][0], &x[4][0], &x[4][32], n/32, 32, 128)
+		}},
 		{"Moments", func() { Moments(x[0]) }},
 		{"LayerNormGrad", func() { LayerNormGrad(x[0], sums[0], sums[1], x[1], x[2], x[3], 0.1, 1.7) }},
 		{"AdamW", func() { AdamWUpdate(x[0], x[1], x[2], x[3], &f) }},
