@@ -71,7 +71,7 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 	if err := r.plan(); err != nil {
 		return err
 	}
-	boundHeap(w.o.Memory)
+	train.BoundHeap(w.o.Memory)
 	if r.profiling, err = w.profile(step); err != nil {
 		return err
 	}

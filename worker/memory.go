@@ -1,11 +1,6 @@
 package worker
 
-import (
-	"runtime"
-	"runtime/debug"
-
-	"yohaku/model/train"
-)
+import "yohaku/model/train"
 
 // memory is the bound of what training takes. Beside the parameters there are two moments and the sums for each trained
 // value, and in a ring the sums over all ranks.
@@ -16,16 +11,6 @@ func (w *Worker) memory(world int) train.Memory {
 		m.PerTrained += sums
 	}
 	return m
-}
-
-// boundHeap has garbage collected before the process takes more than limit: with a large heap that lives, the collector
-// would otherwise let as much garbage gather.
-func boundHeap(limit int64) {
-	if limit <= 0 {
-		return
-	}
-	runtime.GC() // What building the graph left.
-	debug.SetMemoryLimit(limit)
 }
 
 // share gives the complete sums memory of their own, in a ring. A rank that is alone has them in its partial sums.

@@ -34,6 +34,7 @@ func newStep(be *cpu.Backend, c train.Config) (*stepRun, *bench.Job, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	train.BoundHeap(c.Memory.Limit)
 	run := &stepRun{trainer: trainer, net: step}
 	return run, &bench.Job{Run: run.once, FLOPs: step.Plan().FLOPs}, nil
 }

@@ -3,13 +3,16 @@ package bench
 // Request asks a side for one turn of a work: untimed calls until WarmMS have passed (none for 0), then timed ones, at
 // least one, until TimedMS have passed. The first request of a work also makes its operands.
 type Request struct {
-	Work    string         `json:"work"`
-	Kind    string         `json:"kind"` // What to time; Shape and Config say on what.
-	DType   string         `json:"dtype"`
-	Shape   map[string]int `json:"shape,omitempty"`
-	Config  map[string]any `json:"config,omitempty"` // A UNet's config.json.
-	WarmMS  float64        `json:"warm_ms"`
-	TimedMS float64        `json:"timed_ms"`
+	Work   string         `json:"work"`
+	Kind   string         `json:"kind"` // What to time; Shape and Config say on what.
+	DType  string         `json:"dtype"`
+	Shape  map[string]int `json:"shape,omitempty"`
+	Config map[string]any `json:"config,omitempty"` // A UNet's config.json.
+	// MemoryLimit bounds our side's process, in bytes; 0 is no bound.
+	MemoryLimit int64 `json:"memory_limit,omitempty"`
+
+	WarmMS  float64 `json:"warm_ms"`
+	TimedMS float64 `json:"timed_ms"`
 }
 
 // Reply is what a side answers.

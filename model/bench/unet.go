@@ -37,6 +37,14 @@ func stepWork(letter, dtype string) Work {
 	return Work{Request: r, Step: true, Large: letter == "L"}
 }
 
+// limitedWork is stepWork with ours bound to so many gigabytes; the peer is not.
+func limitedWork(letter, dtype string, gigabytes int) Work {
+	w := stepWork(letter, dtype)
+	w.Work += fmt.Sprintf("-%dGB", gigabytes)
+	w.MemoryLimit = int64(gigabytes) * 1e9
+	return w
+}
+
 // config is the UNet's config.json, for both sides.
 func (s size) config() map[string]any {
 	var down, up []string

@@ -35,6 +35,7 @@ func Works() []Work {
 	for _, s := range []string{"S", "M", "L"} {
 		all = append(all, stepWork(s, Float32), stepWork(s, BFloat16))
 	}
+	all = append(all, limitedWork("L", Float32, 15))
 	for _, r := range kernels() {
 		r.DType, r.WarmMS, r.TimedMS = Float32, warmMS, timedMS
 		all = append(all, Work{Request: r})

@@ -21,8 +21,8 @@ func TestSelect(t *testing.T) {
 		return strings.Join(all, " ")
 	}
 	for _, tt := range []struct{ pattern, chosen, left string }{
-		{"L", "step-L/float32 step-L/bfloat16", ""},
-		{"step", "step-S/float32 step-S/bfloat16 step-M/float32 step-M/bfloat16", "step-L/float32 step-L/bfloat16"},
+		{"L", "step-L/float32 step-L/bfloat16 step-L-15GB/float32", ""},
+		{"step", "step-S/float32 step-S/bfloat16 step-M/float32 step-M/bfloat16", "step-L/float32 step-L/bfloat16 step-L-15GB/float32"},
 		{"1024x4-b8-back.*/float32", "attention-8x1024x4-b8-backward/float32", ""},
 		{"nothing", "", ""},
 	} {

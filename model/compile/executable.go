@@ -21,6 +21,10 @@ type Options struct {
 	// MaxSlabBytes bounds the temporaries; 0 is no bound. Results of the forward pass are computed again in the backward
 	// pass until they fit; the bits stay the same.
 	MaxSlabBytes int64
+	// Thrift is the share of the time that may be spent on computing results again where no bound asks for it, until the
+	// temporaries take no more than EnoughBytes.
+	Thrift      float64
+	EnoughBytes int64
 }
 
 // ParamInfo is a parameter, or a gradient under its parameter's name.
@@ -155,14 +159,18 @@ func (e *Executable) choose(be backend.Backend, which func(*instruction) bool) e
 // fit plans the memory, within the bound if there is one.
 func (e *Executable) fit(be backend.Backend) error {
 	share := !e.options.Unshared
+	plan := func(p *program) *memory { return layBuffers(p, share) }
+	if e.options.Thrift > 0 && e.options.MaxSlabBytes == 0 {
+		e.program = thrift(e.program, e.options.Thrift, int(e.options.EnoughBytes/4), plan)
+	}
 	if limit := e.options.MaxSlabBytes; limit != 0 {
 		var err error
-		if e.program, err = rematerialize(e.program, int(limit/4), func(p *program) *memory { return layBuffers(p, share) }); err != nil {
+		if e.program, err = rematerialize(e.program, int(limit/4), plan); err != nil {
 			return err
 		}
-		if err := e.choose(be, func(c *instruction) bool { return c.again }); err != nil {
-			return err
-		}
+	}
+	if err := e.choose(be, func(c *instruction) bool { return c.again }); err != nil {
+		return err
 	}
 	e.memory = planMemory(e.program, share)
 	return nil

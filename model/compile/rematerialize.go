@@ -28,6 +28,8 @@ type rematerialization struct {
 	again map[int]bool    // Those of saved to compute again.
 	cost  []time.Duration // Storage → estimate of its maker's time.
 	plan  func(*program) *memory
+
+	budget time.Duration // Of what is computed again altogether; 0 is no bound.
 }
 
 // rematerialize returns the program as it is when its slab fits into limit elements, else one that computes results
@@ -56,7 +58,26 @@ func rematerialize(p *program, limit int, plan func(*program) *memory) (*program
 	return made, nil
 }
 
-// reduce computes more results again until no more than target elements live at a time, and reports whether they do.
+// thrift returns a program that lives in less memory, down to target elements, for at most that share of p's estimated time.
+func thrift(p *program, share float64, target int, plan func(*program) *memory) *program {
+	r := newRematerialization(p, plan)
+	r.budget = time.Duration(share * float64(total(p, func(*instruction) bool { return true })))
+	r.reduce(plan(p), target)
+	return r.spare(max(target, plan(r.build()).live))
+}
+
+// total is the estimated time of the instructions that which selects.
+func total(p *program, which func(*instruction) bool) (t time.Duration) {
+	for _, c := range p.code {
+		if which(c) {
+			t += p.estimate(c)
+		}
+	}
+	return t
+}
+
+// reduce computes more results again until no more than target elements live at a time, and reports whether they do. It
+// stays within the budget.
 func (r *rematerialization) reduce(m *memory, target int) bool {
 	banned := map[int]bool{}
 	for m.live > target {
@@ -65,8 +86,9 @@ func (r *rematerialization) reduce(m *memory, target int) bool {
 			return false
 		}
 		r.again[next] = true
-		tried := r.plan(r.build())
-		if tried.live > m.live {
+		made := r.build()
+		tried := r.plan(made)
+		if tried.live > m.live || r.budget > 0 && total(made, func(c *instruction) bool { return c.again }) > r.budget {
 			delete(r.again, next)
 			banned[next] = true
 			continue
@@ -268,7 +290,7 @@ func (r *rematerialization) spare(target int) *program {
 const (
 	productRate = 180   // Operations in a nanosecond.
 	exponents   = 4.5   // Of attention's softmax, in a nanosecond.
-	streamRate  = 10    // Bytes in a nanosecond.
+	streamRate  = 25    // Bytes in a nanosecond.
 	startCost   = 2_000 // Nanoseconds.
 )
 

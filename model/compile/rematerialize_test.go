@@ -64,3 +64,31 @@ func TestLimitThatNothingFits(t *testing.T) {
 		t.Errorf("the least that it named does not do: %v", err)
 	}
 }
+
+// TestThrift: what is saved unasked costs no bit, no more than its share, and stops where it is enough.
+func TestThrift(t *testing.T) {
+	be := cpu.New(2)
+	defer be.Close()
+	c := unetCase{channels: []int{32, 64}, layers: 2, heads: 4, size: 16, pairs: 1, context: 12, tokens: 5, groups: 4}
+	plain := c.compile(t, be, compile.Options{Debug: true})
+	want := runOnce(t, plain)
+	full := plain.Plan()
+	slab := full.SlabBytes
+	for _, share := range []float64{0.02, 0.1} {
+		e := c.compile(t, be, compile.Options{Debug: true, Thrift: share})
+		info := e.Plan()
+		if info.SlabBytes >= slab {
+			t.Errorf("share %v: slab of %d bytes, want less than %d", share, info.SlabBytes, slab)
+		}
+		slab = info.SlabBytes
+		if float64(info.AgainFLOPs) > 2*share*float64(full.FLOPs) {
+			t.Errorf("share %v: %d of %d operations again", share, info.AgainFLOPs, full.FLOPs)
+		}
+		if diff := cmp.Diff(want, runOnce(t, e), cmp.AllowUnexported(result{})); diff != "" {
+			t.Errorf("share %v: other bits", share)
+		}
+	}
+	if e := c.compile(t, be, compile.Options{Thrift: 0.1, EnoughBytes: full.LiveBytes}); e.Plan().Again != 0 {
+		t.Errorf("%d instructions again, though the plain program is small enough", e.Plan().Again)
+	}
+}

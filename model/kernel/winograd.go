@@ -41,9 +41,10 @@ type winogradScratch struct {
 var pointFloats = 4 << 20
 
 const (
-	blockPoints   = 128 // Channels of a block of weights: 16 of them stay in the second-level cache.
-	groupTiles    = 112 // Tiles of a task at most, as many as their products fit there.
-	winogradLeast = 16  // Channels below which the transforms cost more than they save.
+	threadPoints  = 512 << 10 // Points of the image for each thread: what is read again soon may stay in the last cache.
+	blockPoints   = 128       // Channels of a block of weights: 16 of them stay in the second-level cache.
+	groupTiles    = 112       // Tiles of a task at most, as many as their products fit there.
+	winogradLeast = 16        // Channels below which the transforms cost more than they save.
 )
 
 // winogradFits reports whether a convolution goes by tiles. It depends on the shape of an image only.
@@ -67,7 +68,7 @@ func (w *winograd) run(p *Pool, batch int) {
 	w.rows, w.cols = ceilDiv(w.outH, 2), ceilDiv(w.outW, 2)
 	w.ld, w.panels, w.scratch = rowStep(ceilDiv(w.ch, w.depth)), ceilDiv(w.columns, nr), p.scratch
 	tiles := batch * w.rows * w.cols
-	count := min(tiles, groupTiles*max(1, pointFloats/(groupTiles*16*w.ld)))
+	count := min(tiles, groupTiles*max(1, min(pointFloats, p.threads*threadPoints)/(groupTiles*16*w.ld)))
 	w.pointStep = count*w.ld + 16
 	w.points = grow(w.points, 16*w.pointStep)
 	for w.first = 0; w.first < tiles; w.first += count {

@@ -3,6 +3,8 @@ package train
 import (
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 
 	"yohaku/internal/bytesize"
 	"yohaku/model/compile"
@@ -13,6 +15,28 @@ import (
 type Memory struct {
 	Limit      int64 // Bytes of the whole process; 0 is no bound.
 	PerTrained int64 // Bytes that the caller keeps for each trained value: moments and sums.
+}
+
+// thrift is the share of a step's time for which memory is saved unasked, as long as the temporaries take more than
+// smallShare of what parameters and the caller's state of them take: below that, little would be saved.
+const (
+	thrift     = 0.04
+	smallShare = 1.0 / 3
+)
+
+// garbage is how much of it may gather in a process that trains, about: training itself leaves none, but making it ready does.
+const garbage = 8 << 20
+
+// BoundHeap has garbage collected early in a process that trains: a large heap that lives would otherwise let as much
+// garbage gather. With a limit it is also collected before the process takes more than that.
+func BoundHeap(limit int64) {
+	runtime.GC() // What building the graph left.
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	debug.SetGCPercent(int(min(100, max(1, 100*garbage/m.HeapAlloc))))
+	if limit > 0 {
+		debug.SetMemoryLimit(limit)
+	}
 }
 
 // reserve is what a process takes beside its plan: the program itself, and the kernels' packed operands, which grow with
@@ -38,9 +62,10 @@ func elements(nodes []op.Node) (n int64) {
 
 // options are those of the training program, within the bound.
 func (c Config) options(params, trained []op.Node) compile.Options {
-	o := compile.Options{Profile: c.Profile, BF16: c.BF16}
+	fixed := c.fixed(params, trained)
+	o := compile.Options{Profile: c.Profile, BF16: c.BF16, Thrift: thrift, EnoughBytes: int64(smallShare * float64(fixed))}
 	if c.Memory.Limit > 0 {
-		o.MaxSlabBytes = max(1, c.Memory.Limit-c.fixed(params, trained))
+		o.MaxSlabBytes = max(1, c.Memory.Limit-fixed)
 	}
 	return o
 }
