@@ -75,6 +75,31 @@ func TestAdapters(t *testing.T) {
 	}
 }
 
+// TestSDXLAdapters trains adapters of a StableDiffusionXLPipeline, with some captions dropped, by one worker, by two, and by two
+// in two parts, to one digest.
+func TestSDXLAdapters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts clusters")
+	}
+	c := newCluster(t)
+	flags := []string{"--model", "tiny-sdxl", "--lora-rank", "2", "--learning-rate", "1e-2", "--proportion-empty-prompts", "0.3", "--steps", "12", "--checkpointing-steps", "5"}
+	c.ends(c.up("one", append(flags, "--local-workers", "1")...))
+	c.ends(c.up("two", append(flags, "--local-workers", "2")...))
+	c.ends(c.up("parts", append(flags, "--local-workers", "2", "--steps", "5")...))
+	c.ends(c.resume("parts", "--steps", "12", "--local-workers", "2"))
+	c.ends(c.up("captions", append(flags, "--local-workers", "1", "--proportion-empty-prompts", "0")...))
+	want := c.report("one").CheckpointSHA256
+	for _, id := range []string{"two", "parts"} {
+		if got := c.report(id).CheckpointSHA256; got != want {
+			t.Errorf("run %s: digest %s, by one worker %s", id, got, want)
+		}
+	}
+	if c.report("captions").CheckpointSHA256 == want {
+		t.Error("dropped captions change nothing")
+	}
+	c.succeeds("verify", "two", "--out", c.out, "--step", "7")
+}
+
 // succeeds runs a command to its end.
 func (c *cluster) succeeds(args ...string) {
 	c.t.Helper()

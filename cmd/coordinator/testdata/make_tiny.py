@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes tiny-pipeline: a StableDiffusionPipeline folder with random weights, made by diffusers, whose
-sizes and settings differ from the built-in model's; and pairs.parquet and pairs/, made by pyarrow and
+sizes and settings differ from the built-in model's; tiny-sdxl: a StableDiffusionXLPipeline; and pairs.parquet and pairs/, made by pyarrow and
 Pillow. Run in this folder with torch, diffusers 0.42, transformers 5.23, pyarrow and Pillow:
 
     python make_tiny.py
@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, PNDMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from PIL import Image
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 HERE = Path(__file__).parent
 
@@ -44,6 +44,27 @@ def pipeline():
         up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"])
     scheduler = PNDMScheduler(beta_schedule="linear", num_train_timesteps=500, prediction_type="v_prediction", skip_prk_steps=True)
     StableDiffusionPipeline(vae, text, tok, unet, scheduler, None, None, requires_safety_checker=False).save_pretrained(HERE / "tiny-pipeline")
+    shutil.rmtree(HERE / "tiny-tokenizer")
+
+
+def sdxl():
+    torch.manual_seed(6)
+    tok, vocab = tokenizer(HERE / "tiny-tokenizer")
+    def text(**more):
+        return CLIPTextConfig(vocab_size=vocab, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=24,
+                              bos_token_id=vocab - 2, eos_token_id=vocab - 1, pad_token_id=vocab - 1, **more)
+    one = CLIPTextModel(text(hidden_size=8, hidden_act="quick_gelu"))
+    two = CLIPTextModelWithProjection(text(hidden_size=12, hidden_act="gelu", projection_dim=12))
+    vae = AutoencoderKL(
+        block_out_channels=[8, 8], down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2,
+        layers_per_block=1, norm_num_groups=4, latent_channels=4, sample_size=24, scaling_factor=0.13025, force_upcast=True)
+    unet = UNet2DConditionModel(
+        sample_size=12, block_out_channels=[8, 16], layers_per_block=1, attention_head_dim=[2, 4], cross_attention_dim=20, norm_num_groups=4,
+        use_linear_projection=True, transformer_layers_per_block=[1, 2], addition_embed_type="text_time", addition_time_embed_dim=4,
+        projection_class_embeddings_input_dim=12 + 6 * 4, down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"],
+        up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"])
+    scheduler = EulerDiscreteScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, timestep_spacing="leading", steps_offset=1)
+    StableDiffusionXLPipeline(vae, one, two, tok, tok, unet, scheduler, add_watermarker=False).save_pretrained(HERE / "tiny-sdxl")
     shutil.rmtree(HERE / "tiny-tokenizer")
 
 
@@ -77,4 +98,5 @@ def data():
 
 
 pipeline()
+sdxl()
 data()
