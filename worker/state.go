@@ -109,11 +109,11 @@ func (r *rank) loadWeights(dir string) error {
 	}
 	step := r.res.model.step
 	if l := adapters(r.job.Hyper); l != nil {
-		adapter, err := lora.ReadFolder(folder, step.Modules())
+		set, err := lora.ReadFolder(folder, lora.Networks{lora.UNet: step.Modules()})
 		if err != nil {
 			return err
 		}
-		return adapter.Fill(weights.Params(step.Params(), step.ParamSlab()), *l)
+		return set[lora.UNet].Fill(weights.Params(step.Params(), step.ParamSlab()), *l)
 	}
 	sub, err := folder.Sub("unet")
 	if err != nil {
@@ -199,7 +199,7 @@ func putState(r *resident, step int, put func(data []byte) (wire.Ref, error)) (*
 // writeWeights writes the trained parameters in the format of their file, and returns where in a pipeline folder it lies.
 func (r *resident) writeWeights(out io.Writer, params []checkpoint.Param) (name string, err error) {
 	if r.lora != nil {
-		return lora.FileName, lora.FromParams(params, *r.lora).Write(out, lora.Diffusers, r.baseDigest())
+		return lora.FileName, lora.Set{lora.UNet: lora.FromParams(params, *r.lora)}.Write(out, lora.Diffusers, r.baseDigest())
 	}
 	return path.Join("unet", checkpoint.DefaultWeightsFile), checkpoint.WriteWeights(out, params, "")
 }

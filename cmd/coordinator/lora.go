@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,34 +31,47 @@ func (f *loraFlags) bind(c *cobra.Command, out string) {
 	c.Flags().StringVar(&f.out, "out", "", out)
 }
 
-// open opens the base and the adapter at path.
-func (f *loraFlags) open(path string) (*checkpoint.Pipeline, []checkpoint.Param, lora.Adapter, error) {
+// open opens the base and the adapters at path.
+func (f *loraFlags) open(path string) (*checkpoint.Pipeline, lora.Set, error) {
 	if f.out == "" {
-		return nil, nil, lora.Adapter{}, cli.UsageError{Err: errors.New("--out is empty: name where to write")}
+		return nil, nil, cli.UsageError{Err: errors.New("--out is empty: name where to write")}
 	}
 	m, err := openModel(f.model)
 	if err != nil {
-		return nil, nil, lora.Adapter{}, err
+		return nil, nil, err
 	}
 	p, err := m.folder.Pipeline()
 	if err != nil {
-		return nil, nil, lora.Adapter{}, err
+		return nil, nil, err
 	}
-	sub, err := p.Sub("unet")
+	networks, err := lora.NetworksOf(p.Folder)
 	if err != nil {
-		return nil, nil, lora.Adapter{}, err
+		return nil, nil, err
+	}
+	set, err := lora.ReadPath(path, networks)
+	return p, set, err
+}
+
+// merged are a network's weights with the adapter, under the names of their files.
+func merged(p *checkpoint.Pipeline, network string, a lora.Adapter, scale float64) ([]checkpoint.Param, error) {
+	sub, err := p.Sub(network)
+	if err != nil {
+		return nil, err
 	}
 	w, err := sub.Weights("")
 	if err != nil {
-		return nil, nil, lora.Adapter{}, err
+		return nil, err
 	}
 	defer w.Close() // Only read.
 	params, err := w.Params()
 	if err != nil {
-		return nil, nil, lora.Adapter{}, err
+		return nil, err
 	}
-	a, err := lora.ReadPath(path, lora.Modules(params))
-	return p, params, a, err
+	named := slices.Clone(params)
+	for i := range named {
+		named[i].Name = strings.TrimPrefix(named[i].Name, "text_model.") // Of files that transformers 4 wrote.
+	}
+	return params, a.Merge(named, scale)
 }
 
 func loraConvertCommand() *cobra.Command {
@@ -74,11 +88,11 @@ ADAPTER is a file or folder in any of the three, such as a run's 'final'.`,
 			if !slices.Contains(lora.Layouts, lora.Layout(to)) {
 				return cli.UsageError{Err: fmt.Errorf("--to must be one of %v, got %q", lora.Layouts, to)}
 			}
-			_, _, a, err := f.open(args[0])
+			_, set, err := f.open(args[0])
 			if err != nil {
 				return err
 			}
-			if err := writeAdapter(a, lora.Layout(to), f.out); err != nil {
+			if err := writeAdapters(set, lora.Layout(to), f.out); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(c.OutOrStdout(), f.out)
@@ -90,26 +104,45 @@ ADAPTER is a file or folder in any of the three, such as a run's 'final'.`,
 	return c
 }
 
-// writeAdapter writes the adapter to the file out, or, in PEFT's layout, to the folder out.
-func writeAdapter(a lora.Adapter, l lora.Layout, out string) error {
+// writeAdapters writes the adapters to the file out, or, in PEFT's layout, to the folder out: the UNet's alone there, with
+// text encoders' each in a folder with the network's name.
+func writeAdapters(s lora.Set, l lora.Layout, out string) error {
+	if l == lora.PEFT {
+		for _, network := range s.Names() {
+			dir := filepath.Join(out, network)
+			if network == lora.UNet && len(s) == 1 {
+				dir = out
+			}
+			if err := writePEFT(lora.Set{network: s[network]}, network, dir); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	var data bytes.Buffer
-	if err := a.Write(&data, l, ""); err != nil {
+	if err := s.Write(&data, l, ""); err != nil {
 		return err
 	}
-	if l != lora.PEFT {
-		return atomicfile.Write(out, data.Bytes())
-	}
-	config, err := a.ConfigFile()
+	return atomicfile.Write(out, data.Bytes())
+}
+
+// writePEFT writes the one adapter of s to the folder dir.
+func writePEFT(s lora.Set, network, dir string) error {
+	config, err := s[network].ConfigFile()
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	var data bytes.Buffer
+	if err := s.Write(&data, lora.PEFT, ""); err != nil {
 		return err
 	}
-	if err := atomicfile.Write(filepath.Join(out, lora.PEFTFileName), data.Bytes()); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(out, lora.ConfigFileName), config)
+	if err := atomicfile.Write(filepath.Join(dir, lora.PEFTFileName), data.Bytes()); err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, lora.ConfigFileName), config)
 }
 
 func loraMergeCommand() *cobra.Command {
@@ -117,17 +150,22 @@ func loraMergeCommand() *cobra.Command {
 	var scale float64
 	c := &cobra.Command{
 		Use:   "merge ADAPTER",
-		Short: "Write the base model with an adapter merged into its UNet",
+		Short: "Write the base model with an adapter merged into its UNet and text encoders",
 		Args:  cli.ExactArgs(1, "an adapter: a file or folder"),
 		RunE: func(c *cobra.Command, args []string) error {
-			p, params, a, err := f.open(args[0])
+			p, set, err := f.open(args[0])
 			if err != nil {
 				return err
 			}
-			if err := a.Merge(params, scale); err != nil {
-				return err
+			content := checkpoint.Content{Weights: map[string]checkpoint.Replacement{}}
+			for _, network := range set.Names() {
+				params, err := merged(p, network, set[network], scale)
+				if err != nil {
+					return err
+				}
+				content.Weights[network] = checkpoint.Replacement{Params: params}
 			}
-			if err := p.Write(f.out, checkpoint.Content{Weights: map[string]checkpoint.Replacement{"unet": {Params: params}}}); err != nil {
+			if err := p.Write(f.out, content); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(c.OutOrStdout(), f.out)

@@ -201,18 +201,21 @@ func (w *Weights) Float32(name string, dst []float32) error {
 	return f.Float32(name, dst)
 }
 
-// Params reads all tensors as a network's parameters, in the engine's layout, under their own names.
+// Params reads all tensors of floating-point types as a network's parameters, in the engine's layout, under their own names.
 func (w *Weights) Params() ([]Param, error) {
 	var params []Param
 	for _, name := range w.Names() {
 		info, _ := w.Info(name)
+		if !info.DType.IsFloat() {
+			continue // Such as position_ids.
+		}
 		p := Param{Name: name, Shape: slices.Clone(info.Shape), Data: make([]float32, info.Elements())}
 		if s := info.Shape; len(s) == 4 {
 			p.Shape = []int{s[2], s[3], s[1], s[0]}
 		}
 		params = append(params, p)
 	}
-	return params, w.Load(params, LoadOptions{})
+	return params, w.Load(params, LoadOptions{Partial: true})
 }
 
 // DType returns the floating-point type that all tensors share, F32 when they differ.

@@ -79,7 +79,11 @@ func (p *Pipeline) writeParts(w *folderWriter, c Content) error {
 		if !replaced {
 			continue
 		}
-		err := w.file(path.Join(name, DefaultWeightsFile), func(out io.Writer) error {
+		file := DefaultWeightsFile
+		if p.Components[name].Library == "transformers" {
+			file = stems[1] + ".safetensors"
+		}
+		err := w.file(path.Join(name, file), func(out io.Writer) error {
 			return WriteWeights(out, replacement.Params, replacement.DType)
 		})
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"yohaku/model/clip"
 	"yohaku/model/clip/tokenizer"
 	"yohaku/model/compile"
+	"yohaku/model/lora"
 	"yohaku/model/op"
 	"yohaku/model/weights"
 )
@@ -114,6 +115,24 @@ func (e *textEncoder) program(be backend.Backend) (*compile.Executable, error) {
 		outputs = append(outputs, out.Embeds)
 	}
 	return compile.Compile(b, be, outputs, nil, compile.Options{})
+}
+
+// Merge adds the adapters of the text encoders, times strength, to their weights. Embeddings made before stay as they are.
+func (t *Text) Merge(s lora.Set, strength float64) error {
+	for i, network := range []string{lora.TextEncoder, lora.TextEncoder2} {
+		a, ok := s[network]
+		switch {
+		case !ok:
+			continue
+		case i >= len(t.encoders):
+			return fmt.Errorf("merge adapter: it adapts %s, which the pipeline does not have; is it of another model family?", network)
+		}
+		e := t.encoders[i].exe
+		if err := a.Merge(weights.Params(e.Params(), e.ParamSlab()), strength); err != nil {
+			return fmt.Errorf("%s: %w", network, err)
+		}
+	}
+	return nil
 }
 
 // Length is the number of tokens of a prompt's embedding.

@@ -2,8 +2,11 @@ package lora
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +25,27 @@ const (
 	conv    = "down_blocks.0.resnets.0.conv1"
 )
 
-var modules = []string{query, project, conv, "conv_in"}
+const textQuery = "encoder.layers.0.self_attn.q_proj"
+
+var networks = Networks{
+	UNet:         {query, project, conv, "conv_in"},
+	TextEncoder:  {textQuery, "encoder.layers.0.mlp.fc1"},
+	TextEncoder2: {textQuery, "encoder.layers.0.mlp.fc1", "text_projection"},
+}
+
+// unetOnly is an adapter of the UNet; whole is one of all networks.
+func unetOnly() Set { return Set{UNet: example()} }
+
+func whole() Set {
+	text := func(item uint64, paths ...string) Adapter {
+		a := Adapter{Modules: map[string]Module{}}
+		for i, path := range paths {
+			a.Modules[path] = Module{Down: random(item+uint64(i), 4), DownShape: []int{1, 4}, Up: random(item+10+uint64(i), 3), UpShape: []int{3, 1}, Alpha: 5}
+		}
+		return a
+	}
+	return Set{UNet: example(), TextEncoder: text(20, networks[TextEncoder]...), TextEncoder2: text(40, networks[TextEncoder2]...)}
+}
 
 func random(item uint64, n int) []float32 {
 	x := make([]float32, n)
@@ -49,14 +72,23 @@ func parse(t *testing.T, data []byte) *safetensors.File {
 }
 
 func TestEveryLayoutReadsBackKeyByKey(t *testing.T) {
-	for _, l := range Layouts {
-		t.Run(string(l), func(t *testing.T) {
+	oneText := whole()
+	delete(oneText, TextEncoder2)
+	for _, test := range []struct {
+		name   string
+		layout Layout
+		set    Set
+	}{
+		{"unet", Diffusers, unetOnly()}, {"unet", PEFT, unetOnly()}, {"unet", Kohya, unetOnly()},
+		{"sdxl", Diffusers, whole()}, {"sdxl", Kohya, whole()}, {"sd", Kohya, oneText}, {"sd", Diffusers, oneText},
+	} {
+		t.Run(test.name+" "+string(test.layout), func(t *testing.T) {
 			var out bytes.Buffer
-			if err := example().Write(&out, l, "abc"); err != nil {
+			if err := test.set.Write(&out, test.layout, "abc"); err != nil {
 				t.Fatal(err)
 			}
 			var config *Config
-			if l == PEFT { // Its alpha is in a file of its own.
+			if test.layout == PEFT { // Its alpha is in a file of its own.
 				data, err := example().ConfigFile()
 				if err != nil {
 					t.Fatal(err)
@@ -66,35 +98,78 @@ func TestEveryLayoutReadsBackKeyByKey(t *testing.T) {
 				}
 			}
 			f := parse(t, out.Bytes())
-			got, layout, err := Read(f, modules, config)
+			got, layout, err := Read(f, networks, config)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if layout != l {
+			if layout != test.layout {
 				t.Errorf("read as layout %s", layout)
 			}
-			if diff := cmp.Diff(example(), got); diff != "" {
-				t.Errorf("adapter (-written +read):\n%s", diff)
+			if diff := cmp.Diff(test.set, got); diff != "" {
+				t.Errorf("adapters (-written +read):\n%s", diff)
 			}
 			if f.Metadata()[baseKey] != "abc" {
 				t.Errorf("metadata %v lacks the base's digest", f.Metadata())
 			}
 		})
 	}
+	if err := whole().Write(&bytes.Buffer{}, PEFT, ""); err == nil || !strings.Contains(err.Error(), "one network in a file") {
+		t.Errorf("three networks in PEFT's layout: error %v", err)
+	}
+}
+
+// TestPEFTFolders: text encoders' adapters lie in folders of their names, and are ambiguous elsewhere.
+func TestPEFTFolders(t *testing.T) {
+	dir := t.TempDir()
+	write := func(folder string, s Set, network string) {
+		t.Helper()
+		var out bytes.Buffer
+		config, err := s[network].ConfigFile()
+		if err == nil {
+			err = s.Write(&out, PEFT, "")
+		}
+		to := filepath.Join(dir, folder)
+		if err := errors.Join(err, os.MkdirAll(to, 0o755), os.WriteFile(filepath.Join(to, PEFTFileName), out.Bytes(), 0o600), os.WriteFile(filepath.Join(to, ConfigFileName), config, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := whole()
+	for _, network := range want.Names() {
+		write(network, Set{network: want[network]}, network)
+	}
+	got, err := ReadPath(dir, networks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("adapters (-written +read):\n%s", diff)
+	}
+	write("alone", Set{TextEncoder: want[TextEncoder]}, TextEncoder)
+	if _, err := ReadPath(filepath.Join(dir, "alone"), networks); err == nil || !strings.Contains(err.Error(), "text_encoder and text_encoder_2 both have") {
+		t.Errorf("a text encoder's adapter without its folder: error %v", err)
+	}
 }
 
 func TestKeys(t *testing.T) {
+	oneText := Set{TextEncoder: {}}
 	for _, test := range []struct {
-		layout Layout
-		path   string
-		want   string
+		set     Set
+		layout  Layout
+		network string
+		path    string
+		want    string
 	}{
-		{Diffusers, query, "unet." + query + ".lora.down.weight"},
-		{Diffusers, project, "unet." + project + ".lora_A.weight"},
-		{PEFT, query, "base_model.model." + query + ".lora_A.weight"},
-		{Kohya, query, "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q.lora_down.weight"},
+		{nil, Diffusers, UNet, query, "unet." + query + ".lora.down.weight"},
+		{nil, Diffusers, UNet, project, "unet." + project + ".lora_A.weight"},
+		{nil, PEFT, UNet, query, "base_model.model." + query + ".lora_A.weight"},
+		{nil, Kohya, UNet, query, "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q.lora_down.weight"},
+		{oneText, Diffusers, TextEncoder, textQuery, "text_encoder.text_model." + textQuery + ".lora_linear_layer.down.weight"},
+		{whole(), Diffusers, TextEncoder2, "text_projection", "text_encoder_2.text_projection.lora_linear_layer.down.weight"},
+		{oneText, Kohya, TextEncoder, textQuery, "lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight"},
+		{whole(), Kohya, TextEncoder, textQuery, "lora_te1_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight"},
+		{whole(), Kohya, TextEncoder2, textQuery, "lora_te2_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight"},
 	} {
-		if got := key(test.layout, test.path, down); got != test.want {
+		if got := test.set.key(test.layout, test.network, test.path, down); got != test.want {
 			t.Errorf("%s: key %q, want %q", test.layout, got, test.want)
 		}
 	}
@@ -102,14 +177,14 @@ func TestKeys(t *testing.T) {
 
 func TestAFileWithoutAlphaMeansScaleOne(t *testing.T) {
 	var out bytes.Buffer
-	if err := example().Write(&out, PEFT, ""); err != nil {
+	if err := unetOnly().Write(&out, PEFT, ""); err != nil {
 		t.Fatal(err)
 	}
-	a, _, err := Read(parse(t, out.Bytes()), modules, nil)
+	a, _, err := Read(parse(t, out.Bytes()), networks, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := a.Modules[query]; m.Scale() != 1 {
+	if m := a[UNet].Modules[query]; m.Scale() != 1 {
 		t.Errorf("scale %v, want 1", m.Scale())
 	}
 }
@@ -176,7 +251,7 @@ func TestParamsThereAndBack(t *testing.T) {
 func TestBadFilesAreNamed(t *testing.T) {
 	good := func() map[string]safetensors.Entry {
 		entries := map[string]safetensors.Entry{}
-		for _, e := range example().entries(Kohya) {
+		for _, e := range unetOnly().entries(Kohya, UNet) {
 			entries[e.Name] = e
 		}
 		return entries
@@ -198,7 +273,7 @@ func TestBadFilesAreNamed(t *testing.T) {
 		}, `"conv_in.weight" is no part`},
 		"text encoder": {func(e map[string]safetensors.Entry) {
 			e["lora_te_x.alpha"] = safetensors.Entry{Name: "lora_te_x.alpha", DType: safetensors.F32, Shape: []int{}, Data: []float32{1}}
-		}, "only adapters of the UNet"},
+		}, "lora_te_x.alpha\" adapts a module that the network does not have"},
 		"mixed": {func(e map[string]safetensors.Entry) {
 			e["unet.conv_in.lora_A.weight"] = safetensors.Entry{Name: "unet.conv_in.lora_A.weight", DType: safetensors.F32, Shape: []int{1, 1}, Data: []float32{1}}
 		}, "a file has one"},
@@ -214,7 +289,7 @@ func TestBadFilesAreNamed(t *testing.T) {
 			if err := safetensors.Write(&out, slices.Collect(maps.Values(entries)), nil); err != nil {
 				t.Fatal(err)
 			}
-			_, _, err := Read(parse(t, out.Bytes()), modules, nil)
+			_, _, err := Read(parse(t, out.Bytes()), networks, nil)
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error %v, want one line with %q", err, test.want)
 			}
@@ -226,7 +301,7 @@ func TestBadFilesAreNamed(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	for _, l := range Layouts {
 		var out bytes.Buffer
-		if err := example().Write(&out, l, ""); err != nil {
+		if err := unetOnly().Write(&out, l, ""); err != nil {
 			f.Fatal(err)
 		}
 		f.Add(out.Bytes())
@@ -236,14 +311,20 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		a, _, err := Read(file, modules, nil)
+		set, _, err := Read(file, networks, nil)
 		if err != nil {
 			return
 		}
-		for path, m := range a.Modules {
-			if len(m.Down) != m.Rank()*len(m.Down)/m.Rank() || len(m.Up) != m.UpShape[0]*m.Rank() || !(m.Scale() > 0) {
-				t.Fatalf("module %s: %+v", path, m)
-			}
+		for network, a := range set {
+			checkModules(t, network, a)
 		}
 	})
+}
+
+func checkModules(t *testing.T, network string, a Adapter) {
+	for path, m := range a.Modules {
+		if len(m.Down) != m.Rank()*len(m.Down)/m.Rank() || len(m.Up) != m.UpShape[0]*m.Rank() || !(m.Scale() > 0) {
+			t.Fatalf("module %s of %s: %+v", path, network, m)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func (e *FileError) Error() string { return fmt.Sprintf("adapter file %s: %v", e
 // Unwrap returns the cause.
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Config is PEFT's adapter_config.json, and what diffusers' metadata has under the prefix "unet.".
+// Config is PEFT's adapter_config.json, and what diffusers' metadata has under the network's name and a dot.
 type Config struct {
 	Rank         int                `json:"r"`
 	Alpha        float64            `json:"lora_alpha"`
@@ -36,62 +37,66 @@ type Config struct {
 	AlphaPattern map[string]float64 `json:"alpha_pattern,omitempty"`
 }
 
-// Read reads the UNet's adapter from f, in whichever layout it is. modules are the network's module paths, which
+// Read reads the adapters from f, in whichever layout it is. networks are the modules that may be adapted, which
 // Kohya's names with underscores are found among. config is what adapter_config.json beside the file says, or nil.
 //
 // It returns a *FileError when the file is of another kind, a module is not whole, shapes do not fit each other, two
-// layouts are mixed, or a module is not among modules.
-func Read(f *safetensors.File, modules []string, config *Config) (Adapter, Layout, error) {
-	a, l, err := read(f, modules, config)
+// layouts are mixed, or a module is not among the networks'.
+func Read(f *safetensors.File, networks Networks, config *Config) (Set, Layout, error) {
+	s, l, err := read(f, networks, config)
 	if err != nil {
-		return Adapter{}, "", &FileError{File: f.Name(), Err: err}
+		return nil, "", &FileError{File: f.Name(), Err: err}
 	}
-	return a, l, nil
+	return s, l, nil
 }
 
-func read(f *safetensors.File, modules []string, config *Config) (Adapter, Layout, error) {
-	names := pathsByName(modules)
-	a := Adapter{Modules: map[string]Module{}}
+func read(f *safetensors.File, networks Networks, config *Config) (Set, Layout, error) {
+	places := networks.places()
+	s := Set{}
 	var layout Layout
 	for _, info := range f.Infos() {
-		written, p, l, err := split(info.Name)
+		name, err := split(info.Name)
 		if err != nil {
-			return a, "", err
+			return nil, "", err
 		}
-		if layout != "" && l != layout {
-			return a, "", fmt.Errorf("tensor %q is named in layout %s, others in %s: a file has one", info.Name, l, layout)
+		if layout != "" && name.layout != layout {
+			return nil, "", fmt.Errorf("tensor %q is named in layout %s, others in %s: a file has one", info.Name, name.layout, layout)
 		}
-		layout = l
-		path, ok := names[written]
-		if !ok {
-			return a, "", fmt.Errorf("tensor %q adapts a module that the network does not have; is it of another model family?", info.Name)
+		layout = name.layout
+		at, err := find(places, info.Name, name)
+		if err != nil {
+			return nil, "", err
 		}
-		m := a.Modules[path]
-		if err := m.set(f, info, p); err != nil {
-			return a, "", err
+		if s[at.network].Modules == nil {
+			s[at.network] = Adapter{Modules: map[string]Module{}}
 		}
-		a.Modules[path] = m
+		m := s[at.network].Modules[at.path]
+		if err := m.set(f, info, name.part); err != nil {
+			return nil, "", err
+		}
+		s[at.network].Modules[at.path] = m
 	}
-	if len(a.Modules) == 0 {
-		return a, "", errors.New("it has no tensors")
+	if len(s) == 0 {
+		return nil, "", errors.New("it has no tensors")
 	}
-	if config == nil {
-		var err error
-		if config, err = configOf(f); err != nil {
-			return a, "", err
-		}
-	}
-	return a, layout, a.finish(config)
+	return s, layout, s.finish(f, config)
 }
 
-// pathsByName finds a module by its path, and by Kohya's form of it.
-func pathsByName(modules []string) map[string]string {
-	names := map[string]string{}
-	for _, m := range modules {
-		names[m] = m
-		names[strings.ReplaceAll(m, ".", "_")] = m
+// finish gives all modules their alpha, where no tensor did, and checks them.
+func (s Set) finish(f *safetensors.File, config *Config) error {
+	for _, network := range s.Names() {
+		c := config
+		if c == nil {
+			var err error
+			if c, err = configOf(f, network); err != nil {
+				return err
+			}
+		}
+		if err := s[network].finish(c); err != nil {
+			return err
+		}
 	}
-	return names
+	return nil
 }
 
 // set reads one tensor of the module.
@@ -145,8 +150,8 @@ func (c *Config) alpha(path string, rank int) float64 {
 	return c.Alpha
 }
 
-// configOf reads the configuration in a file's metadata; nil when there is none.
-func configOf(f *safetensors.File) (*Config, error) {
+// configOf reads a network's configuration in a file's metadata; nil when there is none.
+func configOf(f *safetensors.File, network string) (*Config, error) {
 	text, ok := f.Metadata()[metadataKey]
 	if !ok {
 		return nil, nil
@@ -157,7 +162,7 @@ func configOf(f *safetensors.File) (*Config, error) {
 	}
 	var c Config
 	for key, dst := range map[string]any{"r": &c.Rank, "lora_alpha": &c.Alpha, "alpha_pattern": &c.AlphaPattern} {
-		value, ok := fields[diffusersPrefix+key]
+		value, ok := fields[network+"."+key]
 		if !ok {
 			value, ok = fields[key] // As save_lora_adapter of one network writes it.
 		}
@@ -189,50 +194,68 @@ const (
 	ConfigFileName = "adapter_config.json"
 )
 
-// ReadFolder reads the adapter in a folder, as diffusers or PEFT left it. See Read for modules and errors.
-func ReadFolder(f *checkpoint.Folder, modules []string) (Adapter, error) {
-	name := FileName
-	if !f.Has(name) && f.Has(PEFTFileName) {
-		name = PEFTFileName
+// ReadFolder reads the adapters in a folder, as diffusers or PEFT left it; PEFT's also in folders with the networks' names.
+// See Read for networks and errors.
+func ReadFolder(f *checkpoint.Folder, networks Networks) (Set, error) {
+	if f.Has(FileName) {
+		return ReadIn(f, FileName, networks)
 	}
-	return ReadIn(f, name, modules)
+	s := Set{}
+	for _, network := range slices.Sorted(maps.Keys(networks)) {
+		if !f.Has(path.Join(network, PEFTFileName)) {
+			continue
+		}
+		sub, err := f.Sub(network)
+		if err != nil {
+			return nil, err
+		}
+		one, err := ReadIn(sub, PEFTFileName, Networks{network: networks[network]})
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(s, one)
+	}
+	if len(s) > 0 {
+		return s, nil
+	}
+	return ReadIn(f, PEFTFileName, networks)
 }
 
-// ReadPath reads the adapter at path, a file or a folder.
-func ReadPath(path string, modules []string) (Adapter, error) {
+// ReadPath reads the adapters at path, a file or a folder.
+func ReadPath(path string, networks Networks) (Set, error) {
 	if info, err := os.Stat(path); err != nil {
-		return Adapter{}, fmt.Errorf("open adapter: %w", err)
+		return nil, fmt.Errorf("open adapter: %w", err)
 	} else if !info.IsDir() {
 		f, err := checkpoint.OpenFolder(filepath.Dir(path))
 		if err != nil {
-			return Adapter{}, err
+			return nil, err
 		}
-		return ReadIn(f, filepath.Base(path), modules)
+		return ReadIn(f, filepath.Base(path), networks)
 	}
 	f, err := checkpoint.OpenFolder(path)
 	if err != nil {
-		return Adapter{}, err
+		return nil, err
 	}
-	return ReadFolder(f, modules)
+	return ReadFolder(f, networks)
 }
 
-// ReadIn reads the adapter in the named file of a folder, with adapter_config.json beside it, if there is one.
-func ReadIn(f *checkpoint.Folder, name string, modules []string) (Adapter, error) {
+// ReadIn reads the adapters in the named file of a folder, with adapter_config.json beside it, if there is one.
+func ReadIn(f *checkpoint.Folder, name string, networks Networks) (Set, error) {
 	file, err := f.OpenTensors(name)
 	if err != nil {
-		return Adapter{}, fmt.Errorf("open adapter: %w", err)
+		return nil, fmt.Errorf("open adapter: %w", err)
 	}
 	defer file.Close() // Only read.
 	var config *Config
 	if f.Has(ConfigFileName) {
 		data, err := f.ReadFile(ConfigFileName)
 		if err != nil {
-			return Adapter{}, err
+			return nil, err
 		}
 		if config, err = ParseConfig(data); err != nil {
-			return Adapter{}, err
+			return nil, err
 		}
 	}
-	a, _, err := Read(file, modules, config)
-	return a, err
+	s, _, err := Read(file, networks, config)
+	return s, err
 }

@@ -106,6 +106,10 @@ func (p *Pipeline) encode(texts []string) ([]encode.Embedding, error) {
 			missing = append(missing, t)
 		}
 	}
+	if err := p.adapt(); err != nil {
+		clear(p.embeds)
+		return nil, err
+	}
 	made, err := p.text.Encode(missing)
 	if err != nil {
 		clear(p.embeds)

@@ -32,8 +32,9 @@ type Pipeline struct {
 	zeros     bool                        // An empty negative prompt is zeros: force_zeros_for_empty_prompt.
 	denoisers map[shape]*compile.Executable
 	decoders  map[shape]*compile.Executable
-	adapters  []adapter // Merged into the UNet's weights when they are read.
-	unetSlab  []float32 // The weights that all denoisers share; nil before the first.
+	adapters  []adapter
+	read      []lora.Set // Of the adapters; merged into weights when these are read.
+	unetSlab  []float32  // The weights that all denoisers share; nil before the first.
 	vaeSlab   []float32
 }
 
@@ -116,26 +117,46 @@ func (p *Pipeline) Text() *encode.Text { return p.text }
 // UNet is the UNet's config.
 func (p *Pipeline) UNet() unet.Config { return p.unet }
 
-// Adapt puts the adapter at path, a file or folder of any layout that package lora reads, beside the UNet, scaled by
-// scale. It is read with the UNet's weights, so it has to be called before the first picture.
+// Adapt puts the adapter at path, a file or folder of any layout that package lora reads, beside the UNet and the text
+// encoders, scaled by scale. It has to be called before the first picture.
 func (p *Pipeline) Adapt(path string, scale float64) {
 	p.adapters = append(p.adapters, adapter{path, scale})
 }
 
-// merge adds the adapters to the UNet's weights.
-func (p *Pipeline) merge(e *compile.Executable) error {
-	for _, a := range p.adapters {
-		var read lora.Adapter
-		var err error
-		if modules := lora.Modules(weights.Params(e.Params(), e.ParamSlab())); a.path == "" {
-			read, err = lora.ReadFolder(p.folder, modules)
+// adapt reads the adapters, once, and merges those of the text encoders.
+func (p *Pipeline) adapt() error {
+	if len(p.read) == len(p.adapters) {
+		return nil
+	}
+	networks, err := lora.NetworksOf(p.folder)
+	if err != nil {
+		return err
+	}
+	for _, a := range p.adapters[len(p.read):] {
+		var set lora.Set
+		if a.path == "" {
+			set, err = lora.ReadFolder(p.folder, networks)
 		} else {
-			read, err = lora.ReadPath(a.path, modules)
+			set, err = lora.ReadPath(a.path, networks)
 		}
 		if err != nil {
 			return err
 		}
-		if err := read.Merge(weights.Params(e.Params(), e.ParamSlab()), a.scale); err != nil {
+		if err := p.text.Merge(set, a.scale); err != nil {
+			return err
+		}
+		p.read = append(p.read, set)
+	}
+	return nil
+}
+
+// merge adds the adapters to the UNet's weights.
+func (p *Pipeline) merge(e *compile.Executable) error {
+	if err := p.adapt(); err != nil {
+		return err
+	}
+	for i, set := range p.read {
+		if err := set[lora.UNet].Merge(weights.Params(e.Params(), e.ParamSlab()), p.adapters[i].scale); err != nil {
 			return err
 		}
 	}

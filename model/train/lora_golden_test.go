@@ -107,14 +107,14 @@ func (l loraCase) program(t *testing.T, b *op.Builder, outputs, grads []op.Node)
 func (l loraCase) adapter(t *testing.T, modules []string) lora.Adapter {
 	t.Helper()
 	f := l.Tensors(t, "adapter", "pytorch_lora_weights.safetensors")
-	a, layout, err := lora.Read(f, modules, &lora.Config{Rank: l.args.Rank, Alpha: l.args.Alpha})
+	set, layout, err := lora.Read(f, lora.Networks{lora.UNet: modules}, &lora.Config{Rank: l.args.Rank, Alpha: l.args.Alpha})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if layout != lora.Diffusers {
 		t.Errorf("the file of diffusers is read as layout %s", layout)
 	}
-	return a
+	return set[lora.UNet]
 }
 
 // checkGradients compares the forward pass and the gradients of the adapters with the case's.
