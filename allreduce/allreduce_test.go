@@ -116,7 +116,7 @@ func TestRing(t *testing.T) {
 			for _, exponents := range []int{0, 1, elements / 8, 50} {
 				seed := uint64(world*10000 + elements*10 + exponents)
 				rng := rand.New(rand.NewPCG(seed, 3))
-				s := Shape{World: world, Buckets: Whole(elements, exponents, 1+rng.IntN(1+elements)), ElementBytes: 2 << rng.IntN(2), ChunkBytes: 5 + rng.IntN(60)}
+				s := Shape{World: world, Buckets: Whole(elements, exponents, 1+rng.IntN(1+elements)), ElementBytes: 2 << rng.IntN(2), TurnElements: 1 + rng.IntN(1+elements), ChunkBytes: 5 + rng.IntN(60)}
 				checkRing(t, rng, s, seed)
 			}
 		}
@@ -155,7 +155,7 @@ func checkRing(t *testing.T, rng *rand.Rand, s Shape, seed uint64) {
 func TestChunksAreBounded(t *testing.T) {
 	for world := 2; world <= 5; world++ {
 		const elements, exponents = 1_000_003, 977
-		s := Shape{World: world, Buckets: Whole(elements, exponents, elements), ElementBytes: 4, ChunkBytes: 61_440}
+		s := Shape{World: world, Buckets: Whole(elements, exponents, elements), ElementBytes: 4, TurnElements: 1 << 30, ChunkBytes: 61_440}
 		for r := range world {
 			sends, receives := Chunks(nil, nil, r, s)
 			total := 0
@@ -175,7 +175,7 @@ func TestChunksAreBounded(t *testing.T) {
 }
 
 func TestChunksReuseMemory(t *testing.T) {
-	s := Shape{World: 3, Buckets: Whole(100_000, 98, 30_000), ElementBytes: 4, ChunkBytes: 61_440}
+	s := Shape{World: 3, Buckets: Whole(100_000, 98, 30_000), ElementBytes: 4, TurnElements: 1 << 30, ChunkBytes: 61_440}
 	a, b := Chunks(nil, nil, 0, s)
 	a2, b2 := Chunks(a, b, 0, s)
 	if &a[0] != &a2[0] || &b[0] != &b2[0] {
@@ -202,4 +202,31 @@ func (t Tally) with(from, to int) Tally {
 		t, _ = t.Union(TallyOf(m))
 	}
 	return t
+}
+
+// TestTurnsFollowClosely asks that at most 2(W−1) turns are on their way at once: more would not stay in the cache.
+func TestTurnsFollowClosely(t *testing.T) {
+	const turn, turns = 100, 20
+	for world := 2; world <= 5; world++ {
+		s := Shape{World: world, Buckets: Whole(turn*turns, turns, turn*turns), ElementBytes: 4, TurnElements: turn, ChunkBytes: 50}
+		sends, receives := Chunks(nil, nil, 1, s)
+		begun, left := map[int]bool{}, map[int]int{}
+		for _, c := range receives {
+			left[c.Lo/turn]++
+		}
+		if len(left) != turns {
+			t.Fatalf("world %d: %d turns, want %d", world, len(left), turns)
+		}
+		most := 0
+		for i, c := range receives {
+			begun[sends[i].Lo/turn], begun[c.Lo/turn] = true, true
+			if left[c.Lo/turn]--; left[c.Lo/turn] == 0 {
+				delete(begun, c.Lo/turn)
+			}
+			most = max(most, len(begun))
+		}
+		if want := 2 * (world - 1); most > want {
+			t.Errorf("world %d: %d turns at once, want at most %d", world, most, want)
+		}
+	}
 }

@@ -24,30 +24,40 @@ type Shape struct {
 	World        int
 	Buckets      []Span // Reduced in this order.
 	ElementBytes int
+	TurnElements int // Most elements of a bucket that go round together.
 	ChunkBytes   int // Most bytes of elements and exponents in one chunk; an exponent has 1.
 }
 
 // Chunks writes to sends and receives, which it truncates first, what the rank sends to the next rank and receives from
-// the previous one, each in order: bucket after bucket, so that a rank may have the first ones before the last. A bucket's
-// first segment needs no receipt; what follows passes on what came, chunk by chunk. An empty segment still takes one
-// empty chunk, so every rank hears from every other one in each bucket. A world of one has none.
+// the previous one, each in order: bucket after bucket, so that a rank may have the first ones before the last. An empty
+// segment still takes one empty chunk, so every rank hears from every other one in each bucket. A world of one has none.
+//
+// Within a bucket, turns of at most TurnElements go round one close behind the other: step i of turn t is in slot t + i. So
+// a turn's sums are complete while they are still in the processor's cache, and what is passed on came a whole slot before.
+// A turn's first segment needs no receipt; what follows passes on what came, chunk by chunk.
 func Chunks(sends, receives []Chunk, rank int, s Shape) (outSends, outReceives []Chunk) {
-	assert.That(s.ElementBytes > 0 && s.ChunkBytes > s.ElementBytes, "chunk of %d bytes for elements of %d", s.ChunkBytes, s.ElementBytes)
+	assert.That(s.ElementBytes > 0 && s.ChunkBytes > s.ElementBytes && s.TurnElements > 0, "chunk of %d bytes for elements of %d in turns of %d", s.ChunkBytes, s.ElementBytes, s.TurnElements)
 	sends, receives = sends[:0], receives[:0]
 	schedule := Schedule(rank, s.World)
+	came, comes := make([]int, len(schedule)), make([]int, len(schedule)) // By step: the receives before those of the last slot, of this one.
 	for bucket, span := range s.Buckets {
-		first, taken := len(sends), len(receives)
-		free := 0
-		for i, step := range schedule {
-			model := Chunk{Phase: step.Phase, Bucket: bucket, Step: i % max(1, s.World-1)}
-			sends = s.appendSegment(sends, model, span, step.Send)
-			receives = s.appendSegment(receives, model, span, step.Recv)
-			if i == 0 {
-				free = len(sends) - first
+		turns := span.cut(s.TurnElements)
+		for slot := range len(turns) + len(schedule) {
+			for i, step := range schedule {
+				t := slot - i
+				if t < 0 || t >= len(turns) {
+					continue
+				}
+				model := Chunk{Phase: step.Phase, Bucket: bucket, Step: i % (s.World - 1)}
+				first := len(sends)
+				sends = s.appendSegment(sends, model, turns[t], step.Send)
+				for k := first; k < len(sends) && i > 0; k++ {
+					sends[k].Needs = came[i-1] + k - first + 1
+				}
+				comes[i] = len(receives)
+				receives = s.appendSegment(receives, model, turns[t], step.Recv)
 			}
-		}
-		for i := first + free; i < len(sends); i++ {
-			sends[i].Needs = taken + i - first - free + 1
+			came, comes = comes, came
 		}
 	}
 	return sends, receives
@@ -83,12 +93,18 @@ func (s Shape) pieces(elements, exponents int) int {
 
 // Whole cuts vectors into buckets of at most elements each, exponents in proportion; a bucket for nothing is one too.
 func Whole(elements, exponents, most int) []Span {
+	return Span{Hi: elements, ExpHi: exponents}.cut(most)
+}
+
+// cut cuts a span into spans of at most so many elements, exponents in proportion.
+func (b Span) cut(most int) []Span {
+	elements := b.Hi - b.Lo
 	count := max(1, (elements+most-1)/most)
 	spans := make([]Span, count)
 	for i := range spans {
-		s := &spans[i]
-		s.Lo, s.Hi = Segment(i, count, elements)
-		s.ExpLo, s.ExpHi = Segment(i, count, exponents)
+		lo, hi := Segment(i, count, elements)
+		expLo, expHi := Segment(i, count, b.ExpHi-b.ExpLo)
+		spans[i] = Span{b.Lo + lo, b.Lo + hi, b.ExpLo + expLo, b.ExpLo + expHi}
 	}
 	return spans
 }

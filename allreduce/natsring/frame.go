@@ -8,7 +8,7 @@ import (
 
 // A frame is a header of headerBytes, little endian, and length bytes:
 //
-//	 0 magic "YR"    2 version 3   3 kind
+//	 0 magic "YR"    2 version 4   3 kind
 //	 4 from          the sender's rank
 //	 8 generation   16 step   24 attempt   28 bucket
 //	32 job           what the operation is, 0 = none was started yet
@@ -18,7 +18,7 @@ import (
 //	44 length        of the bytes that follow; those of a beat are an offer of a connection
 const (
 	headerBytes  = 48
-	frameVersion = 3
+	frameVersion = 4
 
 	// maxChunkBytes, with its prefix, header and PUB line, keeps a publish within one 64 KiB read of the server.
 	maxChunkBytes   = 61_440

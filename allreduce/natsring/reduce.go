@@ -39,6 +39,10 @@ type tally struct {
 const (
 	jobReduce    = 1
 	reducePrefix = 8 + allreduce.TallyBytes
+
+	// turnElements is what goes round together: 1 MiB of sums. A few of these, of two vectors, are still in the second or third
+	// cache when they are complete; for less, ranks wait for each other too often.
+	turnElements = 256 << 10
 )
 
 // start prepares the job for one call, with no bucket handed over. It keeps its memory from call to call.
@@ -53,7 +57,7 @@ func (j *reduceJob) start(rank, world int, f fixedpoint.Format, v Vectors, bucke
 		return
 	}
 	j.buckets = append(j.buckets[:0], buckets...)
-	shape := allreduce.Shape{World: world, Buckets: j.buckets, ElementBytes: f.Bytes(), ChunkBytes: maxChunkBytes}
+	shape := allreduce.Shape{World: world, Buckets: j.buckets, ElementBytes: f.Bytes(), TurnElements: turnElements, ChunkBytes: maxChunkBytes}
 	j.sends, j.receives = allreduce.Chunks(j.sends, j.receives, rank, shape)
 }
 

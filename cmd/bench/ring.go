@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 
@@ -226,6 +227,7 @@ func (w *ringWorld) resize(world int) error {
 	for rank := range world {
 		p := &ringProcess{cmd: exec.Command(self, "-ring-rank", strconv.Itoa(rank), "-ring-world", strconv.Itoa(world), "-ring-route", first, "-profile", w.profile)}
 		p.cmd.Stderr = os.Stderr
+		p.cmd.Env = append(os.Environ(), fmt.Sprint("GOMAXPROCS=", max(1, runtime.NumCPU()/world))) // As the peer's ranks have one thread.
 		p.in, err = p.cmd.StdinPipe()
 		if err != nil {
 			return fmt.Errorf("connect to rank %d: %w", rank, err)
