@@ -10,10 +10,10 @@ import (
 	"yohaku/model/bench"
 )
 
-// TestStepTrains: what is timed moves the parameters, and counts its products.
-func TestStepTrains(t *testing.T) {
+// tinyStep is a step that takes next to nothing.
+func tinyStep(t *testing.T) (*stepRun, *bench.Job) {
 	be := cpu.New(1)
-	defer be.Close()
+	t.Cleanup(be.Close)
 	r := bench.Request{Work: "tiny", Kind: "step", DType: bench.Float32, Shape: map[string]int{"pairs": 2, "latent": 4, "tokens": 3}, Config: map[string]any{
 		"block_out_channels": []int{32, 32}, "layers_per_block": 1, "attention_head_dim": 8, "cross_attention_dim": 8,
 		"down_block_types": []string{"CrossAttnDownBlock2D", "DownBlock2D"}, "up_block_types": []string{"UpBlock2D", "CrossAttnUpBlock2D"},
@@ -26,6 +26,26 @@ func TestStepTrains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return run, job
+}
+
+// TestStepAllocatesNothing: once scratch has grown, a whole step lives on the memory that is there.
+func TestStepAllocatesNothing(t *testing.T) {
+	_, job := tinyStep(t)
+	step := func() {
+		if err := job.Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step()
+	if n := testing.AllocsPerRun(3, step); n != 0 {
+		t.Errorf("%v allocations a step, want none", n)
+	}
+}
+
+// TestStepTrains: what is timed moves the parameters, and counts its products.
+func TestStepTrains(t *testing.T) {
+	run, job := tinyStep(t)
 	p := run.trainer.Params()[0]
 	before := p.Data[0]
 	for range 2 {

@@ -19,9 +19,11 @@ type Memory struct {
 
 // thrift is the share of a step's time for which memory is saved unasked, as long as the temporaries take more than
 // smallShare of what parameters and the caller's state of them take: below that, little would be saved.
+// In mixed precision, where products take less of the time, what is computed again would take more than it seems.
 const (
-	thrift     = 0.04
-	smallShare = 1.0 / 3
+	thrift      = 0.04
+	thriftMixed = 0.01
+	smallShare  = 1.0 / 3
 )
 
 // garbage is how much of it may gather in a process that trains, about: training itself leaves none, but making it ready does.
@@ -64,6 +66,9 @@ func elements(nodes []op.Node) (n int64) {
 func (c Config) options(params, trained []op.Node) compile.Options {
 	fixed := c.fixed(params, trained)
 	o := compile.Options{Profile: c.Profile, BF16: c.BF16, Thrift: thrift, EnoughBytes: int64(smallShare * float64(fixed))}
+	if c.BF16 {
+		o.Thrift = thriftMixed
+	}
 	if c.Memory.Limit > 0 {
 		o.MaxSlabBytes = max(1, c.Memory.Limit-fixed)
 	}
