@@ -45,7 +45,7 @@ func (c *Coordinator) keepCheckpoint(s wire.TrainState) error {
 		if err != nil {
 			return fmt.Errorf("checkpoint of step %d: %s: %w", s.Step, h.Path, err)
 		}
-		files = append(files, runstore.File{Path: h.Path, Source: source, SHA256: h.Ref.SHA256})
+		files = append(files, runstore.File{Path: h.Path, Source: source, SHA256: h.Ref.SHA256, Own: filepath.Dir(source) == c.run.Path("blobs")})
 	}
 	if err := c.run.SyncLogs(); err != nil {
 		return fmt.Errorf("sync logs: %w", err)

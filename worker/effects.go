@@ -155,6 +155,9 @@ func (r *rank) perform(ctx context.Context, effect lifecycle.Effect) (lifecycle.
 	case lifecycle.Reduce:
 		return r.reduce(ctx, e)
 	case lifecycle.Apply:
+		if err := r.res.settle(); err != nil {
+			return nil, err
+		}
 		r.apply(e)
 		return lifecycle.Applied{Step: e.Step}, nil
 	case lifecycle.Confirm:

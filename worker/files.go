@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -57,6 +58,19 @@ func (f *files) put(ctx context.Context, data []byte) (wire.Ref, error) {
 		return wire.Ref{}, fmt.Errorf("hand %d bytes to the coordinator: %w", len(data), err)
 	}
 	return wire.Ref(ref), nil
+}
+
+// putFilled is put for what fill writes, by way of the disk.
+func (f *files) putFilled(ctx context.Context, fill func(io.Writer) error) (wire.Ref, error) {
+	_, file, err := f.keep(fill)
+	if err != nil {
+		return wire.Ref{}, err
+	}
+	ref, err := blob.PutFile(ctx, f.bus.Conn(), f.prefix(), file)
+	if err != nil {
+		err = fmt.Errorf("hand a file to the coordinator: %w", err)
+	}
+	return wire.Ref(ref), errors.Join(err, os.Remove(file))
 }
 
 // maxFolderFiles bounds the files of a model folder.

@@ -3,9 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -238,13 +236,6 @@ func removeAll(files []string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// keep writes a part of a checkpoint to disk, for the outbox.
-func (f *files) keep(step int, data []byte) (wire.Ref, string, error) {
-	ref := blob.RefOf(data)
-	name := filepath.Join(f.dir, fmt.Sprintf("kept-%d-%s", step, ref.SHA256))
-	return wire.Ref(ref), name, os.WriteFile(name, data, 0o600)
 }
 
 // maxReportBytes bounds the steps of one report.

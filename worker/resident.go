@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -43,6 +44,7 @@ type resident struct {
 	smooth    atomic.Uint64     // Time of a micro-batch in seconds, smoothed: the bits of a float64.
 	mean      float64           // Items a second of the whole ring, smoothed.
 	stepped   time.Time         // When the last step was applied.
+	saving    *saving           // Of a checkpoint, until settle.
 }
 
 // complete are the sums over all ranks of one step, with the exponents that they were rounded
@@ -185,7 +187,7 @@ func (w *Worker) donate(ctx context.Context, j wire.DonateJob) (wire.Done, error
 		done.Sums = &ref
 	}
 	if j.State {
-		state, err := putState(r, j.Step, func(data []byte) (wire.Ref, error) { return w.files.put(ctx, data) })
+		state, err := putState(r, r.checkpointState(j.Step), func(fill func(io.Writer) error) (wire.Ref, error) { return w.files.putFilled(ctx, fill) })
 		if err != nil {
 			return done, err
 		}

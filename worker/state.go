@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -148,60 +147,20 @@ func (r *rank) loadOptimizer(ctx context.Context, from *wire.TrainState) error {
 	return nil
 }
 
-// save makes a checkpoint on disk, which the outbox hands over. All ranks hold the same, so rank 0
-// does it alone.
-func (r *rank) save(step int) error {
-	if r.job.Rank != 0 {
-		return nil
-	}
-	if err := r.w.unchanged(r.res, step); err != nil {
-		return err
-	}
-	var i item
-	state, err := putState(r.res, step, func(data []byte) (wire.Ref, error) {
-		ref, file, err := r.w.files.keep(step, data)
-		i.files = append(i.files, file)
-		return ref, err
-	})
-	if err != nil {
-		return errors.Join(fmt.Errorf("keep checkpoint: %w", err), removeAll(i.files))
-	}
-	i.state = state
-	return r.w.outbox.post(i)
-}
-
-// putState hands the whole state of a rank to put, part by part.
-func putState(r *resident, step int, put func(data []byte) (wire.Ref, error)) (*wire.TrainState, error) {
-	params := weights.Params(r.model.step.Params(), r.model.step.ParamSlab())
-	state := r.checkpointState(step)
-	out := &wire.TrainState{Step: state.Step, SHA256: checkpoint.Digest(params, state)}
-	var data bytes.Buffer
-	name, err := r.writeWeights(&data, params)
-	if err != nil {
-		return nil, fmt.Errorf("write weights: %w", err)
-	}
-	ref, err := put(data.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	out.Weights = []wire.ModelFile{{Path: name, Ref: ref}}
-	if r.lora == nil {
-		out.Weights = append(r.unetConfig(), out.Weights...)
-	}
-	data.Reset()
-	if err := checkpoint.WriteState(&data, state); err != nil {
-		return nil, fmt.Errorf("write trainer state: %w", err)
-	}
-	out.Trainer, err = put(data.Bytes())
-	return out, err
-}
-
-// writeWeights writes the trained parameters in the format of their file, and returns where in a pipeline folder it lies.
-func (r *resident) writeWeights(out io.Writer, params []checkpoint.Param) (name string, err error) {
+// writeWeights writes the trained parameters in the format of their file.
+func (r *resident) writeWeights(out io.Writer, params []checkpoint.Param) error {
 	if r.lora != nil {
-		return lora.FileName, lora.Set{lora.UNet: lora.FromParams(params, *r.lora)}.Write(out, lora.Diffusers, r.baseDigest())
+		return lora.Set{lora.UNet: lora.FromParams(params, *r.lora)}.Write(out, lora.Diffusers, r.baseDigest())
 	}
-	return path.Join("unet", checkpoint.DefaultWeightsFile), checkpoint.WriteWeights(out, params, "")
+	return checkpoint.WriteWeights(out, params, "")
+}
+
+// weightsName is where in a pipeline folder that file lies.
+func (r *resident) weightsName() string {
+	if r.lora != nil {
+		return lora.FileName
+	}
+	return path.Join("unet", checkpoint.DefaultWeightsFile)
 }
 
 // baseDigest names the base's UNet, for an adapter's metadata: the SHA-256 of its weights' file, if it is one.

@@ -72,11 +72,15 @@ func (w *Worker) train(ctx context.Context, j wire.TrainJob, wish *wish) (wire.D
 	machine := r.machine()
 	finish := r.run(ctx, machine)
 	r.endFeeds(finish.Err == nil)
+	saved := res.settle()
 	res.holding = machine.Holding()
 	w.resident = res
-	if errors.Is(finish.Err, errCalledBack) {
+	called := errors.Is(finish.Err, errCalledBack)
+	if called {
 		finish.Err = nil // As asked: no failure.
-	} else if finish.Err == nil && j.Rank == 0 {
+	}
+	finish.Err = errors.Join(finish.Err, saved)
+	if !called && finish.Err == nil && j.Rank == 0 {
 		finish.Err = w.outbox.flush(ctx) // The end of the generation is told after its checkpoint.
 	}
 	done := w.whatIsHeld()

@@ -24,6 +24,7 @@ type File struct {
 	Path   string // Slash-separated, relative.
 	Source string
 	SHA256 string
+	Own    bool // The source is the run's own, synced, and never changes: the folder gets it without a copy.
 }
 
 // Checkpoint is a finished checkpoint folder.
@@ -38,11 +39,26 @@ func (r *Run) checkpointDir(step int) string {
 	return r.Path("checkpoints", fmt.Sprintf("step-%06d", step))
 }
 
+// temporaryPattern names the folders of checkpoints that are being made.
+const temporaryPattern = ".step-*.tmp"
+
+// removeUnfinished removes what checkpoints left that a crash cut off.
+func (r *Run) removeUnfinished() error {
+	left, err := filepath.Glob(r.Path("checkpoints", temporaryPattern))
+	for _, dir := range left {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	if err != nil {
+		return fmt.Errorf("remove unfinished checkpoint: %w", err)
+	}
+	return nil
+}
+
 // SaveCheckpoint makes the folder checkpoints/step-NNNNNN of files, with SHA256SUMS and, as
 // digest.txt, the checkpoint's canonical digest, and points final at it unless the run is gated. The folder appears whole or not at all.
 func (r *Run) SaveCheckpoint(step int, digest string, files []File) error {
 	dir := r.checkpointDir(step)
-	tmp, err := os.MkdirTemp(r.Path("checkpoints"), ".step-*.tmp")
+	tmp, err := os.MkdirTemp(r.Path("checkpoints"), temporaryPattern)
 	if err != nil {
 		return fmt.Errorf("create checkpoint folder: %w", err)
 	}
@@ -75,7 +91,7 @@ func fillCheckpoint(dir, digest string, files []File) error {
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return fmt.Errorf("create checkpoint folder: %w", err)
 		}
-		if err := copyFile(to, f.Source); err != nil {
+		if err := f.fill(to); err != nil {
 			return err
 		}
 		lines = append(lines, f.SHA256+"  "+f.Path+"\n")
@@ -88,6 +104,16 @@ func fillCheckpoint(dir, digest string, files []File) error {
 	lines = append(lines, hex.EncodeToString(sum[:])+"  "+name+"\n")
 	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[64:], b[64:]) })
 	return atomicfile.Write(filepath.Join(dir, sumsName), []byte(strings.Join(lines, "")))
+}
+
+// fill makes the file at to, as another name of its own source where the file system has that.
+func (f File) fill(to string) error {
+	if f.Own {
+		if err := os.Link(f.Source, to); err == nil {
+			return atomicfile.SyncDir(filepath.Dir(to))
+		}
+	}
+	return copyFile(to, f.Source)
 }
 
 // copyFile copies a file and syncs it.

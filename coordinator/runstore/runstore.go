@@ -120,7 +120,7 @@ func (r *Run) open() error {
 			return errors.Join(fmt.Errorf("create folder: %w", err), r.Close())
 		}
 	}
-	if err := r.SaveManifest(); err != nil {
+	if err := errors.Join(r.removeUnfinished(), r.SaveManifest()); err != nil {
 		return errors.Join(err, r.Close())
 	}
 	if err := r.openLogs(); err != nil {

@@ -201,3 +201,60 @@ func TestConditions(t *testing.T) {
 		t.Errorf("ended: %q, %v; want none", dir, err)
 	}
 }
+
+// TestUnfinishedCheckpointsAreRemoved: what a killed coordinator left of a checkpoint is no checkpoint, and goes when the run is opened again.
+func TestUnfinishedCheckpointsAreRemoved(t *testing.T) {
+	r := newRun(t)
+	left := r.Path("checkpoints", ".step-123.tmp")
+	if err := os.MkdirAll(filepath.Join(left, "unet"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := r.Checkpoints(); err != nil || len(all) != 0 {
+		t.Errorf("checkpoints %v, error %v, want none", all, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(r.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", left, err)
+	}
+}
+
+// TestOwnFilesAreNotCopied: a checkpoint takes the run's own files under another name, and keeps them when the first one goes.
+func TestOwnFilesAreNotCopied(t *testing.T) {
+	r := newRun(t)
+	source := r.Path("blobs", "w")
+	if err := os.WriteFile(source, []byte("weights"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := HashFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SaveCheckpoint(1, "d", []File{{Path: "unet/w", Source: source, SHA256: ref.SHA256, Own: true}}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.Stat(r.Path("final", "unet", "w"))
+	if err != nil || !os.SameFile(before, after) {
+		t.Errorf("the checkpoint's file is another one (%v)", err)
+	}
+	if err := os.Remove(source); err != nil {
+		t.Fatal(err)
+	}
+	all, err := r.Checkpoints()
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	if err := all[0].Verify(); err != nil {
+		t.Error(err)
+	}
+}
