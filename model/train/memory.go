@@ -43,7 +43,7 @@ func BoundHeap(limit int64) {
 
 // reserve is what a process takes beside its plan: the program itself, and the kernels' packed operands, which grow with
 // the largest layer.
-func reserve(paramBytes int64) int64 { return 64<<20 + paramBytes/16 }
+func reserve(paramBytes int64) int64 { return 64<<20 + paramBytes/9 }
 
 // fixed is what parameters, the caller's state of them, and the reserve take.
 func (c Config) fixed(params, trained []op.Node) int64 {
