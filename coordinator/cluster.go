@@ -47,7 +47,7 @@ func (c *Coordinator) openCluster(ctx context.Context) error {
 		}
 	}
 	c.senders.Go(c.rotateGossipAtIntervals)
-	c.o.Announce(c.Token(time.Time{}).Join, c.run)
+	c.o.Announce(c.Token(time.Time{}).Join, c.http.SignIn(), c.run)
 	return c.locals.startAll(ctx, c.joinAddr(), func() string { return c.Token(time.Time{}).Token })
 }
 

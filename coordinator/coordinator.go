@@ -48,13 +48,13 @@ type Options struct {
 	ResumeDir     string   // The run folder to continue, or empty.
 	WorkerCommand []string // Starts a local worker; the address to join is appended.
 	Log           zerolog.Logger
-	LocalStarted  func(*os.Process) // Hears of each local worker's process.
-	WorkerLog     io.Writer         // Where the log of the local workers is repeated, or nil. It is a file of the run folder.
-	Takeover      bool              // Fence a living coordinator of the run.
-	Force         bool              // With few of its ranks, too.
-	Progress      io.Writer         // A terminal for the progress bar, or nil.
-	Stop          <-chan struct{}   // Closed when the run is to end at the next step boundary.
-	Announce      func(join string, run *runstore.Run)
+	LocalStarted  func(*os.Process)                          // Hears of each local worker's process.
+	WorkerLog     io.Writer                                  // Where the log of the local workers is repeated, or nil. It is a file of the run folder.
+	Takeover      bool                                       // Fence a living coordinator of the run.
+	Force         bool                                       // With few of its ranks, too.
+	Progress      io.Writer                                  // A terminal for the progress bar, or nil.
+	Stop          <-chan struct{}                            // Closed when the run is to end at the next step boundary.
+	Announce      func(join, desk string, run *runstore.Run) // The line for workers, and the link for a browser.
 }
 
 // Coordinator owns one run. Make it with New, then call Run once.
@@ -100,6 +100,7 @@ type Coordinator struct {
 
 	progress *progress
 	metrics  *metrics.Metrics
+	stream   api.Stream
 	training trainingState
 
 	rotating sync.Mutex // Held while the gossip key changes.
@@ -221,7 +222,11 @@ func (c *Coordinator) show(change func(*api.Status)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	change(&c.status)
+	c.stream.Publish("status", c.status)
 }
+
+// Stream is what the API passes on as it happens.
+func (c *Coordinator) Stream() *api.Stream { return &c.stream }
 
 // close ends everything that was started, in reverse order. It may be called at any stage.
 func (c *Coordinator) close() error {

@@ -8,6 +8,7 @@ import (
 
 	"yohaku/coordinator/api"
 	"yohaku/coordinator/rendezvous"
+	"yohaku/coordinator/runstore"
 	"yohaku/internal/wire"
 )
 
@@ -18,6 +19,7 @@ const maxHistory = 512
 func (c *Coordinator) remember(e api.Event) {
 	e.Time, e.Step = time.Now(), c.training.step
 	c.metrics.Event(e)
+	c.stream.Publish("cluster", e)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.history) == maxHistory {
@@ -32,6 +34,23 @@ func (c *Coordinator) Events(since time.Time) []api.Event {
 	defer c.mu.Unlock()
 	first, _ := slices.BinarySearchFunc(c.history, since, func(e api.Event, t time.Time) int { return e.Time.Compare(t) })
 	return slices.Clone(c.history[first:])
+}
+
+// Points are the recorded steps after one, at most limit.
+func (c *Coordinator) Points(after, limit int) ([]api.Point, error) {
+	points := []api.Point{}
+	err := runstore.EachStep(c.run.Dir, after, func(s wire.StepReport) bool {
+		points = append(points, point(s))
+		return len(points) < limit
+	})
+	return points, err
+}
+
+func point(s wire.StepReport) api.Point {
+	return api.Point{
+		Step: s.Step, Loss: s.Loss, LogOdds: s.LogOdds, WinnerMSE: s.WinnerMSE, LoserMSE: s.LoserMSE, GradNorm: s.GradNorm,
+		LearningRate: s.LearningRate, ItemsPerSecond: s.ItemsPerSecond, DurationMS: s.DurationMS, RingMS: s.RingMS, Ranks: len(s.Nodes),
+	}
 }
 
 // workAgain bounds the work that is done again in the generation f; see api.Event.

@@ -19,7 +19,7 @@ func options(t *testing.T) Options {
 	c := config.Defaults()
 	c.Out, c.RunID = t.TempDir(), "r"
 	return Options{
-		Config: c, Log: zerolog.Nop(), UnpackModel: func(dir string) error { return os.Mkdir(dir, 0o755) }, Announce: func(string, *runstore.Run) {},
+		Config: c, Log: zerolog.Nop(), UnpackModel: func(dir string) error { return os.Mkdir(dir, 0o755) }, Announce: func(string, string, *runstore.Run) {},
 		LocalStarted: func(*os.Process) {}, WorkerLog: os.Stderr,
 	}
 }

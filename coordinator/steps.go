@@ -128,6 +128,7 @@ func (c *Coordinator) keepStep(s wire.StepReport) error {
 		return err
 	}
 	c.metrics.Step(s)
+	c.stream.Publish("step", point(s))
 	c.noteCommit(s)
 	if s.NonFinite != "" {
 		c.log.Error().Int(logkey.Step, s.Step).Bool("skipped", s.Skipped).Str("cause", s.NonFinite).Msg("gradient not finite")

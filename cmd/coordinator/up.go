@@ -230,8 +230,8 @@ func (u *up) prepareOutput() error {
 	}
 	u.o.LocalStarted = u.addLocal
 	u.o.WorkerCommand = []string{exe, "worker"}
-	u.o.Announce = func(join string, run *runstore.Run) {
-		_, _ = fmt.Fprintf(u.out, "run %s in %s\nadd a worker with:\n  %s\n", run.Manifest.RunID, run.Dir, join) // The run goes on without a reader.
+	u.o.Announce = func(join, desk string, run *runstore.Run) {
+		_, _ = fmt.Fprintf(u.out, "run %s in %s\nadd a worker with:\n  %s\nfollow it in a browser:\n  %s\n", run.Manifest.RunID, run.Dir, join, desk) // The run goes on without a reader.
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -18,8 +17,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
+
+	"yohaku/coordinator/web"
 )
 
 // Status is the answer of GET /api/v1/status.
@@ -67,6 +67,8 @@ type Run interface {
 	RevokeNode(name string) error
 	Stop() // Ends the run at the next step boundary. It may be called more than once.
 	Events(since time.Time) []Event
+	Points(after, limit int) ([]Point, error)
+	Stream() *Stream // Of "status", "step" and "cluster": Status, Point and Event.
 	Hurt(ctx context.Context, f Fault) error
 }
 
@@ -87,6 +89,7 @@ type Server struct {
 	http     *http.Server
 	endpoint Endpoint
 	file     string
+	closing  chan struct{} // Closed when the streams are to end.
 	done     chan struct{}
 }
 
@@ -97,7 +100,7 @@ func Serve(address, dir string, run Run, metrics http.Handler) (*Server, error) 
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w; name a free port, or port 0 for any", address, err)
 	}
-	s := &Server{endpoint: Endpoint{l.Addr().String(), secret(), secret()}, file: filepath.Join(dir, endpointFile), done: make(chan struct{})}
+	s := &Server{endpoint: Endpoint{l.Addr().String(), secret(), secret()}, file: filepath.Join(dir, endpointFile), closing: make(chan struct{}), done: make(chan struct{})}
 	data, err := json.Marshal(s.endpoint)
 	if err == nil {
 		err = os.WriteFile(s.file, append(data, '\n'), 0o600)
@@ -116,10 +119,14 @@ func Serve(address, dir string, run Run, metrics http.Handler) (*Server, error) 
 // Address is the host and port that the API listens on.
 func (s *Server) Address() string { return s.endpoint.Address }
 
+// SignIn is the link that signs a browser in as the operator.
+func (s *Server) SignIn() string { return s.endpoint.SignIn(s.endpoint.Bearer) }
+
 // Close stops the API and removes the endpoint file.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
+	close(s.closing)
 	err := s.http.Shutdown(ctx)
 	<-s.done
 	return errors.Join(err, os.Remove(s.file))
@@ -136,18 +143,27 @@ func (s *Server) routes(run Run, metrics http.Handler) http.Handler {
 	free, view, operate := http.NewServeMux(), http.NewServeMux(), http.NewServeMux()
 	free.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, health{"alive"}) })
 	free.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, run.Status()) })
+	free.HandleFunc("GET /signin", s.signIn)
+	pages := web.Files()
+	free.Handle("GET /{$}", pages)
+	free.Handle("GET /desk/", pages)
 	view.Handle("GET /metrics", metrics)
+	view.HandleFunc("GET /api/v1/me", func(w http.ResponseWriter, r *http.Request) { answer(w, me{s.bears(r, s.endpoint.Bearer)}) })
+	view.HandleFunc("GET /api/v1/steps", func(w http.ResponseWriter, r *http.Request) { steps(w, r, run) })
+	view.HandleFunc("GET /api/v1/stream", func(w http.ResponseWriter, r *http.Request) { run.Stream().serve(w, r, s.closing) })
 	view.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, run.Status()) })
 	view.HandleFunc("GET /api/v1/events", func(w http.ResponseWriter, r *http.Request) { events(w, r, run) })
 	trustRoutes(operate, run)
 	operate.HandleFunc("POST /api/v1/stop", func(w http.ResponseWriter, _ *http.Request) { run.Stop(); answer(w, run.Status()) })
 	operate.HandleFunc("POST /api/v1/chaos", func(w http.ResponseWriter, r *http.Request) { hurt(w, r, run) })
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		operator := bears(r, s.endpoint.Bearer)
+	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		operator := s.bears(r, s.endpoint.Bearer)
 		switch {
+		case !loopback(r):
+			problem(w, http.StatusMisdirectedRequest, fmt.Sprintf("this is not %.80q; use the address in the run folder's endpoint.json", r.Host))
 		case knows(free, r):
 			free.ServeHTTP(w, r)
-		case !operator && !bears(r, s.endpoint.Viewer):
+		case !operator && !s.bears(r, s.endpoint.Viewer):
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			problem(w, http.StatusUnauthorized, "a bearer token of the run folder's endpoint.json is needed")
 		case knows(view, r):
@@ -159,7 +175,7 @@ func (s *Server) routes(run Run, metrics http.Handler) http.Handler {
 		default:
 			problem(w, http.StatusNotFound, fmt.Sprintf("there is no %s %.80q", r.Method, r.URL.Path))
 		}
-	})
+	}))
 }
 
 func knows(mux *http.ServeMux, r *http.Request) bool {
@@ -167,10 +183,9 @@ func knows(mux *http.ServeMux, r *http.Request) bool {
 	return pattern != ""
 }
 
-// bears tells whether a request has the token.
-func bears(r *http.Request, token string) bool {
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	return ok && token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
+// me is the answer of GET /api/v1/me.
+type me struct {
+	Operator bool `json:"operator"`
 }
 
 // health is the answer of /healthz and /readyz.
@@ -195,6 +210,9 @@ func answer(w http.ResponseWriter, v any) {
 
 // Client talks to a run's API.
 type Client struct{ endpoint Endpoint }
+
+// Endpoint is where the API is.
+func (c Client) Endpoint() Endpoint { return c.endpoint }
 
 // Find returns the client of the run in the folder dir. It fails when the run is not going on.
 func Find(dir string) (Client, error) {

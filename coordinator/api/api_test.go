@@ -19,6 +19,7 @@ type fake struct {
 	hurt    Fault
 	expires time.Time
 	calls   []string
+	stream  Stream
 }
 
 func (f *fake) Status() Status { return Status{RunID: "r1", Step: 3} }
@@ -38,6 +39,15 @@ func (f *fake) RevokeNode(name string) error {
 	f.calls = append(f.calls, "put out "+name)
 	return nil
 }
+
+func (f *fake) Points(after, limit int) ([]Point, error) {
+	if after > 9 {
+		return nil, errors.New("disk on fire")
+	}
+	return []Point{{Step: after + 1}}[:min(limit, 1)], nil
+}
+
+func (f *fake) Stream() *Stream { return &f.stream }
 
 func (f *fake) Stop() { f.stopped = true }
 
@@ -169,10 +179,19 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"viewer", "POST", "/api/v1/stop", 403, "operator"},
 		{"operator", "GET", "/metrics", 200, "yohaku_steps_total"},
 		{"operator", "GET", "/api/v1/../../etc/passwd", 404, "there is no"},
+		{"viewer", "GET", "/api/v1/steps?after=4", 200, `"step":5`},
+		{"viewer", "GET", "/api/v1/steps?after=10", 500, "disk on fire"},
+		{"viewer", "GET", "/api/v1/steps?after=-1", 400, "whole number"},
+		{"viewer", "GET", "/api/v1/steps?limit=1e9", 400, "whole number"},
+		{"viewer", "GET", "/api/v1/me", 200, "false"},
+		{"operator", "GET", "/api/v1/me", 200, "true"},
+		{"", "GET", "/", 200, "<title>"},
+		{"", "GET", "/desk/../../go.mod", 401, "endpoint.json"},
+		{"", "GET", "/desk/none.js", 404, ""},
 		{"operator", "DELETE", "/api/v1/status", 404, "there is no"},
 		{"operator", "POST", "/api/v1/stop", 200, "r1"},
 	} {
-		r := httptest.NewRequest(c.method, c.path, nil)
+		r := httptest.NewRequest(c.method, "http://127.0.0.1"+c.path, nil)
 		if c.bearer != "" {
 			r.Header.Set("Authorization", "Bearer "+c.bearer)
 		}
@@ -181,7 +200,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		if w.Code != c.code || !strings.Contains(w.Body.String(), c.says) {
 			t.Errorf("%s %s as %q: %d %s, want %d and %q", c.method, c.path, c.bearer, w.Code, w.Body, c.code, c.says)
 		}
-		if kind := w.Header().Get("Content-Type"); w.Code >= 400 && kind != "application/problem+json" {
+		if kind := w.Header().Get("Content-Type"); w.Code >= 400 && c.says != "" && kind != "application/problem+json" {
 			t.Errorf("%s %s as %q: %s, want problem details", c.method, c.path, c.bearer, kind)
 		}
 	}

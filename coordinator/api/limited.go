@@ -6,7 +6,7 @@ import (
 )
 
 // maxConns bounds the API's open connections; further ones wait for the system's backlog.
-const maxConns = 64
+const maxConns = 512
 
 // limited is a listener with at most maxConns connections open.
 type limited struct {

@@ -25,6 +25,7 @@ var layers = []struct {
 	{"cmd/worker", []string{"cmd/internal"}, "the worker's binary has nothing of the coordinator"},
 	{"coordinator", []string{"dataset", "internal"}, "the coordinator runs without tensors"},
 	{"coordinator/rendezvous", []string{"internal/assert", "internal/assignment", "internal/epoch"}, "a pure machine"},
+	{"coordinator/web", nil, "the pages are files"},
 	{"coordinator/chaos", []string{"coordinator/api"}, "faults are injected from outside of the run"},
 	{"worker", []string{"dataset", "model", "allreduce", "internal"}, "only the worker brings all three together"},
 	{"worker/lifecycle", []string{"internal/assert", "internal/assignment", "internal/epoch"}, "a pure machine"},
