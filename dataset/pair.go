@@ -23,6 +23,9 @@ type Pair struct {
 	Loser  []byte
 	// Tie says that the person had no preference; image 0 then stands in as the winner.
 	Tie bool
+	// Annotator, License and Origin are what the row says of who judged it, under what licence its pictures are, and
+	// where they come from; often empty. They do not enter the ID.
+	Annotator, License, Origin string
 	// LoserFirst says that the loser is image 0 of the row. The reference pipeline resizes
 	// image 1 to the size of image 0, whichever of them won.
 	LoserFirst bool

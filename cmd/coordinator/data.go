@@ -36,6 +36,6 @@ func dataCommand() *cobra.Command {
 		},
 	}
 	inspect.Flags().BoolVar(&asJSON, "json", false, "as JSON")
-	c.AddCommand(inspect)
+	c.AddCommand(inspect, auditCommand())
 	return c
 }

@@ -183,7 +183,7 @@ func readPair(root *os.Root, line []byte, lineErr error) (*dataset.Pair, error) 
 	if err != nil {
 		return nil, err
 	}
-	p := &dataset.Pair{Prompt: e.prompt, Tie: e.tie}
+	p := &dataset.Pair{Prompt: e.prompt, Tie: e.tie, Annotator: e.annotator, License: e.license, Origin: e.origin}
 	if p.Winner, err = readPicture(root, e.first); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,8 @@ type entry struct {
 	prompt         string
 	first, second  string
 	firstWins, tie bool
+
+	annotator, license, origin string
 }
 
 // parseLine reads one line of metadata.
@@ -35,6 +37,7 @@ func parseLine(line []byte) (entry, error) {
 	if e.prompt, err = text(fields, "prompt", "caption", "text"); err != nil {
 		return entry{}, err
 	}
+	e.annotator, e.license, e.origin = note(fields, "annotator"), note(fields, "license"), note(fields, "source")
 	if has(fields, pictureKeys("winner")) || has(fields, pictureKeys("loser")) {
 		return e.fromWinner(fields)
 	}
@@ -127,6 +130,19 @@ func text(fields map[string]json.RawMessage, keys ...string) (string, error) {
 		return "", errors.New("the caption is missing (prompt or caption)")
 	}
 	return "", fmt.Errorf("%s is missing", keys[0])
+}
+
+// note returns the string under key, cut to a length that a report can show; anything else is no note.
+func note(fields map[string]json.RawMessage, key string) string {
+	var s string
+	if json.Unmarshal(fields[key], &s) != nil {
+		return ""
+	}
+	const most = 200
+	if r := []rune(s); len(r) > most {
+		return string(r[:most])
+	}
+	return s
 }
 
 // number returns the number under key, and whether it is there.

@@ -144,3 +144,6 @@ func (p *Plan) pair(draw uint64) int {
 	}
 	return p.order[draw%n]
 }
+
+// Timesteps is the number of timesteps of the path, T.
+func (p *Plan) Timesteps() int { return p.config.NumTrainTimesteps }
