@@ -173,7 +173,17 @@ func (c *Coordinator) openRun(context.Context) error {
 }
 
 func (c *Coordinator) manifest() runstore.Manifest {
+	licenses, origins := map[string]int{}, map[string]int{}
+	for _, p := range c.o.Data.Pairs {
+		if p.License != "" {
+			licenses[p.License]++
+		}
+		if p.Origin != "" {
+			origins[p.Origin]++
+		}
+	}
 	return runstore.Manifest{
+		Licenses: licenses, Origins: origins,
 		RunID: c.o.Config.RunID, Version: c.o.Version, Created: c.start.UTC().Truncate(time.Second), Config: wire.Encode(c.o.Config),
 		Seed: c.o.Config.Seed, DataName: c.o.DataName, DataDigest: c.o.Data.Digest, Pairs: len(c.o.Data.Pairs),
 		Ties: c.o.Data.Ties, RejectedRows: len(c.o.Data.Rejects),

@@ -55,6 +55,9 @@ func (c *Coordinator) report(ctx context.Context) (evidence.Report, error) {
 	if err := c.run.WriteJSON("report.json", r); err != nil {
 		return r, err
 	}
+	if err := c.describe(); err != nil {
+		return r, err
+	}
 	if err := c.passGate(&r); err != nil {
 		return r, err
 	}

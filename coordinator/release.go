@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"yohaku/coordinator/card"
 	"yohaku/coordinator/evidence"
 	"yohaku/coordinator/gate"
 	"yohaku/coordinator/runstore"
@@ -27,6 +28,19 @@ func (c *Coordinator) newestCheckpoint() string {
 		return ""
 	}
 	return k.Dir
+}
+
+// describe writes the model card of the last checkpoint.
+func (c *Coordinator) describe() error {
+	k, err := c.run.ByDigest(c.training.state.SHA256)
+	if err != nil {
+		return err
+	}
+	text, err := card.Make(c.run.Dir)
+	if err != nil {
+		return err
+	}
+	return k.Add(card.Name, text)
 }
 
 // passGate judges the run that has just been reported.

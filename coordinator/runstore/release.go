@@ -3,6 +3,7 @@ package runstore
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -111,4 +112,19 @@ func (c Checkpoint) writeSums() error {
 		fmt.Fprintf(&b, "%s  %s\n", c.Sums[path], path)
 	}
 	return atomicfile.Write(filepath.Join(c.Dir, sumsName), []byte(b.String()))
+}
+
+// ReportedCheckpoint is the digest that report.json names.
+func (r *Run) ReportedCheckpoint() (string, error) {
+	var report struct {
+		CheckpointSHA256 string `json:"checkpoint_sha256"`
+	}
+	data, err := os.ReadFile(r.Path("report.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &report)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read report: %w; let the run end, or --resume it", err)
+	}
+	return report.CheckpointSHA256, nil
 }

@@ -48,6 +48,8 @@ type Manifest struct {
 	Pairs         int             `json:"pairs"`
 	Ties          int             `json:"ties"`
 	RejectedRows  int             `json:"rejected_rows"`
+	Licenses      map[string]int  `json:"licenses,omitempty"` // Pairs by what the data says of them; the others say nothing.
+	Origins       map[string]int  `json:"origins,omitempty"`
 	Epoch         uint64          `json:"epoch"`
 	MaxGeneration uint64          `json:"max_generation"`
 	WorldSizes    []int           `json:"world_sizes"`

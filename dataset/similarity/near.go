@@ -45,7 +45,7 @@ func Of(m *picture.Image) Print { return Print{PHash(m), DHash(m), Features(m)} 
 // colours agree in both hashes, and differ in shape or shift.
 type Threshold struct {
 	PHash, DHash int     // Bits.
-	Shape, Shift float64 // See split.
+	Shape, Shift float64 // See Split.
 }
 
 // Default holds for pictures that were scaled, compressed or slightly brightened.
@@ -56,14 +56,14 @@ func (t Threshold) Near(a, b Print) bool {
 	if a.PHash.Distance(b.PHash) > t.PHash || a.DHash.Distance(b.DHash) > t.DHash {
 		return false
 	}
-	shape, shift := split(a.Features, b.Features)
+	shape, shift := Split(a.Features, b.Features)
 	return shape <= t.Shape && shift <= t.Shift
 }
 
-// split parts the distance of two built-in feature vectors into what a change of the whole picture's colour explains
+// Split parts the distance of two built-in feature vectors into what a change of the whole picture's colour explains
 // (shift: the root of the mean squared difference of the three mean colours) and the rest (shape):
 // Distance² = shape² + shift².
-func split(a, b []float32) (shape, shift float64) {
+func Split(a, b []float32) (shape, shift float64) {
 	d := Distance(a, b)
 	var sum [3]float64
 	for i := range min(len(a), len(b)) {
