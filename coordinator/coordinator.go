@@ -16,6 +16,7 @@ import (
 	"yohaku/coordinator/api"
 	"yohaku/coordinator/config"
 	"yohaku/coordinator/evidence"
+	"yohaku/coordinator/health"
 	"yohaku/coordinator/metrics"
 	"yohaku/coordinator/runstore"
 	"yohaku/dataset"
@@ -99,6 +100,7 @@ type Coordinator struct {
 	stopped   chan struct{} // Closed by Stop of the API.
 
 	progress *progress
+	watch    *health.Watch
 	metrics  *metrics.Metrics
 	stream   api.Stream
 	training trainingState
@@ -147,7 +149,7 @@ func (c *Coordinator) discard() error {
 // perform runs the phases in order.
 func (c *Coordinator) perform(ctx context.Context) (evidence.Report, error) {
 	for _, phase := range []func(context.Context) error{
-		c.openRun, c.withholdFinal, c.openCluster, c.gather, c.encode, c.train,
+		c.openRun, c.withholdFinal, c.startWatch, c.openCluster, c.gather, c.encode, c.train,
 	} {
 		if err := phase(ctx); err != nil {
 			return evidence.Report{}, err

@@ -148,7 +148,7 @@ func (c *Coordinator) correct(d *wire.Difference) error {
 		if s.Replica != d.Want {
 			continue
 		}
-		if err := c.run.RewindTo(d.Steps - 1); err != nil {
+		if err := c.rewind(d.Steps - 1); err != nil {
 			return err
 		}
 		t.step = d.Steps - 1

@@ -45,6 +45,11 @@ func (c *Coordinator) report(ctx context.Context) (evidence.Report, error) {
 		Pairs: len(c.o.Data.Pairs), Ties: c.o.Data.Ties, RejectedRows: len(c.o.Data.Rejects),
 		TrainingSeconds: t.seconds, Checkpoint: c.run.Path("final"), Notes: []string{},
 	}
+	notes, err := c.healthNotes()
+	if err != nil {
+		return r, err
+	}
+	r.Notes = append(r.Notes, notes...)
 	if err := c.evaluate(ctx, &r); err != nil {
 		return r, err
 	}

@@ -67,7 +67,7 @@ func (c *Coordinator) settle(f rendezvous.Form) error {
 	case t.step > step:
 		c.log.Warn().Int(logkey.Step, step).Int("steps_lost", t.step-step).Msg("no rank is left that holds the state, going back to the last checkpoint")
 		c.record.generation.Rewound = rendezvous.Generation{Epoch: c.epoch, Number: f.Generation}
-		if err := c.run.RewindTo(step); err != nil {
+		if err := c.rewind(step); err != nil {
 			return err
 		}
 		var err error

@@ -130,6 +130,7 @@ func (c *Coordinator) keepStep(s wire.StepReport) error {
 	c.metrics.Step(s)
 	c.stream.Publish("step", point(s))
 	c.noteCommit(s)
+	c.warn(s)
 	if s.NonFinite != "" {
 		c.log.Error().Int(logkey.Step, s.Step).Bool("skipped", s.Skipped).Str("cause", s.NonFinite).Msg("gradient not finite")
 		if c.o.Config.NonFinitePolicy == "halt" {

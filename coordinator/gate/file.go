@@ -1,3 +1,5 @@
+// Package gate holds the figures of a run against thresholds that a team agreed on before: stages of KPIs, each with the file
+// that its figure came from. A figure that is missing fails.
 package gate
 
 import (
