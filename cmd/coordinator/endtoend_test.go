@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,13 +27,14 @@ const runLimit = 2 * time.Minute
 
 // cluster is a folder of runs on the fixtures.
 type cluster struct {
-	t   *testing.T
-	out string
+	t      *testing.T
+	out    string
+	prefix []string // Of every command, to run it on another machine.
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	return &cluster{t, t.TempDir()}
+	return &cluster{t: t, out: t.TempDir()}
 }
 
 // up starts the run id with more flags.
@@ -53,7 +55,8 @@ func (c *cluster) resume(id string, flags ...string) *process {
 
 func (c *cluster) start(args ...string) *process {
 	c.t.Helper()
-	return c.command("coordinator", args...)
+	words := append(append(slices.Clone(c.prefix), "coordinator"), args...)
+	return c.command(words[0], words[1:]...)
 }
 
 func (c *cluster) command(name string, args ...string) *process {
@@ -168,7 +171,8 @@ func (c *cluster) checkSame(id string) {
 
 func (c *cluster) coordinator(args ...string) string {
 	c.t.Helper()
-	out, err := exec.Command("coordinator", append(args, "--out", c.out)...).Output()
+	words := append(append(append(slices.Clone(c.prefix), "coordinator"), args...), "--out", c.out)
+	out, err := exec.Command(words[0], words[1:]...).Output()
 	if err != nil {
 		c.t.Fatalf("coordinator %v: %v", args, err)
 	}

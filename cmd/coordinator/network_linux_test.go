@@ -15,17 +15,27 @@ type namespace string
 // twoNamespaces makes two namespaces with a link between 10.213.7.1 and 10.213.7.2.
 func twoNamespaces(t *testing.T) (a, b namespace) {
 	t.Helper()
+	a, b, why := tryNamespaces(t)
+	if why != "" {
+		t.Skip(why)
+	}
+	return a, b
+}
+
+// tryNamespaces is twoNamespaces, or says why there are none.
+func tryNamespaces(t *testing.T) (a, b namespace, why string) {
+	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("network namespaces need root")
+		return "", "", "network namespaces need root"
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("network namespaces need the ip command")
+		return "", "", "network namespaces need the ip command"
 	}
 	id := os.Getpid() % 100000
 	a, b = namespace(fmt.Sprintf("yohaku-a%d", id)), namespace(fmt.Sprintf("yohaku-b%d", id))
 	for _, n := range []namespace{a, b} {
 		if out, err := exec.Command("ip", "netns", "add", string(n)).CombinedOutput(); err != nil {
-			t.Skipf("this system gives no network namespaces: %s", strings.TrimSpace(string(out)))
+			return "", "", "this system gives no network namespaces: " + strings.TrimSpace(string(out))
 		}
 		t.Cleanup(func() { ip(t, "netns", "del", string(n)) }) // Its devices go with it.
 	}
@@ -38,7 +48,7 @@ func twoNamespaces(t *testing.T) (a, b namespace) {
 		end.n.link(t, "up")
 		ip(t, "-n", string(end.n), "link", "set", "lo", "up")
 	}
-	return a, b
+	return a, b, ""
 }
 
 // device is the name of the namespace's end of the link.
@@ -57,14 +67,17 @@ func ip(t *testing.T, args ...string) {
 	}
 }
 
-// start runs a command in the namespace; ip becomes the command, so signals reach it.
+// prefix runs a command in the namespace; ip becomes the command, so signals reach it.
+func (n namespace) prefix() []string { return []string{"ip", "netns", "exec", string(n)} }
+
+// start runs a command in the namespace.
 func (n namespace) start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := startProcess("testdata", "ip", append([]string{"netns", "exec", string(n), path}, args...)...)
+	p, err := startProcess("testdata", "ip", append(append(n.prefix()[1:], path), args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

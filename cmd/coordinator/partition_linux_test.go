@@ -1,10 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -55,14 +51,4 @@ func TestLinkDown(t *testing.T) {
 		t.Errorf("after %d steps the run has checkpoint %s, one undisturbed worker has %s", run.Steps, run.CheckpointSHA256, want.CheckpointSHA256)
 	}
 	c.coordinator("verify", "run")
-}
-
-// reaches waits until the ledger of a run has the step.
-func (c *cluster) reaches(id string, step int) {
-	c.t.Helper()
-	path := filepath.Join(c.out, id, "ledger.jsonl")
-	c.until(fmt.Sprintf("run %s has reached step %d", id, step), eventTimeout, func() bool {
-		data, err := os.ReadFile(path)
-		return err == nil && bytes.Count(data, []byte("\n")) >= step
-	})
 }
