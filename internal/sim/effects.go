@@ -18,7 +18,7 @@ func (j *job) perform(effect lifecycle.Effect) {
 	case lifecycle.Exchange:
 		mine := word{e.MicroBatches, w.mb.Seconds(), w.delivered(e.Step), j.pause, j.save}
 		j.collect(opKey{position{e.Step, e.Attempt}, "word"}, &mine, func(parts []any) lifecycle.Event {
-			ev := exchanged(e, parts)
+			ev := j.ring.exchanged(e, parts)
 			j.shares, j.seconds = ev.Shares, ev.Seconds
 			w.reported(parts[0].(*word).reported)
 			return ev

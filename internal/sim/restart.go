@@ -186,6 +186,7 @@ func (k *coordinator) decide(heard []rendezvous.Standing) {
 		return
 	}
 	s.note("coordinator %s claims generation %v", k.name, g)
+	k.rightful(heard)
 	k.epoch, k.generation, k.claimed = g.Epoch, g.Number, true
 	for _, st := range heard {
 		k.heard = append(k.heard, st.Node)
@@ -200,6 +201,30 @@ func (k *coordinator) decide(heard []rendezvous.Standing) {
 			k.takeUp(s.now, 0)
 		}
 	})
+}
+
+// rightful checks that a run is taken from a living coordinator only when that is asked for, and then with
+// most of the ranks of the newest generation that anybody knows.
+func (k *coordinator) rightful(heard []rendezvous.Standing) {
+	newest, ranks := rendezvous.Generation{Epoch: k.epoch, Number: k.generation}, k.ranks
+	living := ""
+	for _, st := range heard {
+		if newest.Before(st.Highest) && len(st.Ranks) > 0 {
+			newest, ranks = st.Highest, st.Ranks
+		}
+		if st.Alive {
+			living = st.Coordinator
+		}
+	}
+	if living == "" {
+		return
+	}
+	most := slices.DeleteFunc(slices.Clone(ranks), func(n string) bool {
+		return !slices.ContainsFunc(heard, func(st rendezvous.Standing) bool { return st.Node == n })
+	})
+	if !k.takeover || 2*len(most) <= len(ranks) {
+		k.s.broken("%s takes the run from the living %s, takeover %v, with %d of %d ranks", k.name, living, k.takeover, len(most), len(ranks))
+	}
 }
 
 // supersededBy hears in the gossip of a coordinator with a higher epoch.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"yohaku/internal/assignment"
 	"yohaku/worker/lifecycle"
 )
 
@@ -191,12 +192,16 @@ func (r *ring) abort(at position) {
 }
 
 // exchanged makes the event of gathered words.
-func exchanged(e lifecycle.Exchange, parts []any) lifecycle.Exchanged {
+func (r *ring) exchanged(e lifecycle.Exchange, parts []any) lifecycle.Exchanged {
 	ev := lifecycle.Exchanged{Step: e.Step, Attempt: e.Attempt}
 	for _, p := range parts {
 		w := p.(*word)
 		ev.Shares, ev.Seconds = append(ev.Shares, w.microBatches), append(ev.Seconds, w.seconds)
 		ev.Pause, ev.Save = ev.Pause || w.pause, ev.Save || w.save
+	}
+	err := assignment.Check(r.s.MicroBatches, ev.Shares)
+	if err != nil && !slices.ContainsFunc(r.members, func(w *worker) bool { return w.dead }) { // One that is may have given a micro-batch away, and nobody heard.
+		r.s.broken("step %d attempt %d: %v, though all live that could have given it", e.Step, e.Attempt, err)
 	}
 	return ev
 }
