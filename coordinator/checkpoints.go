@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,9 @@ const trainerFile = "trainer_state.safetensors"
 // unetPrefix begins the paths of the UNet's files in a checkpoint folder.
 const unetPrefix = "unet/"
 
+// emaPrefix begins the paths of the UNet's moving average in one, as diffusers' scripts name it.
+const emaPrefix = "unet_ema/"
+
 // adapterFile holds a trained adapter in a checkpoint folder, as diffusers names it.
 const adapterFile = "pytorch_lora_weights.safetensors"
 
@@ -37,7 +41,7 @@ func (c *Coordinator) keepCheckpoint(s wire.TrainState) error {
 	start := time.Now()
 	var files []runstore.File
 	if c.o.Config.LoRARank == 0 {
-		files = slices.DeleteFunc(slices.Clone(c.model.all), func(f runstore.File) bool { return strings.HasPrefix(f.Path, unetPrefix) })
+		files = slices.DeleteFunc(slices.Clone(c.model.all), func(f runstore.File) bool { return hasPrefix(f.Path, []string{unetPrefix, emaPrefix}) })
 	}
 	handed := handedFiles(s)
 	for _, h := range handed {
@@ -72,7 +76,7 @@ func (c *Coordinator) removeHanded(s wire.TrainState) error {
 		if err != nil || filepath.Dir(file) != c.run.Path("blobs") {
 			continue // Of the base model, which stays.
 		}
-		if err := os.Remove(file); err != nil {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // Two files of one content are one here.
 			return fmt.Errorf("remove handed-over file: %w", err)
 		}
 	}
@@ -103,7 +107,7 @@ func (c *Coordinator) offerCheckpoint(k runstore.Checkpoint) (*wire.TrainState, 
 	}
 	state := &wire.TrainState{Step: k.Step, SHA256: digest}
 	for name := range k.Sums {
-		weights := strings.HasPrefix(name, unetPrefix) || name == adapterFile
+		weights := hasPrefix(name, []string{unetPrefix, emaPrefix}) || name == adapterFile
 		if !weights && name != trainerFile {
 			continue
 		}

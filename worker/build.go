@@ -48,7 +48,7 @@ func (w *Worker) build(ctx context.Context, r *resident, j wire.TrainJob) error 
 	step, err := train.New(train.Config{
 		UNet: network, Objective: loss(h, len(schedule.Betas)), SNRGamma: h.SNRGamma, LoRA: adapters(h),
 		Schedule: schedule, Items: h.TrainBatchSize, Height: r.pairs.height, Width: r.pairs.width, ContextLength: r.pairs.contextLength,
-		Memory: w.memory(len(j.Nodes)), Profile: w.o.Profile != "", BF16: h.MixedPrecision == "bf16",
+		Memory: w.memory(len(j.Nodes), h.EMADecay > 0), Profile: w.o.Profile != "", BF16: h.MixedPrecision == "bf16",
 	}, w.backend)
 	if err != nil {
 		return fmt.Errorf("build training graph: %w", err)
@@ -131,7 +131,7 @@ func (r *resident) newTrainer(j wire.TrainJob, itemsPerStep int, pool *kernel.Po
 	}
 	r.trainer, err = trainstep.New(r.model, trainstep.Hyper{
 		Optimizer:    optim.AdamW{Beta1: h.AdamBeta1, Beta2: h.AdamBeta2, Eps: h.AdamEpsilon, WeightDecay: h.AdamWeightDecay},
-		LearningRate: rate, MaxGradNorm: h.MaxGradNorm, MicroBatches: h.GradientAccumulationSteps, ItemsPerStep: itemsPerStep,
+		LearningRate: rate, MaxGradNorm: h.MaxGradNorm, EMADecay: h.EMADecay, MicroBatches: h.GradientAccumulationSteps, ItemsPerStep: itemsPerStep,
 		Audited: func(step int) []int { return audited(h, step) },
 		Format:  format, Seed: h.Seed,
 	}, pool)

@@ -28,7 +28,8 @@ const (
 	chunkV                           // Of the second moments, float32.
 	chunkGrid                        // Of the exponents of the next step, int8.
 	chunkWhole                       // The state is complete: a mark.
-	lastKind    = chunkWhole
+	chunkEMA                         // Of the moving average, float32.
+	lastKind    = chunkEMA
 )
 
 // chunk is a message of the stream. Its numbers are little-endian, its data as they lie in memory:
@@ -101,14 +102,18 @@ func spansOf(params []trainstep.Param) []span {
 	return all
 }
 
-// at are the parameters and moments of a span, where they lie.
+// at are the parameters, moments and moving average of a span, where they lie.
 func (r *resident) at(s span) map[chunkKind][]byte {
 	state := r.trainer.State()
-	return map[chunkKind][]byte{
+	parts := map[chunkKind][]byte{
 		chunkParams: rawbytes.Of(r.trainer.Params()[s.tensor].Data)[s.lo : s.lo+s.len],
 		chunkM:      rawbytes.Of(state.M)[s.offset : s.offset+s.len],
 		chunkV:      rawbytes.Of(state.V)[s.offset : s.offset+s.len],
 	}
+	if state.EMA != nil {
+		parts[chunkEMA] = rawbytes.Of(state.EMA)[s.offset : s.offset+s.len]
+	}
+	return parts
 }
 
 // put writes a chunk of the state where it belongs.

@@ -157,7 +157,7 @@ func (f *follower) take(c chunk) error {
 		return c.write(rawbytes.Of(f.res.sums.needed))
 	case chunkApply:
 		return f.apply(c, sums)
-	case chunkParams, chunkM, chunkV:
+	case chunkParams, chunkM, chunkV, chunkEMA:
 		return f.res.put(c)
 	case chunkGrid:
 		return c.write(rawbytes.Of(state.Exponents))

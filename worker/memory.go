@@ -3,10 +3,13 @@ package worker
 import "yohaku/model/train"
 
 // memory is the bound of what training takes. Beside the parameters there are two moments and the sums for each trained
-// value, and in a ring the sums over all ranks.
-func (w *Worker) memory(world int) train.Memory {
+// value, the moving average if one is kept, and in a ring the sums over all ranks.
+func (w *Worker) memory(world int, ema bool) train.Memory {
 	const moments, sums = 2 * 4, 4
 	m := train.Memory{Limit: w.o.Memory, PerTrained: moments + sums}
+	if ema {
+		m.PerTrained += 4
+	}
 	if world > 1 {
 		m.PerTrained += sums
 	}

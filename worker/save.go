@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"time"
 
 	"yohaku/internal/logkey"
@@ -87,7 +88,13 @@ func putState(r *resident, state checkpoint.State, put func(fill func(io.Writer)
 	}
 	out.Weights = []wire.ModelFile{{Path: r.weightsName(), Ref: ref}}
 	if r.lora == nil {
-		out.Weights = append(r.unetConfig(), out.Weights...)
+		out.Weights = append(r.unetConfig("unet"), out.Weights...)
+	}
+	if state.EMA != nil {
+		if ref, err = put(func(w io.Writer) error { return checkpoint.WriteWeights(w, state.EMA, "") }); err != nil {
+			return nil, fmt.Errorf("write moving average: %w", err)
+		}
+		out.Weights = append(append(out.Weights, r.unetConfig(emaFolder)...), wire.ModelFile{Path: path.Join(emaFolder, checkpoint.DefaultWeightsFile), Ref: ref})
 	}
 	if out.Trainer, err = put(func(w io.Writer) error { return checkpoint.WriteState(w, state) }); err != nil {
 		return nil, fmt.Errorf("write trainer state: %w", err)

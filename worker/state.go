@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/internal/wire"
 	"yohaku/model/checkpoint"
+	"yohaku/model/compile"
 	"yohaku/model/lora"
 	"yohaku/model/weights"
 	"yohaku/worker/lifecycle"
@@ -47,15 +49,31 @@ func (r *rank) sync(ctx context.Context, source lifecycle.Source) error {
 
 // moments are the optimizer's slabs as named parameters, in the engine's layout.
 func (r *resident) moments() (m, v []checkpoint.Param) {
-	state := r.trainer.State()
+	state, infos := r.trainer.State(), r.inOrder()
+	return weights.Params(infos, state.M), weights.Params(infos, state.V)
+}
+
+// inOrder says where parameters lie in the trainer's slabs.
+func (r *resident) inOrder() []compile.ParamInfo {
 	infos := slices.Clone(r.model.step.GradOrder())
 	at := 0
 	for i := range infos {
 		infos[i].Offset = at
 		at += infos[i].Len
 	}
-	return weights.Params(infos, state.M), weights.Params(infos, state.V)
+	return infos
 }
+
+// average is the parameters' moving average as named parameters, in the engine's layout; nil where none is kept.
+func (r *resident) average() []checkpoint.Param {
+	if r.trainer.State().EMA == nil {
+		return nil
+	}
+	return weights.Params(r.inOrder(), r.trainer.State().EMA)
+}
+
+// emaFolder is where a checkpoint has the moving average, as diffusers' scripts leave it.
+const emaFolder = "unet_ema"
 
 // updatesKey is the trainer state's metadata key of the number of updates made.
 const updatesKey = "updates"
@@ -75,6 +93,9 @@ func (r *rank) loadState(ctx context.Context) error {
 		return err
 	}
 	if err := r.loadOptimizer(ctx, state); err != nil {
+		return err
+	}
+	if err := r.loadAverage(dir); err != nil {
 		return err
 	}
 	if state.SHA256 == "" {
@@ -97,7 +118,24 @@ func (r *rank) loadBaseState(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("fetch model: %w", err)
 	}
-	return r.loadWeights(dir)
+	if err := r.loadWeights(dir); err != nil {
+		return err
+	}
+	r.res.trainer.BeginEMA()
+	return nil
+}
+
+// loadAverage fills the moving average, if one is kept, from the checkpoint folder dir.
+func (r *rank) loadAverage(dir string) error {
+	average := r.res.average()
+	if average == nil {
+		return nil
+	}
+	w, err := checkpoint.OpenWeights(filepath.Join(dir, emaFolder))
+	if err != nil {
+		return fmt.Errorf("moving average: %w", err)
+	}
+	return errors.Join(w.Load(average, checkpoint.LoadOptions{}), w.Close())
 }
 
 // loadWeights fills the trained parameters from the pipeline or checkpoint folder dir.
@@ -177,16 +215,16 @@ func (r *resident) checkpointState(step int) checkpoint.State {
 	m, v := r.moments()
 	state := r.trainer.State()
 	return checkpoint.State{
-		Step: step, M: m, V: v, Exponents: append(fixedpoint.Exponents(nil), state.Exponents...),
+		Step: step, M: m, V: v, EMA: r.average(), Exponents: append(fixedpoint.Exponents(nil), state.Exponents...),
 		Metadata: map[string]string{updatesKey: strconv.Itoa(state.Updates)},
 	}
 }
 
-// unetConfig is the base's configuration of the UNet, which a checkpoint carries on.
-func (r *resident) unetConfig() []wire.ModelFile {
+// unetConfig is the base's configuration of the UNet, which a checkpoint carries on, in the given folder.
+func (r *resident) unetConfig(folder string) []wire.ModelFile {
 	for _, f := range r.base.Files {
 		if f.Path == path.Join("unet", "config.json") {
-			return []wire.ModelFile{f}
+			return []wire.ModelFile{{Path: path.Join(folder, "config.json"), Ref: f.Ref}}
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -217,6 +218,64 @@ func distance(t *testing.T, dir, a, b string) int {
 }
 
 func abs(a, b uint8) int { return max(int(a)-int(b), int(b)-int(a)) }
+
+// TestMovingAverage: the UNet's moving average is the same by one worker, by two, in two parts, and where a worker
+// joins in mid-run; it lies beside the UNet, differs from it, is checked by verify, and is what pictures are made with.
+func TestMovingAverage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts clusters")
+	}
+	c := newCluster(t)
+	flags := []string{"--use-ema", "--ema-decay", "0.9", "--checkpointing-steps", "16"}
+	c.ends(c.up("plain", "--local-workers", "1"))
+	c.ends(c.up("one", append(flags, "--local-workers", "1")...))
+	c.ends(c.up("two", append(flags, "--local-workers", "2")...))
+	c.ends(c.up("parts", append(flags, "--local-workers", "1", "--steps", "16")...))
+	c.ends(c.resume("parts", "--steps", strconv.Itoa(steps), "--local-workers", "2"))
+	p := c.up("joined", append(flags, "--local-workers", "1")...)
+	addr, token, err := p.joinLine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.committed(t, 5)
+	guest := c.command("worker", "join", addr, "--token", token, "--name", "guest", "--threads", "1", "--log-format", "json")
+	p.event(t, "generation of two", func(e entry) bool { return e.Message == "generation formed" && e.WorldSize == 2 })
+	c.ends(p)
+	c.ends(guest)
+	if !strings.Contains(guest.logText(), "caught up with the ring while it went on") {
+		t.Error("the guest did not follow the ring")
+	}
+	want := c.report("one").CheckpointSHA256
+	for _, id := range []string{"two", "parts", "joined"} {
+		if got := c.report(id).CheckpointSHA256; got != want {
+			t.Errorf("run %s: digest %s, by one worker %s", id, got, want)
+		}
+	}
+	if c.report("plain").CheckpointSHA256 == want {
+		t.Error("the digest does not depend on the moving average")
+	}
+	read := func(id, folder string) string {
+		data, err := os.ReadFile(filepath.Join(c.out, id, "final", folder, "diffusion_pytorch_model.safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	if read("one", "unet") != read("plain", "unet") {
+		t.Error("the moving average changes the UNet itself")
+	}
+	if read("one", "unet") == read("one", "unet_ema") || read("parts", "unet_ema") != read("two", "unet_ema") {
+		t.Error("the moving average is the UNet itself, or not that of another run")
+	}
+	c.succeeds("verify", "two", "--out", c.out, "--step", "20")
+	dir := t.TempDir()
+	for _, id := range []string{"plain", "one"} {
+		c.succeeds("sample", "--model", filepath.Join(c.out, id, "final"), "--prompt", "thing", "--steps", "2", "--out", filepath.Join(dir, id+".png"))
+	}
+	if distance(t, dir, "plain.png", "one.png") == 0 {
+		t.Error("the moving average is not what pictures are made with")
+	}
+}
 
 // succeeds runs a command to its end.
 func (c *cluster) succeeds(args ...string) {

@@ -54,6 +54,8 @@ type Config struct {
 	AdamWeightDecay           float64 `yaml:"adam_weight_decay" help:"AdamW's decoupled weight decay"`
 	AdamEpsilon               float64 `yaml:"adam_epsilon" help:"AdamW's epsilon"`
 	MaxGradNorm               float64 `yaml:"max_grad_norm" help:"global gradient norm is clipped to this"`
+	UseEMA                    bool    `yaml:"use_ema" help:"keep a moving average of the UNet, as unet_ema in checkpoints, and sample from it; not with adapters"`
+	EMADecay                  float64 `yaml:"ema_decay" help:"the moving average's decay; at update k+1 it is at most (1+k)/(10+k), as in diffusers"`
 	Form                      string  `yaml:"form" help:"the loss: MaPO as reference_code or paper; dpo (Diffusion-DPO against the base model) or sft (the winners alone)"`
 	BetaMaPO                  float64 `yaml:"beta_mapo" help:"weight of the margin term; with form paper the paper's beta (no default there)"`
 	SNRValue                  float64 `yaml:"snr_value" help:"scale s of the bounded link in form reference_code"`
@@ -96,7 +98,7 @@ func Defaults() Config {
 		Out: "runs", Steps: 500, LocalWorkers: 2, Listen: "127.0.0.1:0", HTTP: "127.0.0.1:0", LogFormat: "auto", Absence: "10m",
 		TrainBatchSize: 1, GradientAccumulationSteps: 8, TimestepsPerPair: 1,
 		LearningRate: 1e-5, LRScheduler: "constant", LRNumCycles: 1, LRPower: 1,
-		AdamBeta1: 0.9, AdamBeta2: 0.999, AdamWeightDecay: 1e-2, AdamEpsilon: 1e-8, MaxGradNorm: 1,
+		AdamBeta1: 0.9, AdamBeta2: 0.999, AdamWeightDecay: 1e-2, AdamEpsilon: 1e-8, MaxGradNorm: 1, EMADecay: 0.9999,
 		Form: "reference_code", BetaMaPO: 0.1, SNRValue: 0.5, BetaDPO: 5000, LoRATargets: "to_q,to_k,to_v,to_out.0",
 		WireFormat: "int32", NonFinitePolicy: "halt", MixedPrecision: "no",
 		RemoveTies: true, MaxRejectedRatio: 0.1, CenterCrop: true,
@@ -140,7 +142,7 @@ func (c Config) Hyper() wire.Hyper {
 		TimestepsPerPair: c.TimestepsPerPair, LearningRate: c.LearningRate, LRScheduler: c.LRScheduler,
 		LRWarmupSteps: c.LRWarmupSteps, LRNumCycles: c.LRNumCycles, LRPower: c.LRPower,
 		AdamBeta1: c.AdamBeta1, AdamBeta2: c.AdamBeta2, AdamWeightDecay: c.AdamWeightDecay, AdamEpsilon: c.AdamEpsilon,
-		MaxGradNorm: c.MaxGradNorm, Form: c.Form, BetaMaPO: c.BetaMaPO, SNRValue: c.SNRValue, BetaDPO: c.BetaDPO, SNRGamma: c.SNRGamma, MarginDrop: c.MarginDrop, LoserSafeguard: c.LoserSafeguard, ProportionEmptyPrompts: c.ProportionEmptyPrompts,
+		MaxGradNorm: c.MaxGradNorm, EMADecay: c.emaDecay(), Form: c.Form, BetaMaPO: c.BetaMaPO, SNRValue: c.SNRValue, BetaDPO: c.BetaDPO, SNRGamma: c.SNRGamma, MarginDrop: c.MarginDrop, LoserSafeguard: c.LoserSafeguard, ProportionEmptyPrompts: c.ProportionEmptyPrompts,
 		LoRARank: c.LoRARank, LoRAAlpha: c.loraAlpha(), LoRATargets: c.LoRATargets, MixedPrecision: c.MixedPrecision,
 		PredictionType: c.PredictionType, RandomFlip: c.RandomFlip, CheckpointingSteps: c.CheckpointingSteps,
 		NonFinitePolicy: c.NonFinitePolicy, AuditRatio: c.AuditRatio, WireFormat: c.WireFormat,
@@ -149,6 +151,13 @@ func (c Config) Hyper() wire.Hyper {
 
 // NeedsBase tells whether a step takes the base model beside the trained weights.
 func (c Config) NeedsBase() bool { return c.LoRARank > 0 || c.Form == FormDPO }
+
+func (c Config) emaDecay() float64 {
+	if !c.UseEMA {
+		return 0
+	}
+	return c.EMADecay
+}
 
 func (c Config) loraAlpha() float64 {
 	if c.LoRAAlpha == 0 {

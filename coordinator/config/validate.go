@@ -126,12 +126,18 @@ func (c Config) validateTraining() error {
 }
 
 func (c Config) validateOptimizer() error {
+	if c.UseEMA && c.LoRARank > 0 {
+		return rule("use_ema", "keeps an average of the UNet, which --lora-rank leaves as it is: leave one of them out", c.UseEMA)
+	}
+	if c.EMADecay == 0 {
+		return rule("ema_decay", "must be above 0 and below 1, 0.9999 is usual; leave --use-ema out for no average", c.EMADecay)
+	}
 	return firstError(
 		above("learning_rate", c.LearningRate, 0),
 		oneOf("lr_scheduler", c.LRScheduler, "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"),
 		atLeast("lr_warmup_steps", c.LRWarmupSteps, 0), atLeast("lr_num_cycles", c.LRNumCycles, 1), above("lr_power", c.LRPower, 0),
 		ratio("adam_beta1", c.AdamBeta1, false), ratio("adam_beta2", c.AdamBeta2, false),
-		atLeastFloat("adam_weight_decay", c.AdamWeightDecay, 0), above("adam_epsilon", c.AdamEpsilon, 0), above("max_grad_norm", c.MaxGradNorm, 0),
+		atLeastFloat("adam_weight_decay", c.AdamWeightDecay, 0), above("adam_epsilon", c.AdamEpsilon, 0), above("max_grad_norm", c.MaxGradNorm, 0), ratio("ema_decay", c.EMADecay, false),
 	)
 }
 

@@ -12,19 +12,19 @@ type Domain uint32
 
 // The domains.
 const (
-	Plan       Domain = iota + 1 // Order of pairs and choice of timesteps.
-	Noise                        // The noise added to latents.
-	Latent                       // Sampling from the VAE's moments.
-	Crop                         // Random crop offsets.
-	Flip                         // Random horizontal flips.
-	LabelNoise                   // Swapped winners and losers.
-	Rounding                     // Stochastic rounding of gradients.
-	Sample                       // Initial and ancestral noise of sampling.
-	MarginDrop                   // Steps without the margin term.
-	Adapter                      // Initial values of low-rank adapters.
-	Audit                        // Micro-batches that are computed twice.
-	EmptyPrompt                  // Items that are trained with the empty prompt.
-	Resample                     // The bootstrap of a figure over prompts.
+	Plan        Domain = iota + 1 // Order of pairs and choice of timesteps.
+	Noise                         // The noise added to latents.
+	Latent                        // Sampling from the VAE's moments.
+	Crop                          // Random crop offsets.
+	Flip                          // Random horizontal flips.
+	LabelNoise                    // Swapped winners and losers.
+	Rounding                      // Stochastic rounding of gradients.
+	Sample                        // Initial and ancestral noise of sampling.
+	MarginDrop                    // Steps without the margin term.
+	Adapter                       // Initial values of low-rank adapters.
+	Audit                         // Micro-batches that are computed twice.
+	EmptyPrompt                   // Items that are trained with the empty prompt.
+	Resample                      // The bootstrap of a figure over prompts.
 )
 
 // Key names one stream of random numbers.

@@ -227,6 +227,7 @@ type Hyper struct {
 	AdamWeightDecay           float64 `json:"adam_weight_decay"`
 	AdamEpsilon               float64 `json:"adam_epsilon"`
 	MaxGradNorm               float64 `json:"max_grad_norm"`
+	EMADecay                  float64 `json:"ema_decay,omitempty"` // 0 keeps no moving average.
 	Form                      string  `json:"form"`
 	BetaMaPO                  float64 `json:"beta_mapo"`
 	SNRValue                  float64 `json:"snr_value"`

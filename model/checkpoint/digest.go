@@ -12,7 +12,7 @@ import (
 )
 
 // Digest returns the SHA-256, in hex, of the weights and the optimizer's state: parameters,
-// first and second moments, each in the order of names, in file layout as little-endian float32,
+// first and second moments, and the moving average if there is one, each in the order of names, in file layout as little-endian float32,
 // then the exponents and the step. It does not depend on the order of params, on metadata, on
 // the folder or on time, so that equal digests mean equal training.
 func Digest(params []Param, s State) string {
@@ -20,6 +20,7 @@ func Digest(params []Param, s State) string {
 	hashParams(h, "weights", params)
 	hashParams(h, "m", s.M)
 	hashParams(h, "v", s.V)
+	hashParams(h, "ema", s.EMA)
 	h.Write(fmt.Appendf(nil, "exponents %d\n", len(s.Exponents)))
 	exponents := make([]byte, len(s.Exponents))
 	for i, e := range s.Exponents {

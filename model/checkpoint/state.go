@@ -24,6 +24,7 @@ const (
 type State struct {
 	Step      int
 	M, V      []Param           // First and second moments under their parameters' names and shapes.
+	EMA       []Param           // The parameters' moving average, nil for none. It has a file of its own: see unet_ema.
 	Exponents []int8            // Of the exact sums, block by block.
 	Metadata  map[string]string // Counters and settings; the keys format and step are taken.
 }

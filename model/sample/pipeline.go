@@ -24,6 +24,7 @@ import (
 type Pipeline struct {
 	backend   backend.Backend
 	folder    *checkpoint.Folder
+	network   string // The UNet's folder.
 	unet      unet.Config
 	vae       vae.Config
 	scheduler diffusion.Config
@@ -47,11 +48,14 @@ type adapter struct {
 	scale float64
 }
 
+// emaFolder holds the moving average of a trained UNet.
+const emaFolder = "unet_ema"
+
 // textBatch is how many prompts are encoded at once.
 const textBatch = 4
 
 // Open reads the pipeline folder f: model_index.json, text encoders, tokenizers, unet, vae and scheduler, and an adapter
-// if one lies beside them. Weights of the UNet and the decoder are read when the first picture is made.
+// if one lies beside them; unet_ema in place of unet where training kept a moving average. Weights of the UNet and the decoder are read when the first picture is made.
 //
 // It returns an error that names the component when a part is missing, or is of a class or has a value that is not
 // supported; a scheduler without a sampler is refused by Generate only.
@@ -59,7 +63,10 @@ func Open(f *checkpoint.Folder, be backend.Backend) (*Pipeline, error) {
 	p := &Pipeline{backend: be, folder: f, embeds: map[string]encode.Embedding{},
 		denoisers: map[shape]*compile.Executable{}, decoders: map[shape]*compile.Executable{}}
 	var err error
-	if p.unet, err = unet.ReadConfig(f.FS(), "unet"); err != nil {
+	if p.network = "unet"; f.Has(emaFolder) {
+		p.network = emaFolder
+	}
+	if p.unet, err = unet.ReadConfig(f.FS(), p.network); err != nil {
 		return nil, fmt.Errorf("open the pipeline in %s: %w", f.Path(), err)
 	}
 	if p.vae, err = vae.ReadConfig(f.FS(), "vae"); err != nil {

@@ -44,7 +44,7 @@ func (p *Pipeline) denoiser(s shape) (*compile.Executable, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build the unet: %w", err)
 	}
-	e, err := p.program(b, pred, "unet", &p.unetSlab, checkpoint.LoadOptions{})
+	e, err := p.program(b, pred, p.network, &p.unetSlab, checkpoint.LoadOptions{})
 	if err == nil {
 		keep(p.denoisers, s, e)
 	}
@@ -85,7 +85,7 @@ func (p *Pipeline) program(b *op.Builder, out op.Node, component string, slab *[
 	if err := weights.Load(e, f, o); err != nil {
 		return nil, err
 	}
-	if component == "unet" {
+	if component == p.network {
 		if err := p.merge(e); err != nil {
 			return nil, err
 		}

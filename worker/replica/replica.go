@@ -21,16 +21,23 @@ type Digest struct {
 	M      string `json:"m,omitempty"`
 	V      string `json:"v,omitempty"`
 	Grid   string `json:"grid,omitempty"` // Exponents of the sums, and the number of updates made.
+	EMA    string `json:"ema,omitempty"`  // Where one is kept.
 }
 
 // String is the digest in one word.
-func (d Digest) String() string { return strings.Join([]string{d.Params, d.M, d.V, d.Grid}, "-") }
+func (d Digest) String() string {
+	parts := []string{d.Params, d.M, d.V, d.Grid}
+	if d.EMA != "" {
+		parts = append(parts, d.EMA)
+	}
+	return strings.Join(parts, "-")
+}
 
 // Parts names the parts in which d differs from other.
 func (d Digest) Parts(other Digest) string {
 	var parts []string
 	for _, p := range []struct{ name, a, b string }{
-		{"parameters", d.Params, other.Params}, {"first moments", d.M, other.M}, {"second moments", d.V, other.V}, {"exponents", d.Grid, other.Grid},
+		{"parameters", d.Params, other.Params}, {"first moments", d.M, other.M}, {"second moments", d.V, other.V}, {"exponents", d.Grid, other.Grid}, {"moving average", d.EMA, other.EMA},
 	} {
 		if p.a != p.b {
 			parts = append(parts, p.name)

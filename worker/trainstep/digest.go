@@ -21,9 +21,13 @@ func (t *Trainer) Digest() replica.Digest {
 	grid.Reset()
 	_, _ = grid.Write(binary.LittleEndian.AppendUint64(nil, uint64(t.state.Updates))) // As above.
 	_, _ = grid.Write(rawbytes.Of(t.state.Exponents))                                 // As above.
-	return replica.Digest{
+	d := replica.Digest{
 		Params: text(params.Sum128()), M: text(xxh3.Hash128(rawbytes.Of(t.state.M))), V: text(xxh3.Hash128(rawbytes.Of(t.state.V))), Grid: text(grid.Sum128()),
 	}
+	if t.state.EMA != nil {
+		d.EMA = text(xxh3.Hash128(rawbytes.Of(t.state.EMA)))
+	}
+	return d
 }
 
 func text(sum xxh3.Uint128) string {

@@ -7,6 +7,7 @@ import (
 	"yohaku/allreduce/fixedpoint"
 	"yohaku/internal/assert"
 	"yohaku/model/kernel"
+	"yohaku/model/optim"
 )
 
 // pieceBlocks is the number of blocks in a piece: its decoded gradient stays in a core's second-level cache. Sums of
@@ -141,5 +142,9 @@ func (t *Trainer) apply(task, thread int) {
 	p := &t.pieces.all[task]
 	s := p.slab
 	m, v := t.state.M[s.Offset:s.Offset+s.Len], t.state.V[s.Offset:s.Offset+s.Len]
-	kernel.AdamWUpdate(t.params[p.tensor].Data[p.at:p.at+s.Len], t.decode(p, thread), m, v, &t.pieces.factors)
+	params := t.params[p.tensor].Data[p.at : p.at+s.Len]
+	kernel.AdamWUpdate(params, t.decode(p, thread), m, v, &t.pieces.factors)
+	if t.state.EMA != nil {
+		optim.EMA(t.state.EMA[s.Offset:s.Offset+s.Len], params, optim.EMADecay(t.state.Updates, t.hyper.EMADecay))
+	}
 }

@@ -39,6 +39,7 @@ type Hyper struct {
 	Optimizer    optim.AdamW
 	LearningRate func(step int) float64
 	MaxGradNorm  float64
+	EMADecay     float64 // Of the parameters' moving average; 0 keeps none.
 	MicroBatches int
 	ItemsPerStep int
 	Audited      func(step int) []int // Micro-batches whose gradients' digests are wanted; nil for none.
@@ -82,6 +83,7 @@ func (t *Trainer) gradient(i int, grad []float32) {
 // State is the optimizer's part of a checkpoint; its slabs are in gradient order.
 type State struct {
 	M, V      []float32
+	EMA       []float32 // The parameters' moving average; nil for none.
 	Exponents fixedpoint.Exponents
 	Updates   int // Updates made: steps less those skipped.
 }
@@ -113,6 +115,9 @@ func New(model Model, h Hyper, pool *kernel.Pool) (*Trainer, error) {
 		needed: fixedpoint.NewNeeded(layout.Blocks()),
 		pieces: newPieces(pool, layout),
 	}
+	if h.EMADecay > 0 {
+		t.state.EMA = make([]float32, n)
+	}
 	t.onGrad = t.gradient
 	t.pieces.addTask, t.pieces.normTask, t.pieces.applyTask = t.accumulate, t.square, t.apply
 	return t, nil
@@ -134,6 +139,17 @@ func (t *Trainer) Reset() {
 	t.state.Updates = 0
 	fixedpoint.ResetNeeded(t.state.Exponents)
 	t.base = nil
+}
+
+// BeginEMA makes the moving average the present parameters, if one is kept.
+func (t *Trainer) BeginEMA() {
+	if t.state.EMA == nil {
+		return
+	}
+	at := 0
+	for _, p := range t.params {
+		at += copy(t.state.EMA[at:], p.Data)
+	}
 }
 
 // Params are the model's parameters in gradient order.
@@ -232,7 +248,7 @@ type Update struct {
 //
 //	g = 2^E · sums / items,  norm = ‖g‖₂,  p ← AdamW(p, g · min(1, max/(norm + 1e-6)))
 //
-// and moves the exponents on. With skip it only moves the exponents on.
+// then their moving average (see optim.EMA), and moves the exponents on. With skip it only moves the exponents on.
 func (t *Trainer) Apply(step int, total []int32, needed fixedpoint.Exponents, skip bool) Update {
 	if want := t.layout.Elements(); len(total) != want { // Arguments of a call would be allocated.
 		assert.That(false, "sums of %d elements, want %d", len(total), want)
