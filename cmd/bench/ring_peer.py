@@ -82,7 +82,11 @@ class World:
 
     def end(self):
         for p in self.leads:
-            p.stdin.close()
+            try:
+                p.stdin.write("null\n")  # OpenMPI 5's mpirun does not pass on that its input has ended.
+                p.stdin.close()
+            except BrokenPipeError:
+                pass  # It is gone.
         for p in self.leads:
             p.wait()
         self.leads, self.size = [], 0
@@ -110,7 +114,10 @@ def orders():
     sys.stdout.write("{}\n")
     sys.stdout.flush()
     for line in sys.stdin:
-        yield json.loads(line)
+        order = json.loads(line)
+        if order is None:
+            return
+        yield order
 
 
 def say(ms):
