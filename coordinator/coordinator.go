@@ -93,11 +93,12 @@ type Coordinator struct {
 	served     *blob.Service
 	nextJob    int
 
-	model     modelFiles
-	shards    []wire.Ref
-	stopAsked bool
-	stopOnce  sync.Once
-	stopped   chan struct{} // Closed by Stop of the API.
+	model      modelFiles
+	shards     []wire.Ref
+	stopAsked  bool
+	evaluating bool // This is an evaluation: there is no training.
+	stopOnce   sync.Once
+	stopped    chan struct{} // Closed by Stop of the API.
 
 	progress *progress
 	watch    *health.Watch

@@ -42,30 +42,42 @@ const retryDelay = 200 * time.Millisecond
 // leaveTimeout bounds the farewell of the workers.
 const leaveTimeout = 5 * time.Second
 
+// backlog holds the jobs that wait, by index: a record.Queue.
+type backlog interface {
+	Take() (job int, ok bool, err error)
+	Done(job int) error
+	Again(job int) error
+}
+
 // queue is work for whoever is idle. A job whose worker dies goes to another.
 type queue struct {
 	jobs     []wire.Job
-	waiting  []int          // Indices of jobs to hand out.
+	waiting  backlog
 	running  map[string]int // Job index by node.
 	failures []int
-	results  []wire.Done
 	left     int
 }
 
-// spread runs the jobs on the idle workers and returns their results in the order of the jobs.
-// onDone hears of each. It returns ErrStopped when the wish to stop comes.
+// spread runs the jobs on the idle workers, by way of a work queue. onDone stores the result of each, once; then it is
+// acknowledged. It returns ErrStopped when the wish to stop comes.
 func (c *Coordinator) spread(ctx context.Context, jobs []wire.Job, onDone func(i int, d wire.Done) error) error {
-	q := &queue{jobs: jobs, running: map[string]int{}, failures: make([]int, len(jobs)), results: make([]wire.Done, len(jobs)), left: len(jobs)}
+	q := &queue{jobs: jobs, running: map[string]int{}, failures: make([]int, len(jobs)), left: len(jobs)}
 	for i := range jobs {
 		c.nextJob++
 		jobs[i].ID = "job-" + strconv.Itoa(c.nextJob)
-		q.waiting = append(q.waiting, i)
 	}
+	waiting, err := c.record.store.Queue(len(jobs))
+	if err != nil {
+		return err
+	}
+	q.waiting = waiting
 	for q.left > 0 {
 		if c.stopAsked {
 			return ErrStopped // It may have been asked for before this phase.
 		}
-		c.handOut(ctx, q)
+		if err := c.handOut(ctx, q); err != nil {
+			return err
+		}
 		ev, err := c.next(ctx)
 		if err != nil {
 			return err
@@ -78,21 +90,27 @@ func (c *Coordinator) spread(ctx context.Context, jobs []wire.Job, onDone func(i
 }
 
 // handOut gives waiting jobs to idle workers.
-func (c *Coordinator) handOut(ctx context.Context, q *queue) {
+func (c *Coordinator) handOut(ctx context.Context, q *queue) error {
 	for _, name := range c.standing {
-		if _, busy := q.running[name]; busy || len(q.waiting) == 0 {
+		if _, busy := q.running[name]; busy {
 			continue
 		}
-		i := q.waiting[0]
+		i, ok, err := q.waiting.Take()
+		if err != nil || !ok {
+			return err
+		}
 		if err := c.order(ctx, name, wire.Order{Job: &q.jobs[i]}); err != nil {
 			c.log.Debug().Err(err).Msg("job not handed out") // Gone, which membership tells, or not reachable just now.
 			c.retry = time.After(retryDelay)
+			if err := q.waiting.Again(i); err != nil {
+				return err
+			}
 			continue
 		}
-		q.waiting = q.waiting[1:]
 		q.running[name] = i
 		c.setState(name, string(q.jobs[i].Kind))
 	}
+	return nil
 }
 
 func (c *Coordinator) spreadEvent(q *queue, ev event, onDone func(int, wire.Done) error) error {
@@ -102,7 +120,7 @@ func (c *Coordinator) spreadEvent(q *queue, ev event, onDone func(int, wire.Done
 	case ev.lost != "":
 		if i, busy := q.running[ev.lost]; busy {
 			delete(q.running, ev.lost)
-			q.waiting = append(q.waiting, i)
+			return q.waiting.Again(i)
 		}
 	case ev.report != nil && ev.report.Done != nil:
 		i, busy := q.running[ev.report.Node]
@@ -121,11 +139,13 @@ func (q *queue) done(i int, name string, d wire.Done, onDone func(int, wire.Done
 		if q.failures[i]++; q.failures[i] >= maxJobFailures || len(q.jobs) == 1 {
 			return fmt.Errorf("%s job on worker %s: %s", q.jobs[i].Kind, name, d.Error)
 		}
-		q.waiting = append(q.waiting, i)
-		return nil
+		return q.waiting.Again(i)
 	}
 	q.left--
-	return onDone(i, d)
+	if err := onDone(i, d); err != nil {
+		return err
+	}
+	return q.waiting.Done(i)
 }
 
 // setState changes what the status says of a node.

@@ -12,15 +12,32 @@ import (
 	"yohaku/internal/wire"
 )
 
+// list is a backlog in memory.
+type list struct{ jobs, done []int }
+
+func (l *list) Take() (int, bool, error) {
+	if len(l.jobs) == 0 {
+		return 0, false, nil
+	}
+	job := l.jobs[0]
+	l.jobs = l.jobs[1:]
+	return job, true, nil
+}
+
+func (l *list) Done(job int) error { l.done = append(l.done, job); return nil }
+
+func (l *list) Again(job int) error { l.jobs = append(l.jobs, job); return nil }
+
 // newQueue is a queue of n jobs, the first of which run on the nodes.
 func newQueue(n int, nodes ...string) *queue {
-	q := &queue{jobs: make([]wire.Job, n), running: map[string]int{}, failures: make([]int, n), results: make([]wire.Done, n), left: n}
+	waiting := &list{}
+	q := &queue{jobs: make([]wire.Job, n), waiting: waiting, running: map[string]int{}, failures: make([]int, n), left: n}
 	for i := range n {
 		q.jobs[i] = wire.Job{ID: "job-" + string(rune('a'+i)), Kind: wire.JobEncode}
 		if i < len(nodes) {
 			q.running[nodes[i]] = i
 		} else {
-			q.waiting = append(q.waiting, i)
+			waiting.jobs = append(waiting.jobs, i)
 		}
 	}
 	return q
@@ -47,7 +64,7 @@ func TestAJobOfALostWorkerGoesToAnother(t *testing.T) {
 	if diff := cmp.Diff([]int{1}, done); diff != "" {
 		t.Errorf("jobs done (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]int{0}, q.waiting); diff != "" || q.left != 1 || len(q.running) != 0 {
+	if diff := cmp.Diff(&list{jobs: []int{0}, done: []int{1}}, q.waiting, cmp.AllowUnexported(list{})); diff != "" || q.left != 1 || len(q.running) != 0 {
 		t.Errorf("waiting (-want +got):\n%s left %d, running %v; want 1 left, none running", diff, q.left, q.running)
 	}
 }
@@ -58,10 +75,10 @@ func TestAJobThatFailsIsTriedAgainThreeTimes(t *testing.T) {
 		if err := c.spreadEvent(q, reportDone("a", "job-a", "no memory"), nil); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]int{0}, q.waiting); diff != "" {
-			t.Fatalf("waiting (-want +got):\n%s", diff)
+		if job, ok, err := q.waiting.Take(); job != 0 || !ok || err != nil {
+			t.Fatalf("waiting: job %d, %v, %v; want job 0", job, ok, err)
 		}
-		q.waiting, q.running["a"] = nil, 0
+		q.running["a"] = 0
 	}
 	err := c.spreadEvent(q, reportDone("a", "job-a", "no memory"), nil)
 	if err == nil || err.Error() != "encode job on worker a: no memory" {

@@ -188,11 +188,15 @@ func (c *Coordinator) localExit(e localExit) error {
 		return nil
 	}
 	c.log.Warn().Str(logkey.Node, e.name).AnErr("cause", e.err).Msg("local worker ended")
-	if !c.trained() {
+	if !c.trained() && !c.evaluating {
 		return fmt.Errorf("local worker %s ended before training: %w; %s", e.name, cmpErr(e.err), c.locals.lastWords())
 	}
 	if c.locals.ended++; c.locals.ended == len(c.locals.workers) && !c.remoteWorkers() {
-		return fmt.Errorf("the last worker, %s, ended: %w; %s; continue with --resume %s", e.name, cmpErr(e.err), c.locals.lastWords(), c.o.Config.RunID)
+		next := "continue with --resume " + c.o.Config.RunID
+		if c.evaluating {
+			next = "the same command goes on with what is done"
+		}
+		return fmt.Errorf("the last worker, %s, ended: %w; %s; %s", e.name, cmpErr(e.err), c.locals.lastWords(), next)
 	}
 	return nil
 }

@@ -113,11 +113,16 @@ func hasPrefix(s string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
 }
 
-// wire is the base model as workers get it.
-func (m modelFiles) wire() wire.Model {
+// wire is a pipeline as workers get it, with the adapter that may lie beside it.
+func (m modelFiles) wire() wire.Model { return m.under(append([]string{adapterFile}, workerParts...)) }
+
+// whole is all files, of a folder that is no pipeline.
+func (m modelFiles) whole() wire.Model { return m.under([]string{""}) }
+
+func (m modelFiles) under(prefixes []string) wire.Model {
 	var out wire.Model
 	for _, f := range m.all {
-		if hasPrefix(f.Path, workerParts) {
+		if hasPrefix(f.Path, prefixes) {
 			out.Files = append(out.Files, wire.ModelFile{Path: f.Path, Ref: wire.Ref{SHA256: f.SHA256, Size: m.refs[f.Path]}})
 		}
 	}

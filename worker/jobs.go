@@ -25,6 +25,10 @@ func (w *Worker) do(ctx context.Context, j wire.Job, wish *wish) (done wire.Done
 		if err = w.dropResident(); err == nil { // Training is over.
 			done, err = w.sample(ctx, *j.Sample)
 		}
+	case wire.JobScore:
+		if err = w.dropResident(); err == nil {
+			done, err = w.score(ctx, *j.Score)
+		}
 	case wire.JobPrepare:
 		done.Following, err = w.prepare(ctx, *j.Train)
 	case wire.JobTrain:

@@ -5,24 +5,14 @@ import (
 	"fmt"
 	"image"
 
-	"yohaku/dataset/palette"
 	"yohaku/internal/picture"
 	"yohaku/internal/wire"
 	"yohaku/model/checkpoint"
 	"yohaku/model/sample"
 )
 
-// judges score pictures, higher is better.
-var judges = map[string]func(image.Image) float64{
-	"palette": func(m image.Image) float64 { return palette.Score(m, palette.Brand) },
-}
-
-// sample makes the pictures of a job, scores them, and hands them over as PNG.
+// sample makes the pictures of a job and hands them over as PNG.
 func (w *Worker) sample(ctx context.Context, j wire.SampleJob) (wire.Done, error) {
-	judge, known := judges[j.Judge]
-	if !known && j.Judge != "" {
-		return wire.Done{}, fmt.Errorf("judge %q is not known; this version has palette", j.Judge)
-	}
 	pipeline, err := w.pipeline(ctx, j.Model)
 	if err != nil {
 		return wire.Done{}, err
@@ -45,10 +35,6 @@ func (w *Worker) sample(ctx context.Context, j wire.SampleJob) (wire.Done, error
 		m, err := w.keepPicture(ctx, requests[i], made, text)
 		if err != nil {
 			return wire.Done{}, err
-		}
-		if judge != nil {
-			score := judge(made)
-			m.Score = &score
 		}
 		done.Images = append(done.Images, m)
 	}

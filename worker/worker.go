@@ -88,6 +88,7 @@ type Worker struct {
 
 	// Of the job in hand; jobs run one after the other.
 	open     openPipeline
+	scorer   openScorer
 	encoders *encoders
 	resident *resident
 	follower *follower // Catches the resident up with a ring, until the next job takes it.

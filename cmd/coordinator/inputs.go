@@ -48,7 +48,10 @@ func modelFolder(path string) (*checkpoint.Folder, error) {
 
 // openModel opens a pipeline folder, the built-in one when path is empty, and checks all of its
 // configurations and weight files.
-func openModel(path string) (model, error) {
+func openModel(path string) (model, error) { return openModelOf("model", path) }
+
+// openModelOf is openModel for the folder that a flag names.
+func openModelOf(flag, path string) (model, error) {
 	m := model{name: builtIn, dir: path}
 	if path != "" {
 		m.name = path
@@ -56,13 +59,13 @@ func openModel(path string) (model, error) {
 	var err error
 	m.folder, err = modelFolder(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return model{}, fmt.Errorf("--model: there is no folder %s; give a diffusers pipeline folder, or leave the flag out for the built-in model", path)
+		return model{}, fmt.Errorf("--%s: there is no folder %s; give a diffusers pipeline folder, or leave the flag out for the built-in model", flag, path)
 	}
 	if err != nil {
-		return model{}, fmt.Errorf("--model: %w", err)
+		return model{}, fmt.Errorf("--%s: %w", flag, err)
 	}
 	if err := m.check(); err != nil {
-		return model{}, fmt.Errorf("--model: %w", err)
+		return model{}, fmt.Errorf("--%s: %w", flag, err)
 	}
 	return m, nil
 }
@@ -154,7 +157,7 @@ const maxEvalPrompts = 24
 func evalPrompts(c config.Config, data dataset.Set) (prompts []string, note string, err error) {
 	switch {
 	case c.EvalPrompts != "":
-		prompts, err = readPrompts(c.EvalPrompts)
+		prompts, err = readPrompts("eval-prompts", c.EvalPrompts)
 		return prompts, "", err
 	case c.Data == config.Brand:
 		return brand.HeldOutPrompts(), "", nil
@@ -170,13 +173,13 @@ func evalPrompts(c config.Config, data dataset.Set) (prompts []string, note stri
 }
 
 // readPrompts reads one prompt a line.
-func readPrompts(path string) ([]string, error) {
+func readPrompts(flag, path string) ([]string, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("--eval-prompts: %s does not exist; give a text file with one prompt a line", path)
+		return nil, fmt.Errorf("--%s: %s does not exist; give a text file with one prompt a line", flag, path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--eval-prompts: %w", err)
+		return nil, fmt.Errorf("--%s: %w", flag, err)
 	}
 	var prompts []string
 	for line := range strings.Lines(string(data)) {
@@ -185,7 +188,7 @@ func readPrompts(path string) ([]string, error) {
 		}
 	}
 	if len(prompts) == 0 {
-		return nil, fmt.Errorf("--eval-prompts: %s holds no prompt; give one a line", path)
+		return nil, fmt.Errorf("--%s: %s holds no prompt; give one a line", flag, path)
 	}
 	return prompts, nil
 }

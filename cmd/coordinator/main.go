@@ -21,6 +21,6 @@ func run() int {
 	}
 	worker := cli.Join("worker")
 	worker.Hidden = true // How `up` starts local workers; people use the worker command.
-	root.AddCommand(upCommand(), statusCommand(), deskCommand(), stopCommand(), tokenCommand(), nodeCommand(), sampleCommand(), dataCommand(), modelCommand(), loraCommand(), verifyCommand(), gateCommand(), copycheckCommand(), chaosCommand(), worker)
+	root.AddCommand(upCommand(), statusCommand(), deskCommand(), stopCommand(), tokenCommand(), nodeCommand(), sampleCommand(), evalCommand(), dataCommand(), modelCommand(), loraCommand(), verifyCommand(), gateCommand(), copycheckCommand(), chaosCommand(), worker)
 	return cli.Main(root)
 }

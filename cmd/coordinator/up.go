@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,7 +19,6 @@ import (
 	"yohaku/coordinator/gate"
 	"yohaku/coordinator/runstore"
 	"yohaku/dataset"
-	"yohaku/internal/logkey"
 	"yohaku/model/demo"
 )
 
@@ -51,28 +48,12 @@ type up struct {
 	out   io.Writer
 	o     coordinator.Options
 
-	mu     sync.Mutex // Guards locals, which a signal reads.
-	locals []*os.Process
-}
-
-func (u *up) addLocal(p *os.Process) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.locals = append(u.locals, p)
-}
-
-// killLocals ends the local workers with this process, at the second Ctrl-C.
-func (u *up) killLocals() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, p := range u.locals {
-		_ = p.Kill() // It may have ended.
-	}
+	locals processes
 }
 
 // run checks everything that can be checked before the first file is written, then runs.
 func (u *up) run(ctx context.Context) error {
-	stop, release := cli.Interrupts(u.killLocals)
+	stop, release := cli.Interrupts(u.locals.kill)
 	defer release()
 	u.o.Stop, u.o.Version = stop, cli.Version()
 	for _, step := range []func(context.Context) error{u.configure, u.openModel, u.openData} {
@@ -218,18 +199,10 @@ func (u *up) openData(ctx context.Context) error {
 
 // prepareOutput sets up logs and the progress bar.
 func (u *up) prepareOutput() error {
-	log := io.Writer(os.Stderr)
-	u.o.WorkerLog = os.Stderr
-	if u.o.Config.LogFormat != "json" && cli.Terminal(os.Stderr) {
-		u.o.Progress, u.o.WorkerLog, log = os.Stderr, nil, cli.ClearLine{W: os.Stderr}
+	if err := logTo(&u.o); err != nil {
+		return err
 	}
-	u.o.Log = cli.Logger(log, u.o.Config.LogFormat).With().Str(logkey.RunID, u.o.Config.RunID).Logger()
-	exe, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find own executable to start local workers: %w", err)
-	}
-	u.o.LocalStarted = u.addLocal
-	u.o.WorkerCommand = []string{exe, "worker"}
+	u.o.LocalStarted = u.locals.add
 	u.o.Announce = func(join, desk string, run *runstore.Run) {
 		_, _ = fmt.Fprintf(u.out, "run %s in %s\nadd a worker with:\n  %s\nfollow it in a browser:\n  %s\n", run.Manifest.RunID, run.Dir, join, desk) // The run goes on without a reader.
 	}
@@ -267,7 +240,7 @@ func (u *up) printSummary(r evidence.Report) error {
 	}
 	fmt.Fprintf(&b, "  checkpoint  %s\n  digest      %s\n", r.Checkpoint, r.CheckpointSHA256)
 	if r.Grid != "" {
-		fmt.Fprintf(&b, "  pictures    %s\n", r.Grid)
+		fmt.Fprintf(&b, "  pictures    %s\n  evaluation  %s\n", r.Grid, filepath.Join(u.o.Config.Out, r.RunID, "evaluation.html"))
 	}
 	fmt.Fprintf(&b, "  report      %s\n", filepath.Join(u.o.Config.Out, r.RunID, "report.json"))
 	_, err := io.WriteString(u.out, b.String())

@@ -8,6 +8,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"strings"
 
 	"golang.org/x/image/draw"
 	"golang.org/x/image/font"
@@ -33,6 +34,7 @@ const (
 	labelSize = 15
 	headSize  = 20
 	textRow   = 26
+	maxWidth  = 1600 // Of a sheet that is as wide as its title.
 )
 
 // Sheet draws the rows: the prompt above its pictures, base at the left, tuned at the right, a
@@ -43,14 +45,14 @@ func Sheet(title string, rows []Row) ([]byte, error) {
 		seeds = max(seeds, len(r.Base))
 	}
 	half := seeds*cell + max(0, seeds-1)*gap
-	width := max(2*margin+2*half+gutter, 480)
-	rowHeight := textRow + cell + gap
-	canvas := image.NewRGBA(image.Rect(0, 0, width, 2*margin+2*textRow+len(rows)*rowHeight))
-	draw.Draw(canvas, canvas.Bounds(), image.NewUniform(color.White), image.Point{}, draw.Src)
 	head, err := face(gobold.TTF, headSize)
 	if err != nil {
 		return nil, err
 	}
+	width := max(2*margin+2*half+gutter, 480, min(2*margin+font.MeasureString(head, title).Ceil(), maxWidth))
+	rowHeight := textRow + cell + gap
+	canvas := image.NewRGBA(image.Rect(0, 0, width, 2*margin+2*textRow+len(rows)*rowHeight))
+	draw.Draw(canvas, canvas.Bounds(), image.NewUniform(color.White), image.Point{}, draw.Src)
 	label, err := face(goregular.TTF, labelSize)
 	if err != nil {
 		return nil, err
@@ -97,7 +99,20 @@ func face(ttf []byte, size float64) (font.Face, error) {
 	return opentype.NewFace(f, &opentype.FaceOptions{Size: size, DPI: 72, Hinting: font.HintingFull})
 }
 
+// write draws text, cut where it would go into the right margin.
 func write(canvas *image.RGBA, f font.Face, text string, x, baseline int) {
 	d := font.Drawer{Dst: canvas, Src: image.NewUniform(color.RGBA{R: 0x22, G: 0x22, B: 0x22, A: 0xff}), Face: f, Dot: fixed.P(x, baseline)}
-	d.DrawString(text)
+	d.DrawString(fitting(f, text, canvas.Bounds().Dx()-margin-x))
+}
+
+// fitting is text, or as much of its beginning as is width wide with an ellipsis.
+func fitting(f font.Face, text string, width int) string {
+	if font.MeasureString(f, text).Ceil() <= width {
+		return text
+	}
+	runes := []rune(text)
+	for len(runes) > 0 && font.MeasureString(f, strings.TrimSpace(string(runes))+"…").Ceil() > width {
+		runes = runes[:len(runes)-1]
+	}
+	return strings.TrimSpace(string(runes)) + "…"
 }

@@ -1,7 +1,5 @@
 package evidence
 
-import "yohaku/internal/statistics"
-
 // Report is report.json. Win rate and its bounds are null when there was no evaluation, with the
 // reason in Notes.
 type Report struct {
@@ -33,11 +31,12 @@ type Report struct {
 	Released         *bool    `json:"released,omitempty"` // By the gate, if there is one; its verdict is gate.json.
 	Grid             string   `json:"grid,omitempty"`
 	Notes            []string `json:"notes"`
+
+	Evaluation *Evaluation `json:"evaluation,omitempty"`
 }
 
-// SetWinRate fills the comparison of tuned against base, [prompts][seeds] scores each.
-func (r *Report) SetWinRate(judge string, base, tuned [][]float64) {
-	rate, comparisons, ties := statistics.WinRate(base, tuned)
-	r.WinRate, r.WinRateLow, r.WinRateHigh = &rate.Value, &rate.Low, &rate.High
-	r.Judge, r.Comparisons, r.ComparisonTies = judge, comparisons, ties
+// Set fills in the evaluation, the tuned model against the base.
+func (r *Report) Set(e Evaluation) {
+	r.Evaluation, r.Judge, r.Comparisons, r.ComparisonTies = &e, e.Judge, e.Comparisons, e.Ties
+	r.WinRate, r.WinRateLow, r.WinRateHigh = e.WinRate, e.WinRateLow, e.WinRateHigh
 }

@@ -24,6 +24,7 @@ var layers = []struct {
 	{"cmd/bench", []string{"worker", "model", "allreduce", "internal"}, "the benchmarks time the engine and the ring"},
 	{"cmd/worker", []string{"cmd/internal"}, "the worker's binary has nothing of the coordinator"},
 	{"coordinator", []string{"dataset", "internal"}, "the coordinator runs without tensors"},
+	{"coordinator/evidence", []string{"internal"}, "evidence is figures and pictures"},
 	{"coordinator/rendezvous", []string{"internal/assert", "internal/assignment", "internal/epoch"}, "a pure machine"},
 	{"coordinator/web", nil, "the pages are files"},
 	{"coordinator/chaos", []string{"coordinator/api"}, "faults are injected from outside of the run"},

@@ -85,6 +85,7 @@ const (
 	JobEncode JobKind = "encode"
 	JobTrain  JobKind = "train"
 	JobSample JobKind = "sample"
+	JobScore  JobKind = "score"
 	// JobPrepare gets everything of a train job ready but the state; its Train has no generation.
 	JobPrepare JobKind = "prepare"
 	// JobDonate hands what a rank has in memory over to others.
@@ -98,12 +99,13 @@ type Job struct {
 	Encode *EncodeJob `json:"encode,omitempty"`
 	Train  *TrainJob  `json:"train,omitempty"`
 	Sample *SampleJob `json:"sample,omitempty"`
+	Score  *ScoreJob  `json:"score,omitempty"`
 	Donate *DonateJob `json:"donate,omitempty"`
 }
 
 // Validate checks that the job is complete.
 func (j Job) Validate() error {
-	ok := j.ID != "" && (j.Kind == JobEncode && j.Encode != nil || j.Kind == JobSample && j.Sample != nil ||
+	ok := j.ID != "" && (j.Kind == JobEncode && j.Encode != nil || j.Kind == JobSample && j.Sample != nil || j.Kind == JobScore && j.Score != nil ||
 		j.Kind == JobDonate && j.Donate != nil || j.Kind == JobPrepare && j.Train != nil || j.Kind == JobTrain && j.Train != nil)
 	if t := j.Train; ok && j.Kind == JobTrain {
 		world := len(t.Nodes)
@@ -164,7 +166,6 @@ type SampleJob struct {
 	NumInferenceSteps int             `json:"num_inference_steps"`
 	GuidanceScale     float64         `json:"guidance_scale"`
 	Scheduler         string          `json:"scheduler,omitempty"` // Class to sample with instead of the model's.
-	Judge             string          `json:"judge,omitempty"`     // "palette", or none.
 }
 
 // SampleRequest is one picture to make.
@@ -172,6 +173,26 @@ type SampleRequest struct {
 	Prompt         string `json:"prompt"`
 	NegativePrompt string `json:"negative_prompt,omitempty"`
 	Seed           uint64 `json:"seed"`
+}
+
+// ScoreJob asks what a judge says of pictures, and what they look like in numbers.
+type ScoreJob struct {
+	Pictures []ScoreRequest `json:"pictures"`
+	Judge    string         `json:"judge"`             // JudgePalette or JudgeEncoder.
+	Palette  string         `json:"palette,omitempty"` // JSON of package palette; empty is the built-in brand's.
+	Encoder  Model          `json:"encoder"`           // A CLIPModel's folder, for prompt and picture; none has no files.
+}
+
+// The judges of a ScoreJob.
+const (
+	JudgePalette = "palette" // Distance to a palette.
+	JudgeEncoder = "encoder" // The scaled cosine of prompt and picture: CLIP's, PickScore's.
+)
+
+// ScoreRequest is one picture to score.
+type ScoreRequest struct {
+	Prompt string `json:"prompt"`
+	Ref    Ref    `json:"ref"`
 }
 
 // TrainJob asks a worker to be one rank of a generation.

@@ -64,12 +64,13 @@ type Holding struct {
 
 // Done ends a job.
 type Done struct {
-	Error  string        `json:"error,omitempty"`
-	Shard  *Ref          `json:"shard,omitempty"`  // Of an encode job.
-	Images []SampleImage `json:"images,omitempty"` // Of a sample job, in the order of its requests.
-	Step   int           `json:"step,omitempty"`   // Of a train job: the last committed step.
-	State  *TrainState   `json:"state,omitempty"`  // Of a donate job.
-	Sums   *Ref          `json:"sums,omitempty"`   // Of a donate job.
+	Error  string         `json:"error,omitempty"`
+	Shard  *Ref           `json:"shard,omitempty"`  // Of an encode job.
+	Images []SampleImage  `json:"images,omitempty"` // Of a sample job, in the order of its requests.
+	Scores []PictureScore `json:"scores,omitempty"` // Of a score job, in the order of its pictures.
+	Step   int            `json:"step,omitempty"`   // Of a train job: the last committed step.
+	State  *TrainState    `json:"state,omitempty"`  // Of a donate job.
+	Sums   *Ref           `json:"sums,omitempty"`   // Of a donate job.
 
 	Following bool `json:"following,omitempty"` // Of a prepare job: it has the ring's state, and follows it.
 
@@ -98,10 +99,25 @@ type Suspect struct {
 	Parts  string `json:"parts,omitempty"` // Which parts of the state differ.
 }
 
-// SampleImage is one picture, as PNG, with the judge's score.
+// SampleImage is one picture, as PNG.
 type SampleImage struct {
-	Prompt string   `json:"prompt"`
-	Seed   uint64   `json:"seed"`
-	Ref    Ref      `json:"ref"`
-	Score  *float64 `json:"score,omitempty"`
+	Prompt string `json:"prompt"`
+	Seed   uint64 `json:"seed"`
+	Ref    Ref    `json:"ref"`
+}
+
+// PictureScore is what a score job says of a picture.
+type PictureScore struct {
+	Score       float64   `json:"score"`                 // The judge's, higher is better.
+	Consistency *float64  `json:"consistency,omitempty"` // Cosine of prompt and picture, where there is an encoder.
+	Features    []float32 `json:"features"`              // Pictures compare by their Euclidean distance.
+	Look        Look      `json:"look"`
+}
+
+// Look are a picture's statistics; see package dataset/look.
+type Look struct {
+	Saturation float64    `json:"saturation"`
+	Clipping   float64    `json:"clipping"`
+	Mean       [3]float64 `json:"mean"`
+	Deviation  [3]float64 `json:"deviation"`
 }
