@@ -117,6 +117,17 @@ type Coordinator struct {
 // Run performs the whole run and returns its report. It returns ErrStopped when it was asked to
 // end before the first step; a stop during training ends with a checkpoint and a report.
 func Run(ctx context.Context, o Options) (evidence.Report, error) {
+	c := newCoordinator(ctx, o)
+	report, err := c.perform(ctx)
+	ended := errors.Join(err, c.close())
+	if err != nil && !errors.Is(err, ErrStopped) {
+		ended = errors.Join(ended, c.discard())
+	}
+	return report, ended
+}
+
+// newCoordinator returns one that is ready to open its folder and its cluster.
+func newCoordinator(ctx context.Context, o Options) *Coordinator {
 	c := &Coordinator{
 		o: o, log: o.Log.With().Str(logkey.Component, "coordinator").Logger(), start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{}, gone: map[string]bool{},
 		stopped: make(chan struct{}), progress: newProgress(o.Progress, o.Config.Steps),
@@ -124,12 +135,7 @@ func Run(ctx context.Context, o Options) (evidence.Report, error) {
 	}
 	c.name = trust.CoordinatorPrefix + uuid.NewString()[:8]
 	c.sending, c.endSending = context.WithCancel(context.WithoutCancel(ctx))
-	report, err := c.perform(ctx)
-	ended := errors.Join(err, c.close())
-	if err != nil && !errors.Is(err, ErrStopped) {
-		ended = errors.Join(ended, c.discard())
-	}
-	return report, ended
+	return c
 }
 
 // discard removes the folder of a new run that failed before it held anything worth keeping:

@@ -9,14 +9,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/google/uuid"
-
 	"yohaku/coordinator/api"
 	"yohaku/coordinator/evidence"
 	"yohaku/coordinator/runstore"
 	"yohaku/internal/atomicfile"
-	"yohaku/internal/logkey"
-	"yohaku/internal/trust"
 	"yohaku/internal/wire"
 )
 
@@ -44,12 +40,8 @@ const WorkFolder = "work"
 // replaced by those that are left.
 func Evaluate(ctx context.Context, o Options, contest Contest) (evidence.Evaluation, error) {
 	o.Config.RunID = WorkFolder
-	c := &Coordinator{
-		o: o, log: o.Log.With().Str(logkey.Component, "coordinator").Logger(), start: time.Now(), inbox: make(chan event, inboxSize), nodes: map[string]*node{}, gone: map[string]bool{},
-		stopped: make(chan struct{}), progress: newProgress(o.Progress, 0), evaluating: true,
-	}
-	c.name = trust.CoordinatorPrefix + uuid.NewString()[:8]
-	c.sending, c.endSending = context.WithCancel(context.WithoutCancel(ctx))
+	c := newCoordinator(ctx, o)
+	c.evaluating = true
 	e, err := c.evaluateContest(ctx, contest)
 	return e, errors.Join(err, c.close())
 }
