@@ -134,11 +134,7 @@ func (k *coordinator) send(node string, o order) {
 		arrives := !w.unreachable() && !k.s.lose()
 		if arrives {
 			w.at(0, func() { k.answered(w.take(o)) })
-			within := time.Duration(0)
-			if o.train != nil {
-				within = 2 * answerTimeout // Past what comes after it: the worker refuses it then.
-			}
-			k.s.repeat(within, func() { w.at(0, func() { k.answered(w.take(o)) }) })
+			k.s.repeat(0, func() { w.at(0, func() { k.answered(w.take(o)) }) })
 		}
 		if late := k.s.now > sent+answerTimeout; w.dead || w.frozen || !arrives || late || k.s.lose() {
 			k.s.after(max(0, sent+answerTimeout-k.s.now), func() { k.notTaken(node, o) })

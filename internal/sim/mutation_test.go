@@ -23,7 +23,6 @@ type mutation struct {
 var mutants = []mutation{
 	{"a lower epoch takes a worker over", "worker/lifecycle/fence.go", "case of > f.highest.Epoch:", "case of != f.highest.Epoch:", true, 3},
 	{"an epoch is any owner's", "internal/epoch/epoch.go", "| tag&(1<<tagBits-1)", "| tag&0", true, 38},
-	{"a generation that is over begins", "worker/lifecycle/fence.go", "if !f.highest.Before(g) || g.Epoch != f.highest.Epoch {", "if g.Epoch != f.highest.Epoch {", true, 701},
 	{"half of the states are a majority", "worker/replica/replica.go", "if 2*n > rest {", "if 2*n >= rest {", false, 28},
 	{"a state that changed is not noticed", "worker/replica/replica.go", "\t\tif c.Then != c.Now {\n\t\t\tv.Wrong", "\t\tif false {\n\t\t\tv.Wrong", false, 14},
 	{"of two that differ neither is in doubt", "worker/replica/replica.go", "case v.Want == Digest{}:", "case v.Want == Digest{} && len(claims) > 2:", false, 28},
@@ -35,6 +34,8 @@ var mutants = []mutation{
 	{"who is a step behind is told to keep what it has", "coordinator/rendezvous/form.go", "case h.Loaded && h.Applied == step:\n", "case h.Loaded && h.Applied >= step-1:\n", false, 2},
 	{"training goes on a step too early", "coordinator/rendezvous/form.go", "step = max(step, n.holding.Applied)", "step = max(step, n.holding.Applied-1)", false, 0},
 	{"partial sums stay of what another rank computes", "worker/lifecycle/lifecycle.go", "if !slices.Contains(m.shares[m.c.Rank], mb) {", "if !slices.Contains(m.shares[m.c.Rank], mb) && false {", true, 283},
+	{"a living coordinator is not respected", "coordinator/rendezvous/claim.go", "if held != nil && !takeover {", "if false {", true, 0},
+	{"a minority of ranks is enough for a takeover", "coordinator/rendezvous/claim.go", "if 2*reached <= len(ranks) {", "if false {", true, 51},
 }
 
 // TestMutationsAreFound: a simulation that cannot fail is a defect. Each mutant is built by an overlay, so
