@@ -20,12 +20,17 @@ FUZZTIME ?= 2000x
 # What runs on every kernel set.
 KERNEL_TESTS = ./model/kernel ./model/backend/... ./model/unet ./model/vae ./model/clip ./model/train
 
-.PHONY: fuzz test test-kernels build vet cross generate check-generate lint bench bench-ring bench-cluster bench-kernels bench-deps golden
+.PHONY: browser fuzz test test-kernels build vet cross generate check-generate lint bench bench-ring bench-cluster bench-kernels bench-deps golden
 
-test: vet cross check-generate ## All that must hold before a change lands.
+test: vet cross check-generate browser ## All that must hold before a change lands.
 	$(GO) test -timeout 25m ./...
 	$(MAKE) test-kernels
 	$(MAKE) fuzz
+
+browser: ## Chromium for the tests of the pages, where it is missing and can be installed; without it they are skipped.
+	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || \
+		{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk >/dev/null; } || \
+		echo "no Chromium, and no way to install it here: the tests of the pages are skipped"
 
 # Go reads the variable before it notes what a test depends on, so that a result of another set would be taken from its cache: -count=1.
 test-kernels: ## The kernels and the golden models with AVX2 only and with no assembly; the plain tests take the best set.

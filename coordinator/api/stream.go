@@ -97,7 +97,7 @@ func (s *Stream) leave() {
 }
 
 // serve follows the stream from the request's Last-Event-ID on, or from now. The event "reload"
-// says that messages were missed. It ends when the client goes, or closing is closed.
+// says that messages were missed. It ends when the client goes, or, with the event "end", when closing is closed.
 func (s *Stream) serve(w http.ResponseWriter, r *http.Request, closing <-chan struct{}) {
 	if !s.enter() {
 		w.Header().Set("Retry-After", "5")
@@ -134,6 +134,7 @@ func (s *Stream) serve(w http.ResponseWriter, r *http.Request, closing <-chan st
 		case <-r.Context().Done():
 			return
 		case <-closing:
+			_ = send(w, []byte("event: end\ndata: {}\n\n")) // A client that went away need not know.
 			return
 		}
 	}

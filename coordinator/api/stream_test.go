@@ -89,7 +89,14 @@ func TestStream(t *testing.T) {
 		}
 	}
 	close(closing)
-	for range live { // Ends.
+	last := ""
+	for line := range live {
+		if strings.HasPrefix(line, "event:") {
+			last = line
+		}
+	}
+	if last != "event: end" {
+		t.Errorf("the stream ends with %q", last)
 	}
 }
 

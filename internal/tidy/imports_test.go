@@ -55,6 +55,7 @@ var layers = []struct {
 	{"internal/statistics", []string{"internal/rng"}, "statistics are arithmetic"},
 	{"internal/picture", []string{"internal/assert"}, "the ground floor"},
 	{"internal/tidy", nil, "only tests"},
+	{"internal/browser", nil, "only tests"},
 }
 
 // libraries says who alone may import a library outside the module, tests included for none.
@@ -68,6 +69,7 @@ var libraries = []struct {
 	{"github.com/hashicorp/memberlist", []string{"internal/membership"}, "gossip is membership's"},
 	{"github.com/rs/zerolog", []string{"cmd", "coordinator", "worker", "allreduce/natsring", "internal/bus"}, "only shells log"},
 	{"github.com/spf13/cobra", []string{"cmd"}, "only commands have flags"},
+	{"github.com/chromedp/", []string{"internal/browser"}, "the browser is driven in tests"},
 	{"github.com/prometheus/", []string{"coordinator/metrics"}, "metrics are one room"},
 	{"github.com/parquet-go/", []string{"dataset/pickapic"}, "parquet is one source's format"},
 }

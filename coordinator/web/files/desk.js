@@ -3,7 +3,7 @@ import { words } from "./words.js";
 import { Chart, short, svg, zoom } from "./chart.js";
 
 const $ = id => document.getElementById(id);
-const state = { lang: localStorage.getItem("lang") ?? (navigator.language.startsWith("ja") ? "ja" : "en"), status: null, points: [], events: [], operator: false, signed: true, live: false };
+const state = { lang: localStorage.getItem("lang") ?? (navigator.language.startsWith("ja") ? "ja" : "en"), status: null, points: [], events: [], operator: false, signed: true, live: false, ended: false };
 const w = () => words[state.lang];
 
 const charts = [
@@ -41,6 +41,7 @@ function follow() {
   on("step", p => { while (state.points.length && state.points.at(-1).step >= p.step) state.points.pop(); state.points.push(p); });
   on("cluster", e => { state.events.push(e); });
   stream.addEventListener("reload", () => load().catch(console.warn));
+  stream.addEventListener("end", () => { stream.close(); state.live = false; state.ended = true; soon(); });
   stream.addEventListener("open", () => { state.live = true; soon(); });
   stream.addEventListener("error", () => {
     state.live = false;
@@ -69,7 +70,7 @@ function render() {
   $("lang").textContent = t.other;
   $("lang").lang = state.lang === "en" ? "ja" : "en";
   $("live").className = state.live ? "live on" : "live";
-  const word = state.live ? t.live : t.away;
+  const word = state.live ? t.live : state.ended ? t.ended : t.away;
   if ($("live").textContent !== word) $("live").textContent = word;
   $("signin").hidden = state.signed;
   $("page-run").hidden = !state.signed || here !== "run" || !state.status;

@@ -2,7 +2,7 @@
 export const words = {
   en: {
     skip: "To the content", pages: "Pages", run: "Run", cluster: "Cluster", signin: "Sign in", signinHow: "On the machine of the coordinator, this prints a link that signs this browser in:",
-    live: "live", away: "not connected; trying again", progress: "Progress of the run", zoom: "Drag across a chart to look closer; double click, or Escape, shows all again.",
+    live: "live", away: "not connected; trying again", ended: "the run has ended", progress: "Progress of the run", zoom: "Drag across a chart to look closer; double click, or Escape, shows all again.",
     step: "Step", left: "Time left", loss: "Loss", margin: "Margin (log odds)", errors: "Error", winner: "winner", loser: "loser",
     gradient: "Gradient norm", rate: "Learning rate", throughput: "Items per second", state: "State", ranks: "Workers in the ring", of: (a, b) => `${a} of ${b}`,
     ringName: "The ring: who passes sums to whom", rank: "Rank", worker: "Worker", host: "Host", device: "Device", kernels: "Kernels", speed: "Items/s", share: "Share",
@@ -15,7 +15,7 @@ export const words = {
   },
   ja: {
     skip: "本文へ", pages: "ページ", run: "学習", cluster: "クラスタ", signin: "サインイン", signinHow: "コーディネータのマシンで次を実行すると、このブラウザ用のリンクが表示されます。",
-    live: "接続中", away: "切断。再接続しています", progress: "学習の進み", zoom: "グラフをドラッグすると拡大します。ダブルクリックか Esc で全体に戻ります。",
+    live: "接続中", away: "切断。再接続しています", ended: "学習は終了しました", progress: "学習の進み", zoom: "グラフをドラッグすると拡大します。ダブルクリックか Esc で全体に戻ります。",
     step: "ステップ", left: "残り時間", loss: "損失", margin: "マージン(対数オッズ)", errors: "誤差", winner: "勝者", loser: "敗者",
     gradient: "勾配ノルム", rate: "学習率", throughput: "毎秒アイテム数", state: "状態", ranks: "リング内のワーカー", of: (a, b) => `${a} / ${b}`,
     ringName: "リング:和の受け渡しの順", rank: "ランク", worker: "ワーカー", host: "ホスト", device: "デバイス", kernels: "カーネル", speed: "アイテム/秒", share: "割合",
