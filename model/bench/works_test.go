@@ -46,6 +46,9 @@ func TestEveryKindRunsOnBothSides(t *testing.T) {
 	be := cpu.New(2)
 	defer be.Close()
 	for _, w := range Works() {
+		if err := timedIn(w.Kind, w.DType); err != nil {
+			t.Errorf("%s: %v", w.ID(), err)
+		}
 		if !regexp.MustCompile(`"` + w.Kind + `": `).MatchString(peerScript) {
 			t.Errorf("%s: peer.py has no kind %q", w.Work, w.Kind)
 		}
