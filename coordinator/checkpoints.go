@@ -61,6 +61,7 @@ func (c *Coordinator) keepCheckpoint(s wire.TrainState) error {
 		return err
 	}
 	c.log.Info().Int(logkey.Step, s.Step).Str(logkey.CheckpointSHA256, s.SHA256).Dur(logkey.DurationMS, time.Since(start)).Msg("checkpoint saved")
+	c.offsite.changed()
 	return c.run.Prune(c.o.Config.CheckpointsTotalLimit)
 }
 

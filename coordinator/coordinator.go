@@ -80,6 +80,7 @@ type Coordinator struct {
 	blobs   *blob.Folder
 	http    *api.Server
 	locals  *localWorkers
+	offsite *offsite // nil without --checkpoint-store.
 
 	inbox      chan event
 	retry      <-chan time.Time // When something that failed is to be tried again, or nil.
@@ -156,7 +157,7 @@ func (c *Coordinator) discard() error {
 // perform runs the phases in order.
 func (c *Coordinator) perform(ctx context.Context) (evidence.Report, error) {
 	for _, phase := range []func(context.Context) error{
-		c.openRun, c.withholdFinal, c.startWatch, c.openCluster, c.gather, c.encode, c.train,
+		c.openRun, c.openOffsite, c.withholdFinal, c.startWatch, c.openCluster, c.gather, c.encode, c.train, c.storeLast,
 	} {
 		if err := phase(ctx); err != nil {
 			return evidence.Report{}, err
@@ -251,6 +252,7 @@ func (c *Coordinator) Stream() *api.Stream { return &c.stream }
 func (c *Coordinator) close() error {
 	var errs []error
 	c.progress.end()
+	c.offsite.close()
 	if c.http != nil {
 		errs = append(errs, c.http.Close())
 	}

@@ -80,8 +80,9 @@ type Config struct {
 	CenterCrop       bool    `yaml:"center_crop" help:"crop the centre; otherwise a place drawn for each pair"`
 	RandomFlip       bool    `yaml:"random_flip" help:"mirror pictures at random"`
 
-	CheckpointingSteps    int `yaml:"checkpointing_steps" help:"a checkpoint every so many steps; 0 only at the end"`
-	CheckpointsTotalLimit int `yaml:"checkpoints_total_limit" help:"checkpoints to keep; 0 keeps all"`
+	CheckpointingSteps    int    `yaml:"checkpointing_steps" help:"a checkpoint every so many steps; 0 only at the end"`
+	CheckpointsTotalLimit int    `yaml:"checkpoints_total_limit" help:"checkpoints to keep; 0 keeps all"`
+	CheckpointStore       string `yaml:"checkpoint_store" help:"keep checkpoints in S3-compatible storage too: s3://BUCKET/PREFIX?endpoint=HOST:PORT&region=REGION; credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"`
 
 	NoEval            bool    `yaml:"no_eval" help:"leave the evaluation at the end out"`
 	EvalPrompts       string  `yaml:"eval_prompts" help:"file of held-out prompts, one a line; empty takes the brand set's, or prompts of the data"`

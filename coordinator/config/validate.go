@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"yohaku/coordinator/checkpointstore"
 	"yohaku/internal/bytesize"
 	"yohaku/internal/wire"
 )
@@ -41,6 +42,11 @@ func firstError(checks ...func() error) error {
 func (c Config) validateRun() error {
 	if _, err := bytesize.Parse(c.MemoryLimit); err != nil {
 		return fmt.Errorf("--memory-limit %w", err)
+	}
+	if c.CheckpointStore != "" {
+		if _, err := checkpointstore.Parse(c.CheckpointStore); err != nil {
+			return fmt.Errorf("--checkpoint-store: %w", err)
+		}
 	}
 	switch {
 	case c.RunID != "" && !wire.ValidToken(c.RunID):

@@ -57,6 +57,11 @@ func (r *Run) removeUnfinished() error {
 // SaveCheckpoint makes the folder checkpoints/step-NNNNNN of files, with SHA256SUMS and, as
 // digest.txt, the checkpoint's canonical digest, and points final at it unless the run is gated. The folder appears whole or not at all.
 func (r *Run) SaveCheckpoint(step int, digest string, files []File) error {
+	return r.AdoptCheckpoint(step, func(dir string) error { return fillCheckpoint(dir, digest, files) })
+}
+
+// AdoptCheckpoint is SaveCheckpoint for a folder that fill writes whole.
+func (r *Run) AdoptCheckpoint(step int, fill func(dir string) error) error {
 	dir := r.checkpointDir(step)
 	tmp, err := os.MkdirTemp(r.Path("checkpoints"), temporaryPattern)
 	if err != nil {
@@ -66,7 +71,7 @@ func (r *Run) SaveCheckpoint(step int, digest string, files []File) error {
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return fmt.Errorf("checkpoint folder: %w", err)
 	}
-	if err := fillCheckpoint(tmp, digest, files); err != nil {
+	if err := fill(tmp); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(dir); err != nil { // Of an earlier attempt at the same step.

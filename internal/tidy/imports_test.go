@@ -71,6 +71,7 @@ var libraries = []struct {
 	{"github.com/spf13/cobra", []string{"cmd"}, "only commands have flags"},
 	{"github.com/chromedp/", []string{"internal/browser"}, "the browser is driven in tests"},
 	{"github.com/prometheus/", []string{"coordinator/metrics"}, "metrics are one room"},
+	{"github.com/minio/minio-go/", []string{"coordinator/checkpointstore"}, "S3 is one place for checkpoints"},
 	{"github.com/parquet-go/", []string{"dataset/pickapic"}, "parquet is one source's format"},
 }
 
