@@ -147,6 +147,7 @@ func (s *Server) routes(run Run, metrics http.Handler) http.Handler {
 	pages := web.Files()
 	free.Handle("GET /{$}", pages)
 	free.Handle("GET /desk/", pages)
+	free.Handle("GET /favicon.ico", pages)
 	view.Handle("GET /metrics", metrics)
 	view.HandleFunc("GET /api/v1/me", func(w http.ResponseWriter, r *http.Request) { answer(w, me{s.bears(r, s.endpoint.Bearer)}) })
 	view.HandleFunc("GET /api/v1/steps", func(w http.ResponseWriter, r *http.Request) { steps(w, r, run) })

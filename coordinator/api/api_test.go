@@ -186,6 +186,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"viewer", "GET", "/api/v1/me", 200, "false"},
 		{"operator", "GET", "/api/v1/me", 200, "true"},
 		{"", "GET", "/", 200, "<title>"},
+		{"", "GET", "/favicon.ico", 200, "<svg"},
 		{"", "GET", "/desk/../../go.mod", 401, "endpoint.json"},
 		{"", "GET", "/desk/none.js", 404, ""},
 		{"operator", "DELETE", "/api/v1/status", 404, "there is no"},

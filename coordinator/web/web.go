@@ -29,7 +29,7 @@ type file struct {
 	kind, etag string
 }
 
-// Files answers "/" with the page and /desk/NAME with what it needs.
+// Files answers "/" with the page, /desk/NAME with what it needs, and /favicon.ico.
 func Files() http.Handler {
 	all := map[string]file{}
 	err := fs.WalkDir(embedded, "files", func(name string, d fs.DirEntry, err error) error {
@@ -48,6 +48,7 @@ func Files() http.Handler {
 		panic(err) // The files are part of the program.
 	}
 	all["/"] = all["/desk/index.html"]
+	all["/favicon.ico"] = all["/desk/mark.svg"] // What browsers ask for on pages that name no mark.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f, ok := all[r.URL.Path]
 		if !ok {
