@@ -19,11 +19,8 @@ import (
 // trainerFile holds the optimizer's state in a checkpoint folder.
 const trainerFile = "trainer_state.safetensors"
 
-// unetPrefix begins the paths of the UNet's files in a checkpoint folder.
-const unetPrefix = "unet/"
-
-// emaPrefix begins the paths of the UNet's moving average in one, as diffusers' scripts name it.
-const emaPrefix = "unet_ema/"
+// unetPrefixes begin the paths of the files of the UNet, and of its moving average, in a checkpoint folder.
+var unetPrefixes = []string{"unet/", "unet_ema/"}
 
 // adapterFile holds a trained adapter in a checkpoint folder, as diffusers names it.
 const adapterFile = "pytorch_lora_weights.safetensors"
@@ -41,7 +38,7 @@ func (c *Coordinator) keepCheckpoint(s wire.TrainState) error {
 	start := time.Now()
 	var files []runstore.File
 	if c.o.Config.LoRARank == 0 {
-		files = slices.DeleteFunc(slices.Clone(c.model.all), func(f runstore.File) bool { return hasPrefix(f.Path, []string{unetPrefix, emaPrefix}) })
+		files = slices.DeleteFunc(slices.Clone(c.model.all), func(f runstore.File) bool { return hasPrefix(f.Path, unetPrefixes) })
 	}
 	handed := handedFiles(s)
 	for _, h := range handed {
@@ -108,7 +105,7 @@ func (c *Coordinator) offerCheckpoint(k runstore.Checkpoint) (*wire.TrainState, 
 	}
 	state := &wire.TrainState{Step: k.Step, SHA256: digest}
 	for name := range k.Sums {
-		weights := hasPrefix(name, []string{unetPrefix, emaPrefix}) || name == adapterFile
+		weights := hasPrefix(name, unetPrefixes) || name == adapterFile
 		if !weights && name != trainerFile {
 			continue
 		}

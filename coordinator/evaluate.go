@@ -32,13 +32,17 @@ func (c *Coordinator) report(ctx context.Context) (evidence.Report, error) {
 		return r, err
 	}
 	r.Seconds = time.Since(c.start).Seconds()
+	last, err := c.run.ByDigest(t.state.SHA256)
+	if err != nil {
+		return r, err
+	}
 	if c.run.Gated {
-		r.Checkpoint = c.newestCheckpoint()
+		r.Checkpoint = last.Dir
 	}
 	if err := c.run.WriteJSON("report.json", r); err != nil {
 		return r, err
 	}
-	if err := c.describe(); err != nil {
+	if err := c.describe(last); err != nil {
 		return r, err
 	}
 	if err := c.passGate(&r); err != nil {

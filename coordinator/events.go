@@ -292,8 +292,14 @@ func (c *Coordinator) welcome(h wire.Hello) error {
 	return nil
 }
 
-// showNodes copies the table of nodes into the status, ranks first.
+// showNodes copies the table of nodes into the status.
 func (c *Coordinator) showNodes() {
+	nodes := c.table()
+	c.show(func(s *api.Status) { s.Nodes = nodes })
+}
+
+// table lists the nodes, ranks first.
+func (c *Coordinator) table() []api.Node {
 	nodes := make([]api.Node, 0, len(c.standing))
 	for _, name := range c.standing {
 		n := c.nodes[name]
@@ -303,7 +309,7 @@ func (c *Coordinator) showNodes() {
 		})
 	}
 	slices.SortStableFunc(nodes, func(a, b api.Node) int { return rankOrder(a.Rank) - rankOrder(b.Rank) })
-	c.show(func(s *api.Status) { s.Nodes = nodes })
+	return nodes
 }
 
 // rankOrder puts those that stand by last.

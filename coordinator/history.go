@@ -8,7 +8,6 @@ import (
 
 	"yohaku/coordinator/api"
 	"yohaku/coordinator/rendezvous"
-	"yohaku/coordinator/runstore"
 	"yohaku/internal/wire"
 )
 
@@ -39,7 +38,7 @@ func (c *Coordinator) Events(since time.Time) []api.Event {
 // Points are the recorded steps after one, at most limit.
 func (c *Coordinator) Points(after, limit int) ([]api.Point, error) {
 	points := []api.Point{}
-	err := runstore.EachStep(c.run.Dir, after, func(s wire.StepReport) bool {
+	err := c.run.EachStep(after, func(s wire.StepReport) bool {
 		points = append(points, point(s))
 		return len(points) < limit
 	})

@@ -9,6 +9,7 @@ import (
 	"yohaku/coordinator/evidence"
 	"yohaku/coordinator/gate"
 	"yohaku/coordinator/runstore"
+	"yohaku/internal/atomicfile"
 	"yohaku/internal/logkey"
 )
 
@@ -21,21 +22,8 @@ func (c *Coordinator) withholdFinal(context.Context) error {
 	return c.run.RemoveFinal()
 }
 
-// newestCheckpoint is the folder of the run's last checkpoint.
-func (c *Coordinator) newestCheckpoint() string {
-	k, err := c.run.ByDigest(c.training.state.SHA256)
-	if err != nil {
-		return ""
-	}
-	return k.Dir
-}
-
-// describe writes the model card of the last checkpoint.
-func (c *Coordinator) describe() error {
-	k, err := c.run.ByDigest(c.training.state.SHA256)
-	if err != nil {
-		return err
-	}
+// describe writes the model card of a checkpoint.
+func (c *Coordinator) describe(k runstore.Checkpoint) error {
 	text, err := card.Make(c.run.Dir)
 	if err != nil {
 		return err
@@ -74,11 +62,12 @@ func Release(run *runstore.Run, f gate.File) (gate.Verdict, error) {
 	if _, err := run.ByDigest(v.CheckpointSHA256); errors.Is(err, runstore.ErrNoCheckpoint) {
 		return v, fmt.Errorf("gate: report.json is of a checkpoint that is gone: %w", err)
 	}
-	if err := run.WriteJSON("gate.json", v); err != nil {
+	verdict := v.JSON()
+	if err := atomicfile.Write(run.Path("gate.json"), verdict); err != nil {
 		return v, err
 	}
 	if !v.Pass {
 		return v, run.Withhold(v.CheckpointSHA256)
 	}
-	return v, run.Release(v.CheckpointSHA256, []byte(v.JSON()))
+	return v, run.Release(v.CheckpointSHA256, verdict)
 }

@@ -140,8 +140,9 @@ func (c *Coordinator) keepStep(s wire.StepReport) error {
 	if c.training.active {
 		c.progress.step(s)
 	}
-	c.showNodes()
+	nodes := c.table()
 	c.show(func(st *api.Status) {
+		st.Nodes = nodes
 		st.Step, st.Loss, st.LogOdds, st.ItemsPerSecond = s.Step, s.Loss, s.LogOdds, s.ItemsPerSecond
 	})
 	return nil

@@ -1,12 +1,8 @@
 package coordinator
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 
 	"yohaku/coordinator/config"
 	"yohaku/coordinator/health"
@@ -39,27 +35,11 @@ func (c *Coordinator) warn(s wire.StepReport) {
 // rewatch goes through the recorded steps once more: of a run that was resumed, or went back to a checkpoint.
 func (c *Coordinator) rewatch() (events []health.Event, err error) {
 	c.watch = newWatch(c.o.Config)
-	f, err := os.Open(c.run.Path("metrics.jsonl"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read metrics: %w", err)
-	}
-	defer f.Close() // Only read.
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, wire.MaxMessageBytes)
-	for lines.Scan() {
-		var s wire.StepReport
-		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
-			return nil, fmt.Errorf("read metrics: %w", err)
-		}
+	err = c.run.EachStep(0, func(s wire.StepReport) bool {
 		events = append(events, c.watch.Step(watched(s))...)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read metrics: %w", err)
-	}
-	return events, nil
+		return true
+	})
+	return events, err
 }
 
 // startWatch begins to watch, after the steps that are recorded already.

@@ -5,13 +5,12 @@ import "yohaku/model/train"
 // memory is the bound of what training takes. Beside the parameters there are two moments and the sums for each trained
 // value, the moving average if one is kept, and in a ring the sums over all ranks.
 func (w *Worker) memory(world int, ema bool) train.Memory {
-	const moments, sums = 2 * 4, 4
-	m := train.Memory{Limit: w.o.Memory, PerTrained: moments + sums}
+	m := train.Memory{Limit: w.o.Memory, PerTrained: train.MomentBytes + train.SumBytes}
 	if ema {
-		m.PerTrained += 4
+		m.PerTrained += train.ValueBytes
 	}
 	if world > 1 {
-		m.PerTrained += sums
+		m.PerTrained += train.SumBytes
 	}
 	return m
 }

@@ -94,7 +94,7 @@ func putState(r *resident, state checkpoint.State, put func(fill func(io.Writer)
 		if ref, err = put(func(w io.Writer) error { return checkpoint.WriteWeights(w, state.EMA, "") }); err != nil {
 			return nil, fmt.Errorf("write moving average: %w", err)
 		}
-		out.Weights = append(append(out.Weights, r.unetConfig(emaFolder)...), wire.ModelFile{Path: path.Join(emaFolder, checkpoint.DefaultWeightsFile), Ref: ref})
+		out.Weights = append(append(out.Weights, r.unetConfig(checkpoint.EMAFolder)...), wire.ModelFile{Path: path.Join(checkpoint.EMAFolder, checkpoint.DefaultWeightsFile), Ref: ref})
 	}
 	if out.Trainer, err = put(func(w io.Writer) error { return checkpoint.WriteState(w, state) }); err != nil {
 		return nil, fmt.Errorf("write trainer state: %w", err)

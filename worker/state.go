@@ -72,9 +72,6 @@ func (r *resident) average() []checkpoint.Param {
 	return weights.Params(r.inOrder(), r.trainer.State().EMA)
 }
 
-// emaFolder is where a checkpoint has the moving average, as diffusers' scripts leave it.
-const emaFolder = "unet_ema"
-
 // updatesKey is the trainer state's metadata key of the number of updates made.
 const updatesKey = "updates"
 
@@ -131,7 +128,7 @@ func (r *rank) loadAverage(dir string) error {
 	if average == nil {
 		return nil
 	}
-	w, err := checkpoint.OpenWeights(filepath.Join(dir, emaFolder))
+	w, err := checkpoint.OpenWeights(filepath.Join(dir, checkpoint.EMAFolder))
 	if err != nil {
 		return fmt.Errorf("moving average: %w", err)
 	}

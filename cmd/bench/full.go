@@ -49,7 +49,7 @@ func fullSize(o options) error {
 	if err != nil {
 		return err
 	}
-	c.Memory = train.Memory{Limit: limit, PerTrained: 12}
+	c.Memory.Limit = limit
 	if o.lora > 0 {
 		c.LoRA = &layer.LoRA{Rank: o.lora, Alpha: float64(o.lora), Targets: []string{"to_q", "to_k", "to_v", "to_out.0"}}
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"yohaku/cmd/internal/cli"
-	"yohaku/coordinator/config"
 	"yohaku/coordinator/runstore"
 	"yohaku/coordinator/verify"
 	"yohaku/dataset"
@@ -146,15 +145,7 @@ func (a dataAudit) sameData(ctx context.Context, r *verify.Run, pairs []dataset.
 	if !c.RemoveTies && slices.ContainsFunc(pairs, func(p dataset.Pair) bool { return p.Tie }) {
 		return errors.New("--model: the run was trained with ties as preferences, which have no label to hold against it; name a run with --remove-ties")
 	}
-	seed := a.seed
-	if a.path == config.Brand {
-		seed = c.Seed
-	}
-	src, err := openSource(a.path, seed)
-	if err != nil {
-		return err
-	}
-	set, err := dataset.Collect(ctx, src, dataset.Options{RemoveTies: c.RemoveTies, LabelNoiseProb: c.LabelNoiseProb, Seed: c.Seed, MaxRejectedRatio: 1})
+	set, err := readAsRun(ctx, a.path, c)
 	if err != nil {
 		return err
 	}
@@ -176,7 +167,7 @@ func (a dataAudit) write(r audit.Result, pairs, heldOut []dataset.Pair) error {
 		return err
 	}
 	for name, data := range map[string][]byte{
-		"audit.json": indented(r.Report), "audit.md": []byte(r.Report.Markdown()), "audit.html": html.Bytes(),
+		"audit.json": jsonLines([]audit.Report{r.Report}), "audit.md": []byte(r.Report.Markdown()), "audit.html": html.Bytes(),
 		"cleaned.jsonl": jsonLines(r.Kept), "removed.jsonl": jsonLines(r.Removed),
 	} {
 		if err := atomicfile.Write(filepath.Join(a.out, name), data); err != nil {
@@ -191,13 +182,6 @@ func (a dataAudit) write(r audit.Result, pairs, heldOut []dataset.Pair) error {
 	_, err := fmt.Fprintf(a.stdout, "%d preferences, %d ties\nalpha         %s\njudge agrees  %s\nsuspects      %d labels of negative margin\nleaks         %d\nnear          %d rows with nearly the same picture as another\ncleaned list  %d rows kept, %d left out\nsee %s\n",
 		s.Pairs, s.Ties, alpha, s.JudgeAgrees, len(s.Suspects), len(s.Leaks), len(s.Duplicates), s.Kept, s.Removed, filepath.Join(a.out, "audit.html"))
 	return err
-}
-
-// indented is v as a file.
-func indented(v any) []byte {
-	var b bytes.Buffer
-	b.Write(wire.Encode(v))
-	return append(b.Bytes(), '\n')
 }
 
 // jsonLines are rows as JSON lines.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,6 @@ import (
 	"yohaku/coordinator/card"
 	"yohaku/coordinator/copycheck"
 	"yohaku/coordinator/runstore"
-	"yohaku/dataset"
 	"yohaku/internal/atomicfile"
 )
 
@@ -155,19 +155,13 @@ func (k copyCheck) training(ctx context.Context) ([]copycheck.Picture, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.data != "" {
-		c.Data = k.data
-	}
-	src, err := openSource(c.Data, c.Seed)
+	data := cmp.Or(k.data, c.Data)
+	set, err := readAsRun(ctx, data, c)
 	if err != nil {
 		return nil, err
 	}
-	set, err := dataset.Collect(ctx, src, dataset.Options{RemoveTies: c.RemoveTies, LabelNoiseProb: c.LabelNoiseProb, Seed: c.Seed, MaxRejectedRatio: 1})
-	if err != nil {
-		return nil, fmt.Errorf("--data: %w", err)
-	}
 	if set.Digest != manifest.DataDigest {
-		return nil, fmt.Errorf("--data: %s has digest %.12s…, the run was trained on %.12s…; name the data as it was", c.Data, set.Digest, manifest.DataDigest)
+		return nil, fmt.Errorf("--data: %s has digest %.12s…, the run was trained on %.12s…; name the data as it was", data, set.Digest, manifest.DataDigest)
 	}
 	var all []copycheck.Picture
 	for _, p := range set.Pairs {

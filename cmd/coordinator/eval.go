@@ -121,11 +121,11 @@ func (f *evalFlags) options() (coordinator.Options, error) {
 	c.Out, c.RunID, c.LocalWorkers, c.Threads, c.EvalSeeds, c.Seed, c.LogFormat = f.out, coordinator.WorkFolder, f.workers, f.threads, f.seeds, f.seed, f.logFormat
 	c.NumInferenceSteps, c.GuidanceScale = f.steps, f.guidance
 	o := coordinator.Options{Config: c, Version: cli.Version(), UnpackModel: demo.Extract, ModelDir: base.dir, ModelName: base.name, EvalScheduler: base.sampler(), Announce: func(_, _ string, _ *runstore.Run) {}}
-	if o.EvalPrompts, err = brand.HeldOutPrompts(), nil; f.prompts != "" {
-		o.EvalPrompts, err = readPrompts("prompts", f.prompts)
-	}
-	if err != nil {
-		return o, err
+	o.EvalPrompts = brand.HeldOutPrompts()
+	if f.prompts != "" {
+		if o.EvalPrompts, err = readPrompts("prompts", f.prompts); err != nil {
+			return o, err
+		}
 	}
 	return o, logTo(&o)
 }

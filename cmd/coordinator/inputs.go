@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -148,6 +149,27 @@ func openSource(path string, seed uint64) (dataset.Source, error) {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
 	return src, nil
+}
+
+// collect reads the pairs of a source as a run of these settings takes them.
+func collect(ctx context.Context, src dataset.Source, c config.Config) (dataset.Set, error) {
+	set, err := dataset.Collect(ctx, src, dataset.Options{
+		RemoveTies: c.RemoveTies, LabelNoiseProb: c.LabelNoiseProb, Seed: c.Seed, MaxRejectedRatio: c.MaxRejectedRatio,
+	})
+	if err != nil {
+		return set, fmt.Errorf("--data: %w", err)
+	}
+	return set, nil
+}
+
+// readAsRun reads the pairs at path as a run of these settings took them, however many rows are bad now.
+func readAsRun(ctx context.Context, path string, c config.Config) (dataset.Set, error) {
+	src, err := openSource(path, c.Seed)
+	if err != nil {
+		return dataset.Set{}, err
+	}
+	c.MaxRejectedRatio = 1
+	return collect(ctx, src, c)
 }
 
 // maxEvalPrompts bounds the prompts that are taken from the data.

@@ -18,7 +18,6 @@ import (
 	"yohaku/coordinator/evidence"
 	"yohaku/coordinator/gate"
 	"yohaku/coordinator/runstore"
-	"yohaku/dataset"
 	"yohaku/model/demo"
 )
 
@@ -184,11 +183,8 @@ func (u *up) openData(ctx context.Context) error {
 		return err
 	}
 	u.o.DataName = src.Name()
-	u.o.Data, err = dataset.Collect(ctx, src, dataset.Options{
-		RemoveTies: c.RemoveTies, LabelNoiseProb: c.LabelNoiseProb, Seed: c.Seed, MaxRejectedRatio: c.MaxRejectedRatio,
-	})
-	if err != nil {
-		return fmt.Errorf("--data: %w", err)
+	if u.o.Data, err = collect(ctx, src, c); err != nil {
+		return err
 	}
 	if c.NoEval {
 		return nil

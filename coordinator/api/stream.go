@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// maxKept bounds the messages that a client which comes late, or back, is given.
-	maxKept = 4096
+	// maxKept bounds the messages that a client which comes late, or back, is given, and maxKeptBytes their size.
+	maxKept      = 4096
+	maxKeptBytes = 4 << 20
 	// maxStreams bounds the clients that follow at once.
 	maxStreams = 400
 	// pulse is how often a quiet stream says that it lives.
@@ -34,7 +35,8 @@ type message struct {
 type Stream struct {
 	mu      sync.Mutex
 	kept    []message // The last ones, oldest first; ids have no gaps.
-	next    uint64    // Id of the next message, from 1.
+	bytes   int       // Of the kept ones.
+	last    uint64    // Id of the last message, from 1.
 	news    chan struct{}
 	clients int
 }
@@ -47,15 +49,23 @@ func (s *Stream) Publish(name string, v any) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next++
-	if len(s.kept) == maxKept {
-		s.kept = slices.Clone(s.kept[maxKept/2:]) // Others read the old ones.
+	s.last++
+	for len(s.kept) == maxKept || len(s.kept) > 0 && s.bytes+len(data) > maxKeptBytes {
+		s.forget((len(s.kept) + 1) / 2)
 	}
-	s.kept = append(s.kept, message{s.next, name, data})
+	s.kept, s.bytes = append(s.kept, message{s.last, name, data}), s.bytes+len(data)
 	if s.news != nil {
 		close(s.news)
 		s.news = nil
 	}
+}
+
+// forget drops the n oldest messages.
+func (s *Stream) forget(n int) {
+	for _, m := range s.kept[:n] {
+		s.bytes -= len(m.data)
+	}
+	s.kept = slices.Clone(s.kept[n:]) // Others read the old ones.
 }
 
 // after returns the messages after id, whether some between are gone, and what is closed with the next one.
@@ -65,8 +75,8 @@ func (s *Stream) after(id uint64) (fresh []message, gap bool, news <-chan struct
 	if s.news == nil {
 		s.news = make(chan struct{})
 	}
-	first := s.next - uint64(len(s.kept)) // The id before the oldest kept.
-	if id > s.next || id < first {
+	first := s.last - uint64(len(s.kept)) // The id before the oldest kept.
+	if id > s.last || id < first {
 		return nil, true, s.news
 	}
 	return s.kept[id-first:], false, s.news
@@ -76,7 +86,7 @@ func (s *Stream) after(id uint64) (fresh []message, gap bool, news <-chan struct
 func (s *Stream) now() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.next
+	return s.last
 }
 
 // enter counts a client in, unless there are too many.

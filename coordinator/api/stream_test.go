@@ -36,13 +36,19 @@ func follow(t *testing.T, url, last string) <-chan string {
 	go func() {
 		defer close(lines)
 		defer resp.Body.Close()
-		for s := bufio.NewScanner(resp.Body); s.Scan(); {
+		for s := longLines(resp.Body); s.Scan(); {
 			if s.Text() != "" {
 				lines <- s.Text()
 			}
 		}
 	}()
 	return lines
+}
+
+func longLines(r io.Reader) *bufio.Scanner {
+	s := bufio.NewScanner(r)
+	s.Buffer(nil, 2*maxKeptBytes)
+	return s
 }
 
 func take(t *testing.T, lines <-chan string, n int) []string {
@@ -87,6 +93,13 @@ func TestStream(t *testing.T) {
 		if diff := cmp.Diff([]string{"retry: 1000", fmt.Sprintf("id: %d", maxKept+3), "event: reload", "data: {}"}, take(t, follow(t, server.URL, last), 4)); diff != "" {
 			t.Errorf("after %s:\n%s", last, diff)
 		}
+	}
+	large := strings.Repeat("x", maxKeptBytes/3)
+	for range 5 {
+		s.Publish("status", large)
+	}
+	if len(s.kept) > 2 || s.bytes > maxKeptBytes {
+		t.Errorf("%d messages of %d bytes are kept, want at most %d bytes", len(s.kept), s.bytes, maxKeptBytes)
 	}
 	close(closing)
 	last := ""

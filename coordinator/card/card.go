@@ -6,12 +6,9 @@
 package card
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -19,6 +16,10 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"yohaku/coordinator/copycheck"
+	"yohaku/coordinator/evidence"
+	"yohaku/coordinator/runstore"
 )
 
 // Name is the file in the checkpoint folder.
@@ -26,43 +27,11 @@ const Name = "README.md"
 
 // facts is what the card takes from the run folder.
 type facts struct {
-	manifest struct {
-		RunID        string         `json:"run_id"`
-		Version      string         `json:"version"`
-		Config       map[string]any `json:"config"`
-		DataName     string         `json:"data_name"`
-		DataDigest   string         `json:"data_digest"`
-		ModelDigest  string         `json:"model_digest"`
-		Pairs        int            `json:"pairs"`
-		Ties         int            `json:"ties"`
-		RejectedRows int            `json:"rejected_rows"`
-		Licenses     map[string]int `json:"licenses"`
-		Origins      map[string]int `json:"origins"`
-	}
-	report struct {
-		Steps            int      `json:"steps"`
-		Items            int      `json:"items"`
-		WinRate          *float64 `json:"win_rate"`
-		WinRateLow       *float64 `json:"win_rate_low"`
-		WinRateHigh      *float64 `json:"win_rate_high"`
-		Comparisons      int      `json:"comparisons"`
-		Judge            string   `json:"judge"`
-		Loss             float64  `json:"loss"`
-		KernelSet        string   `json:"kernel_set"`
-		CheckpointSHA256 string   `json:"checkpoint_sha256"`
-		Notes            []string `json:"notes"`
-	}
-	copies struct {
-		CheckpointSHA256 string   `json:"checkpoint_sha256"`
-		Pictures         int      `json:"pictures"`
-		Training         int      `json:"training_pictures"`
-		Registered       int      `json:"registered_works"`
-		Copies           int      `json:"copies"`
-		CopyRate         *float64 `json:"copy_rate"`
-		DiversityBase    *float64 `json:"diversity_base"`
-		DiversityTuned   *float64 `json:"diversity_tuned"`
-	}
-	ledger string // SHA-256 of ledger.jsonl.
+	manifest runstore.Manifest
+	config   map[string]any
+	report   evidence.Report
+	copies   copycheck.Report
+	ledger   string // SHA-256 of ledger.jsonl.
 }
 
 func read(run string) (facts, error) {
@@ -83,24 +52,18 @@ func read(run string) (facts, error) {
 			return f, fmt.Errorf("model card: read %s: %w", file.name, err)
 		}
 	}
+	if err := json.Unmarshal(f.manifest.Config, &f.config); err != nil {
+		return f, fmt.Errorf("model card: read manifest.json: config: %w", err)
+	}
 	if f.copies.CheckpointSHA256 != f.report.CheckpointSHA256 {
 		f.copies.CopyRate, f.copies.DiversityBase = nil, nil // Of another checkpoint.
 	}
-	return f, f.digest(filepath.Join(run, "ledger.jsonl"))
-}
-
-func (f *facts) digest(path string) error {
-	file, err := os.Open(path)
+	ledger, err := runstore.HashFile(filepath.Join(run, "ledger.jsonl"))
 	if err != nil {
-		return fmt.Errorf("model card: %w", err)
+		return f, fmt.Errorf("model card: %w", err)
 	}
-	defer file.Close() // Only read.
-	h := sha256.New()
-	if _, err := io.Copy(h, file); err != nil {
-		return fmt.Errorf("model card: %w", err)
-	}
-	f.ledger = hex.EncodeToString(h.Sum(nil))
-	return nil
+	f.ledger = ledger.SHA256
+	return f, nil
 }
 
 // frontMatter is what hubs read.
@@ -128,7 +91,7 @@ func Make(run string) ([]byte, error) {
 }
 
 func (f facts) setting(key string) string {
-	if v, ok := f.manifest.Config[key]; ok && v != nil {
+	if v, ok := f.config[key]; ok && v != nil {
 		return fmt.Sprint(v)
 	}
 	return ""

@@ -6,7 +6,6 @@
 package checkpointstore
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -20,12 +19,13 @@ import (
 	"slices"
 	"strings"
 
+	"yohaku/coordinator/runstore"
+
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 const (
-	sumsName     = "SHA256SUMS"
 	maxSumsBytes = 1 << 20
 	partBytes    = 16 << 20 // Of an upload; it bounds the memory that one takes.
 )
@@ -91,58 +91,44 @@ func (s *Store) key(step int, name string) string {
 
 // Put stores the checkpoint folder dir of a step. One that is there already is left alone.
 func (s *Store) Put(ctx context.Context, step int, dir string) error {
-	sums, err := os.ReadFile(filepath.Join(dir, sumsName))
+	sums, err := os.ReadFile(filepath.Join(dir, runstore.SumsName))
 	if err != nil {
 		return fmt.Errorf("store checkpoint: %w", err)
 	}
 	if there, err := s.sums(ctx, step); err == nil && bytes.Equal(there, sums) {
 		return nil
 	}
-	names, err := namesIn(sums)
+	files, err := runstore.ReadSums(bytes.NewReader(sums))
 	if err != nil {
 		return fmt.Errorf("store checkpoint %s: %w", dir, err)
 	}
-	for _, name := range names {
+	for _, name := range files.Paths() {
 		_, err := s.client.FPutObject(ctx, s.bucket, s.key(step, name), filepath.Join(dir, filepath.FromSlash(name)), minio.PutObjectOptions{PartSize: partBytes, NumThreads: 2})
 		if err != nil {
 			return fmt.Errorf("store %s in %s: %w", name, s, err)
 		}
 	}
-	if _, err := s.client.PutObject(ctx, s.bucket, s.key(step, sumsName), bytes.NewReader(sums), int64(len(sums)), minio.PutObjectOptions{}); err != nil {
-		return fmt.Errorf("store %s in %s: %w", sumsName, s, err)
+	if _, err := s.client.PutObject(ctx, s.bucket, s.key(step, runstore.SumsName), bytes.NewReader(sums), int64(len(sums)), minio.PutObjectOptions{}); err != nil {
+		return fmt.Errorf("store %s in %s: %w", runstore.SumsName, s, err)
 	}
 	return nil
 }
 
 // sums reads the list of a checkpoint's files.
 func (s *Store) sums(ctx context.Context, step int) ([]byte, error) {
-	o, err := s.client.GetObject(ctx, s.bucket, s.key(step, sumsName), minio.GetObjectOptions{})
+	o, err := s.client.GetObject(ctx, s.bucket, s.key(step, runstore.SumsName), minio.GetObjectOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("read %s from %s: %w", sumsName, s, err)
+		return nil, fmt.Errorf("read %s from %s: %w", runstore.SumsName, s, err)
 	}
 	defer o.Close() // Only read.
 	data, err := io.ReadAll(io.LimitReader(o, maxSumsBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %s from %s: %w", sumsName, s, err)
+		return nil, fmt.Errorf("read %s from %s: %w", runstore.SumsName, s, err)
 	}
 	if len(data) > maxSumsBytes {
-		return nil, fmt.Errorf("%s in %s has more than %d bytes", sumsName, s, maxSumsBytes)
+		return nil, fmt.Errorf("%s in %s has more than %d bytes", runstore.SumsName, s, maxSumsBytes)
 	}
 	return data, nil
-}
-
-// namesIn are the files that a SHA256SUMS names.
-func namesIn(sums []byte) ([]string, error) {
-	var names []string
-	lines := bufio.NewScanner(bytes.NewReader(sums))
-	for lines.Scan() {
-		digest, name, ok := strings.Cut(lines.Text(), "  ")
-		if !ok || len(digest) != 64 || !filepath.IsLocal(filepath.FromSlash(name)) {
-			return nil, fmt.Errorf("%s: line %q is not 'sha256  path'", sumsName, lines.Text())
-		}
-		names = append(names, name)
-	}
-	return names, lines.Err()
 }
 
 // Steps lists the whole checkpoints that are stored, oldest first.
@@ -153,8 +139,8 @@ func (s *Store) Steps(ctx context.Context) ([]int, error) {
 			return nil, fmt.Errorf("list %s: %w", s, o.Err)
 		}
 		var step int
-		name, whole := strings.CutSuffix(strings.TrimPrefix(o.Key, s.prefix), "/"+sumsName)
-		if n, err := fmt.Sscanf(name, "step-%d", &step); whole && n == 1 && err == nil && s.key(step, sumsName) == o.Key {
+		name, whole := strings.CutSuffix(strings.TrimPrefix(o.Key, s.prefix), "/"+runstore.SumsName)
+		if n, err := fmt.Sscanf(name, "step-%d", &step); whole && n == 1 && err == nil && s.key(step, runstore.SumsName) == o.Key {
 			steps = append(steps, step)
 		}
 	}
@@ -168,16 +154,16 @@ func (s *Store) Get(ctx context.Context, step int, dir string) error {
 	if err != nil {
 		return err
 	}
-	names, err := namesIn(sums)
+	files, err := runstore.ReadSums(bytes.NewReader(sums))
 	if err != nil {
 		return fmt.Errorf("fetch checkpoint from %s: %w", s, err)
 	}
-	for _, name := range names {
+	for _, name := range files.Paths() {
 		if err := s.client.FGetObject(ctx, s.bucket, s.key(step, name), filepath.Join(dir, filepath.FromSlash(name)), minio.GetObjectOptions{}); err != nil {
 			return fmt.Errorf("fetch %s from %s: %w", name, s, err)
 		}
 	}
-	return os.WriteFile(filepath.Join(dir, sumsName), sums, 0o644)
+	return os.WriteFile(filepath.Join(dir, runstore.SumsName), sums, 0o644)
 }
 
 // Prune removes the oldest checkpoints so that at most limit stay; 0 keeps all.
@@ -187,7 +173,7 @@ func (s *Store) Prune(ctx context.Context, limit int) error {
 		return err
 	}
 	for _, step := range steps[:max(0, len(steps)-limit)] {
-		if err := s.client.RemoveObject(ctx, s.bucket, s.key(step, sumsName), minio.RemoveObjectOptions{}); err != nil {
+		if err := s.client.RemoveObject(ctx, s.bucket, s.key(step, runstore.SumsName), minio.RemoveObjectOptions{}); err != nil {
 			return fmt.Errorf("remove old checkpoint from %s: %w", s, err)
 		}
 		for o := range s.client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.key(step, ""), Recursive: true}) {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"yohaku/coordinator/checkpointstore/storetest"
+	"yohaku/coordinator/runstore"
 )
 
 const secret = storetest.Secret
@@ -48,7 +49,7 @@ func folder(t *testing.T, text string) (dir string, files map[string]string) {
 		sum := sha256.Sum256([]byte(files[name]))
 		fmt.Fprintf(&sums, "%s  %s\n", hex.EncodeToString(sum[:]), name)
 	}
-	files[sumsName] = sums.String()
+	files[runstore.SumsName] = sums.String()
 	for name, text := range files {
 		to := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
@@ -96,7 +97,7 @@ func TestCheckpointsComeBack(t *testing.T) {
 // the place, but no secret.
 func TestHalfACheckpointDoesNotCount(t *testing.T) {
 	s, b := newStore(t)
-	b.Refuse = sumsName
+	b.Refuse = runstore.SumsName
 	dir, _ := folder(t, "weights")
 	err := s.Put(t.Context(), 10, dir)
 	if err == nil || !strings.Contains(err.Error(), "s3://pictures/runs/r1/") || strings.Contains(err.Error(), secret) {
@@ -117,7 +118,7 @@ func TestHalfACheckpointDoesNotCount(t *testing.T) {
 // TestNamesStayWithinTheFolder: a list of files from the store cannot name one outside.
 func TestNamesStayWithinTheFolder(t *testing.T) {
 	s, b := newStore(t)
-	b.Objects["runs/r1/step-000010/"+sumsName] = []byte(strings.Repeat("0", 64) + "  ../../outside\n")
+	b.Objects["runs/r1/step-000010/"+runstore.SumsName] = []byte(strings.Repeat("0", 64) + "  ../../outside\n")
 	if err := s.Get(t.Context(), 10, t.TempDir()); err == nil || !strings.Contains(err.Error(), "outside") {
 		t.Errorf("got error %v", err)
 	}

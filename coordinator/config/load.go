@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"yohaku/internal/strictyaml"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/pflag"
@@ -173,23 +174,10 @@ func readFile(path string, c *Config) error {
 	if len(data) > maxFileBytes {
 		return fmt.Errorf("--config: %s is larger than %d bytes; it holds settings only", path, maxFileBytes)
 	}
-	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
-		return fmt.Errorf("--config: %s: %s; see `coordinator up --help` for the keys", path, yamlMessage(err))
+	if err := strictyaml.Unmarshal(data, c); err != nil {
+		return fmt.Errorf("--config: %s: %w; see `coordinator up --help` for the keys", path, err)
 	}
 	return nil
-}
-
-// yamlMessage is the parser's message on one line, without the source excerpt.
-func yamlMessage(err error) string {
-	var y yaml.Error
-	if !errors.As(err, &y) {
-		return strings.ReplaceAll(err.Error(), "\n", " ")
-	}
-	line := 0
-	if t := y.GetToken(); t != nil && t.Position != nil {
-		line = t.Position.Line
-	}
-	return fmt.Sprintf("line %d: %s", line, y.GetMessage())
 }
 
 // eachField visits the keys of c in order.

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"image"
 	"image/jpeg"
 	"math"
 	"slices"
@@ -189,20 +188,10 @@ func alter(m *picture.Image) ([]*picture.Image, error) {
 
 func recompress(m *picture.Image) (*picture.Image, error) {
 	var b bytes.Buffer
-	if err := jpeg.Encode(&b, standard(m), &jpeg.Options{Quality: 60}); err != nil {
+	if err := jpeg.Encode(&b, m.RGBA(), &jpeg.Options{Quality: 60}); err != nil {
 		return nil, fmt.Errorf("copycheck: %w", err)
 	}
 	return picture.Decode(b.Bytes())
-}
-
-// standard is a picture as the standard library has it.
-func standard(m *picture.Image) *image.RGBA {
-	out := image.NewRGBA(image.Rect(0, 0, m.Width, m.Height))
-	for i := range m.Width * m.Height {
-		copy(out.Pix[4*i:], m.Pix[3*i:3*i+3])
-		out.Pix[4*i+3] = 255
-	}
-	return out
 }
 
 // Diversity is the mean, over prompts, of the mean distance of features between the pictures of a prompt, [prompts][seeds]; nil

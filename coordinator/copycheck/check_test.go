@@ -46,7 +46,7 @@ func losers(t *testing.T, n int, seed uint64) []Picture {
 func encoded(t *testing.T, m *picture.Image) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := png.Encode(&b, standard(m)); err != nil {
+	if err := png.Encode(&b, m.RGBA()); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

@@ -66,7 +66,7 @@ func (r Report) HTML(w io.Writer, generated, references []Picture) error {
 
 func inline(p Picture) (template.URL, error) {
 	var b bytes.Buffer
-	if err := png.Encode(&b, standard(p.Image)); err != nil {
+	if err := png.Encode(&b, p.Image.RGBA()); err != nil {
 		return "", fmt.Errorf("write page: %w", err)
 	}
 	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil //nolint:gosec // Made here.

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	"yohaku/internal/strictyaml"
 )
 
 // maxFileBytes bounds gates.yaml.
@@ -89,8 +89,8 @@ func (f File) stageNames() []string {
 
 func parse(data []byte) (File, error) {
 	var f File
-	if err := yaml.UnmarshalWithOptions(data, &f, yaml.Strict()); err != nil {
-		return f, fmt.Errorf("%s; its keys are stage, price_per_worker_hour and stages, a list of {name, kpis: [{name, at_least or at_most}]}", yamlMessage(err))
+	if err := strictyaml.Unmarshal(data, &f); err != nil {
+		return f, fmt.Errorf("%w; its keys are stage, price_per_worker_hour and stages, a list of {name, kpis: [{name, at_least or at_most}]}", err)
 	}
 	return f, f.validate()
 }
@@ -158,17 +158,4 @@ func (k KPI) holds(v float64) bool {
 		return v >= *k.AtLeast
 	}
 	return v <= *k.AtMost
-}
-
-// yamlMessage is the parser's message on one line, without the source excerpt.
-func yamlMessage(err error) string {
-	var y yaml.Error
-	if !errors.As(err, &y) {
-		return strings.ReplaceAll(err.Error(), "\n", " ")
-	}
-	line := 0
-	if t := y.GetToken(); t != nil && t.Position != nil {
-		line = t.Position.Line
-	}
-	return fmt.Sprintf("line %d: %s", line, y.GetMessage())
 }

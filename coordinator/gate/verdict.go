@@ -81,10 +81,10 @@ func (v Verdict) String() string {
 }
 
 // JSON is the verdict as a file.
-func (v Verdict) JSON() string {
+func (v Verdict) JSON() []byte {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		panic("encode verdict: " + err.Error()) // measured keeps what is not finite out.
 	}
-	return string(data) + "\n"
+	return append(data, '\n')
 }

@@ -1,7 +1,6 @@
 package runstore
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -16,8 +15,8 @@ import (
 	"yohaku/internal/wire"
 )
 
-// sumsName is the file of a checkpoint that is written last: a folder without it is unfinished.
-const sumsName = "SHA256SUMS"
+// digestName holds the canonical digest.
+const digestName = "digest.txt"
 
 // File is one file of a checkpoint to be: a path in its folder, and where its content is now.
 type File struct {
@@ -31,7 +30,7 @@ type File struct {
 type Checkpoint struct {
 	Step int
 	Dir  string
-	Sums map[string]string // SHA-256 by slash-separated path.
+	Sums Sums // SHA-256 by slash-separated path.
 }
 
 // checkpointDir is the folder of the checkpoint after step.
@@ -90,7 +89,7 @@ func (r *Run) AdoptCheckpoint(step int, fill func(dir string) error) error {
 }
 
 func fillCheckpoint(dir, digest string, files []File) error {
-	lines := []string{}
+	k := Checkpoint{Dir: dir, Sums: Sums{}}
 	for _, f := range files {
 		to := filepath.Join(dir, filepath.FromSlash(f.Path))
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
@@ -99,16 +98,9 @@ func fillCheckpoint(dir, digest string, files []File) error {
 		if err := f.fill(to); err != nil {
 			return err
 		}
-		lines = append(lines, f.SHA256+"  "+f.Path+"\n")
+		k.Sums[f.Path] = f.SHA256
 	}
-	name := "digest.txt"
-	if err := atomicfile.Write(filepath.Join(dir, name), []byte(digest+"\n")); err != nil {
-		return err
-	}
-	sum := sha256.Sum256([]byte(digest + "\n"))
-	lines = append(lines, hex.EncodeToString(sum[:])+"  "+name+"\n")
-	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[64:], b[64:]) })
-	return atomicfile.Write(filepath.Join(dir, sumsName), []byte(strings.Join(lines, "")))
+	return k.Add(digestName, []byte(digest+"\n"))
 }
 
 // fill makes the file at to, as another name of its own source where the file system has that.
@@ -177,22 +169,17 @@ func (r *Run) Checkpoints() ([]Checkpoint, error) {
 	return all, nil
 }
 
-func readSums(dir string) (map[string]string, error) {
-	f, err := os.Open(filepath.Join(dir, sumsName))
+func readSums(dir string) (Sums, error) {
+	f, err := os.Open(filepath.Join(dir, SumsName))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() // Only read.
-	sums := map[string]string{}
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		digest, path, ok := strings.Cut(s.Text(), "  ")
-		if !ok || len(digest) != 64 || !filepath.IsLocal(filepath.FromSlash(path)) {
-			return nil, fmt.Errorf("%s: line %q is not 'sha256  path'; the checkpoint is damaged, remove the folder to use an earlier one", f.Name(), s.Text())
-		}
-		sums[path] = digest
+	sums, err := ReadSums(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; the checkpoint is damaged, remove the folder to use an earlier one", f.Name(), err)
 	}
-	return sums, s.Err()
+	return sums, nil
 }
 
 // Verify reads every file of the checkpoint and compares its digest.
@@ -211,7 +198,7 @@ func (c Checkpoint) Verify() error {
 
 // Digest is the checkpoint's canonical digest.
 func (c Checkpoint) Digest() (string, error) {
-	data, err := os.ReadFile(filepath.Join(c.Dir, "digest.txt"))
+	data, err := os.ReadFile(filepath.Join(c.Dir, digestName))
 	return strings.TrimSpace(string(data)), err
 }
 

@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"yohaku/internal/atomicfile"
 )
@@ -24,7 +22,7 @@ var ErrNoCheckpoint = errors.New("no such checkpoint")
 
 // Release marks the checkpoint of that digest as released, and points final at it.
 func (r *Run) Release(digest string, verdict []byte) error {
-	k, err := r.find(digest)
+	k, err := r.ByDigest(digest)
 	if err != nil {
 		return err
 	}
@@ -40,7 +38,7 @@ func (r *Run) Withhold(digest string) error {
 	if err := r.RemoveFinal(); err != nil {
 		return err
 	}
-	k, err := r.find(digest)
+	k, err := r.ByDigest(digest)
 	if errors.Is(err, ErrNoCheckpoint) {
 		return nil
 	}
@@ -58,13 +56,8 @@ func (r *Run) RemoveFinal() error {
 	return nil
 }
 
-// Released tells whether a checkpoint was released.
-func (c Checkpoint) Released() bool { _, ok := c.Sums[ReleasedName]; return ok }
-
 // ByDigest is the newest checkpoint of that canonical digest, or ErrNoCheckpoint.
-func (r *Run) ByDigest(digest string) (Checkpoint, error) { return r.find(digest) }
-
-func (r *Run) find(digest string) (Checkpoint, error) {
+func (r *Run) ByDigest(digest string) (Checkpoint, error) {
 	all, err := r.Checkpoints()
 	if err != nil {
 		return Checkpoint{}, err
@@ -107,11 +100,7 @@ func (c Checkpoint) drop(name string) error {
 }
 
 func (c Checkpoint) writeSums() error {
-	var b strings.Builder
-	for _, path := range slices.Sorted(maps.Keys(c.Sums)) {
-		fmt.Fprintf(&b, "%s  %s\n", c.Sums[path], path)
-	}
-	return atomicfile.Write(filepath.Join(c.Dir, sumsName), []byte(b.String()))
+	return atomicfile.Write(filepath.Join(c.Dir, SumsName), c.Sums.text())
 }
 
 // ReportedCheckpoint is the digest that report.json names.

@@ -6,23 +6,22 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"yohaku/internal/wire"
 )
 
-// EachStep gives the recorded steps after one of the run in dir to visit, in order, until it returns
+// EachStep gives the recorded steps after one to visit, in order, until it returns
 // false. It may be called while the run goes on: a line that is being written is left out.
-func EachStep(dir string, after int, visit func(wire.StepReport) bool) error {
-	path := filepath.Join(dir, "metrics.jsonl")
+func (r *Run) EachStep(after int, visit func(wire.StepReport) bool) error {
+	path := r.Path("metrics.jsonl")
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("read run: %w", err)
 	}
 	defer f.Close() // Only read.
-	r := bufio.NewReaderSize(f, 1<<16)
+	lines := bufio.NewReaderSize(f, 1<<16)
 	for {
-		line, err := r.ReadBytes('\n')
+		line, err := lines.ReadBytes('\n')
 		if err == io.EOF {
 			return nil
 		}

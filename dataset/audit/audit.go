@@ -94,7 +94,7 @@ func (r *Report) look(ctx context.Context, pairs []dataset.Pair, o Options) ([]s
 		if o.Judge == nil || p.Tie {
 			return
 		}
-		w, l := o.Judge(rgba(winner)), o.Judge(rgba(loser))
+		w, l := o.Judge(winner.RGBA()), o.Judge(loser.RGBA())
 		switch {
 		case w == l:
 			r.JudgeUnsure++
@@ -128,16 +128,6 @@ func printsOf(ctx context.Context, pairs []dataset.Pair, see func(p dataset.Pair
 		}
 	}
 	return prints, nil
-}
-
-// rgba is a picture as the standard library has it.
-func rgba(m *picture.Image) *image.RGBA {
-	out := image.NewRGBA(image.Rect(0, 0, m.Width, m.Height))
-	for i := range m.Width * m.Height {
-		copy(out.Pix[4*i:], m.Pix[3*i:3*i+3])
-		out.Pix[4*i+3] = 255
-	}
-	return out
 }
 
 var sides = [2]string{"winner", "loser"}

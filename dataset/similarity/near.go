@@ -116,14 +116,3 @@ func (x *Index) Near(p Print) []int {
 	slices.Sort(found)
 	return slices.Compact(found)
 }
-
-// Nearest is the print with the least distance of features to p, and that distance; −1 without prints.
-func Nearest(prints []Print, p Print) (at int, distance float64) {
-	at, distance = -1, math.Inf(1)
-	for i := range prints {
-		if d := Distance(prints[i].Features, p.Features); d < distance {
-			at, distance = i, d
-		}
-	}
-	return at, distance
-}

@@ -10,6 +10,7 @@ import (
 	"image"
 	"image/jpeg"
 	"image/png"
+
 	"yohaku/internal/assert"
 
 	"golang.org/x/image/webp"
@@ -31,6 +32,16 @@ type Image struct {
 // NewImage returns a black picture.
 func NewImage(width, height int) *Image {
 	return &Image{Width: width, Height: height, Pix: make([]uint8, 3*width*height)}
+}
+
+// RGBA is the picture as the standard library has it, opaque.
+func (m *Image) RGBA() *image.RGBA {
+	out := image.NewRGBA(image.Rect(0, 0, m.Width, m.Height))
+	for i := range m.Width * m.Height {
+		copy(out.Pix[4*i:], m.Pix[3*i:3*i+3])
+		out.Pix[4*i+3] = 255
+	}
+	return out
 }
 
 // Difference returns the greatest and the mean distance of the bytes of two pictures of one size. It panics when the

@@ -49,6 +49,7 @@ var layers = []struct {
 	{"internal/atomicfile", nil, "the ground floor"},
 	{"internal/bytesize", nil, "the ground floor"},
 	{"internal/logkey", nil, "the ground floor"},
+	{"internal/strictyaml", nil, "the ground floor"},
 	{"internal/throttle", nil, "the ground floor"},
 	{"internal/rawbytes", nil, "the ground floor"},
 	{"internal/safetensors", nil, "the ground floor"},

@@ -20,9 +20,8 @@ func StepConfig(r Request) (train.Config, error) {
 	}
 	noise := diffusion.Default("DDPMScheduler")
 	noise.BetaStart, noise.BetaEnd, noise.BetaSchedule = 0.00085, 0.012, "scaled_linear"
-	const moments, sums = 2 * 4, 4 // As a worker alone has them.
 	return train.Config{
-		Memory: train.Memory{Limit: r.MemoryLimit, PerTrained: moments + sums},
+		Memory: train.Memory{Limit: r.MemoryLimit, PerTrained: train.MomentBytes + train.SumBytes}, // As a worker alone has them.
 		UNet:   u, Schedule: noise.Schedule(), Items: r.Shape["pairs"], Height: r.Shape["latent"], Width: r.Shape["latent"], ContextLength: r.Shape["tokens"], BF16: r.DType == BFloat16,
 		Objective: objective.Config{Form: objective.ReferenceCode, Beta: 0.1, SNR: 0.5, Scale: 1000},
 	}, nil

@@ -11,6 +11,9 @@ import (
 // DefaultWeightsFile is the name under which diffusers looks for a network's weights.
 const DefaultWeightsFile = "diffusion_pytorch_model.safetensors"
 
+// EMAFolder is where a pipeline folder has the moving average of its UNet, as diffusers' scripts name it.
+const EMAFolder = "unet_ema"
+
 // WriteWeights writes parameters as a safetensors file that diffusers loads: OIHW, in the given
 // floating-point type, F32 when it is "". The bytes do not depend on the order of params.
 func WriteWeights(w io.Writer, params []Param, d safetensors.DType) error {

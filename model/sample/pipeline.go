@@ -48,9 +48,6 @@ type adapter struct {
 	scale float64
 }
 
-// emaFolder holds the moving average of a trained UNet.
-const emaFolder = "unet_ema"
-
 // textBatch is how many prompts are encoded at once.
 const textBatch = 4
 
@@ -63,8 +60,8 @@ func Open(f *checkpoint.Folder, be backend.Backend) (*Pipeline, error) {
 	p := &Pipeline{backend: be, folder: f, embeds: map[string]encode.Embedding{},
 		denoisers: map[shape]*compile.Executable{}, decoders: map[shape]*compile.Executable{}}
 	var err error
-	if p.network = "unet"; f.Has(emaFolder) {
-		p.network = emaFolder
+	if p.network = "unet"; f.Has(checkpoint.EMAFolder) {
+		p.network = checkpoint.EMAFolder
 	}
 	if p.unet, err = unet.ReadConfig(f.FS(), p.network); err != nil {
 		return nil, fmt.Errorf("open the pipeline in %s: %w", f.Path(), err)

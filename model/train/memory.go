@@ -17,6 +17,14 @@ type Memory struct {
 	PerTrained int64 // Bytes that the caller keeps for each trained value: moments and sums.
 }
 
+// What is kept for each trained value, in bytes: AdamW's two moments, the exact sums of gradients, and one more value, such as
+// the moving average's.
+const (
+	MomentBytes = 2 * 4
+	SumBytes    = 4
+	ValueBytes  = 4
+)
+
 // thrift is the share of a step's time for which memory is saved unasked, as long as the temporaries take more than
 // smallShare of what parameters and the caller's state of them take: below that, little would be saved.
 // In mixed precision, where products take less of the time, what is computed again would take more than it seems.
