@@ -276,7 +276,7 @@ func (c *Coordinator) welcome(h wire.Hello) error {
 		return err
 	}
 	if _, known := c.nodes[h.Node]; known {
-		return nil // It was told twice to say hello.
+		return nil // The same hello, once more: its answer was lost.
 	}
 	delete(c.gone, h.Node)
 	c.standing = append(c.standing, h.Node)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"yohaku/internal/bus"
+	"yohaku/internal/epoch"
 	"yohaku/internal/wire"
 )
 
@@ -41,19 +42,29 @@ func (c *Coordinator) tryPost(ev event) {
 }
 
 // routeEvent turns the news of a route into a loss, if it is one. A worker that was given up and is
-// back is told to say hello again, and one that this coordinator has not met is asked for what it holds.
+// back is told to say hello again, and one that this coordinator has not met is asked for what it holds. A
+// worker that says hello a second time, because it was told so twice, has left the job that it was given
+// after the first: it is lost, and is welcome as a new one when it asks again.
 func (c *Coordinator) routeEvent(ev event) event {
 	switch {
+	case ev.hello != nil && c.saidAgain(*ev.hello):
+		ev.reply <- laterError{}
+		return event{lost: ev.hello.Node}
 	case ev.cut != "":
 		if !c.bus.HasPeer(ev.cut) {
 			return event{lost: ev.cut}
 		}
 	case ev.back != "" && c.gone[ev.back]:
 		c.summon(ev.back, true)
-	case ev.back != "" && c.nodes[ev.back] == nil && c.epoch > 1:
+	case ev.back != "" && c.nodes[ev.back] == nil && c.epoch > epoch.First:
 		c.summon(ev.back, false) // It may belong to a coordinator before this one.
 	}
 	return ev
+}
+
+func (c *Coordinator) saidAgain(h wire.Hello) bool {
+	n, known := c.nodes[h.Node]
+	return known && h.Serial > n.hello.Serial
 }
 
 // localNode is the node of the local worker process called name, or "".

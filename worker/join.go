@@ -106,10 +106,11 @@ func (w *Worker) hello(ctx context.Context, recorded int) error {
 		return fmt.Errorf("report the steps in memory to the coordinator: %w", err)
 	}
 	host, _ := os.Hostname() // Only shown.
+	w.hellos++
 	h := wire.Hello{
 		Protocol: wire.Version, Node: w.name, Version: w.o.Version, PID: os.Getpid(), Host: host,
 		Device: w.o.Device, KernelSet: kernel.Set(), Threads: w.threads(), AllowChaos: w.o.AllowChaos,
-		Holding: *w.whatIsHeld().Holding, Epoch: w.trained.Epoch, Generation: w.trained.Number, Differ: w.found.latest(),
+		Holding: *w.whatIsHeld().Holding, Epoch: w.trained.Epoch, Generation: w.trained.Number, Differ: w.found.latest(), Serial: w.hellos,
 	}
 	coordinator, err := w.call(ctx, wire.Subjects.Hello, wire.Encode(h))
 	if err != nil {

@@ -72,6 +72,7 @@ type Worker struct {
 	trusted  uint64        // Serial of the last change of trust.
 	again    chan struct{} // The coordinator has given this worker up: it says hello again.
 	greeted  string        // The coordinator that heard its last hello.
+	hellos   uint64        // Said so far.
 	sending  sync.WaitGroup
 
 	// absenceLimit is how long the worker goes on without a coordinator.

@@ -23,6 +23,9 @@ type Hello struct {
 	Epoch      uint64  `json:"epoch,omitempty"` // Of the last generation that it was in.
 	Generation uint64  `json:"generation,omitempty"`
 
+	// Serial counts the worker's hellos: one with a higher number is no repetition, and its worker has left what it had in hand.
+	Serial uint64 `json:"serial"`
+
 	Differ *Difference `json:"differ,omitempty"` // The last that this worker found, unless a ring was made since by a coordinator that knew.
 }
 
