@@ -56,6 +56,9 @@ func (c *cluster) fails(p *process, with string) {
 	if code := p.wait(runLimit); code != 1 {
 		c.t.Fatalf("exit code %d, want 1:\n%s", code, p.logText())
 	}
+	if _, err := p.log.wait("the error", func(line string) bool { return strings.Contains(line, with) }); err != nil {
+		c.t.Errorf("%v", err) // Its log is read beside it, and may end after it.
+	}
 	all := p.log.all()
 	failures := 0
 	for _, line := range all {
