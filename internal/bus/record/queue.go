@@ -22,12 +22,13 @@ type Queue struct {
 	consumer jetstream.Consumer
 	js       jetstream.JetStream
 	taken    map[int]jetstream.Msg
+	waiting  int // Jobs to take. The server says late that there is one, so it is not asked whether.
 }
 
 // Queue empties the work queue and fills it with the jobs 0 to n−1. What jobs have left behind is with their
 // results, so that a coordinator that comes back asks only for those that are missing.
 func (s *Store) Queue(n int) (*Queue, error) {
-	q := &Queue{taken: map[int]jetstream.Msg{}}
+	q := &Queue{taken: map[int]jetstream.Msg{}, waiting: n}
 	if err := q.open(s, n); err != nil {
 		return nil, fmt.Errorf("open the work queue: %w", err)
 	}
@@ -63,21 +64,18 @@ func (q *Queue) open(s *Store, n int) error {
 
 // Take is the next job that waits; ok is false when none does.
 func (q *Queue) Take() (job int, ok bool, err error) {
-	batch, err := q.consumer.FetchNoWait(1)
-	if err != nil {
-		return 0, false, fmt.Errorf("take a job from the work queue: %w", err)
-	}
-	m, ok := <-batch.Messages()
-	if !ok {
-		if err := batch.Error(); err != nil {
-			return 0, false, fmt.Errorf("take a job from the work queue: %w", err)
-		}
+	if q.waiting == 0 {
 		return 0, false, nil
 	}
-	if job, err = strconv.Atoi(string(m.Data())); err != nil {
-		return 0, false, fmt.Errorf("take a job from the work queue: %w", err)
+	m, err := q.consumer.Next(jetstream.FetchMaxWait(callTimeout))
+	if err == nil {
+		job, err = strconv.Atoi(string(m.Data()))
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("take a job from the work queue, where %d wait: %w", q.waiting, err)
 	}
 	q.taken[job] = m
+	q.waiting--
 	return job, true, nil
 }
 
@@ -98,5 +96,6 @@ func (q *Queue) Again(job int) error {
 		return fmt.Errorf("give job %d back: %w", job, err)
 	}
 	delete(q.taken, job)
+	q.waiting++
 	return nil
 }
